@@ -1,0 +1,63 @@
+# `make` lists the targets. Each creates what it needs; nothing is installed outside $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+# A local Hugging Face folder for `make demo` in place of the downloaded MiniLM: make demo MODEL=DIR
+MODEL ?=
+# What to install PyTorch from, for example its CPU build: make venv PIP_ARGS="--extra-index-url ..."
+PIP_ARGS ?=
+# Narrows `make test`: make test LIT=test/lit/compiler PYTEST="test/python/cli -k json"
+LIT ?= test/lit
+PYTEST ?=
+
+READY = $(VENV)/.ready
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lit pytest lint format check bench docs clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Create the environment with everything that building and testing need
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: Secateur needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version 2>&1);" \
+	       "name another one with make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Secateur and its dependencies into $(VENV) (some hundred megabytes the first time)" >&2
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Prune, compile and run a real sentence-embedding model beside PyTorch and IREE
+	$(BIN)/python applications/sentence_similarity/demo.py $(if $(MODEL),--model "$(MODEL)")
+
+test: lit pytest ## Run the whole test suite
+
+lit: $(READY) ## Run the tests of the IR
+	$(BIN)/lit --succinct --verbose $(LIT)
+
+pytest: $(READY) ## Run the tests of the Python code
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(READY) ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## Everything that continuous integration runs
+
+bench: $(READY) ## Time a BERT-base at 90 % sparsity beside PyTorch and IREE
+	$(BIN)/python benchmarks/bert_base.py
+
+docs: $(READY) ## Write the generated pages of docs/ anew
+	$(BIN)/python docs/generate.py
+
+clean: ## Remove the environment and what tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,97 @@
+"""The command line's root: its commands, its errors and its exit codes."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated
+
+import click
+import typer
+
+from . import bench, compile, inspect, prune, run, targets
+
+app = typer.Typer(
+    name="secateur",
+    help="Compiles pruned PyTorch transformers into executables whose speed follows their sparsity.",
+    epilog="Example: secateur compile my-pruned-bert -o my.bundle",
+    no_args_is_help=True,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+app.command("compile", epilog=compile.EXAMPLE)(compile.command)
+app.command("inspect", epilog=inspect.EXAMPLE)(inspect.command)
+app.command("run", epilog=run.EXAMPLE)(run.command)
+app.command("prune", epilog=prune.EXAMPLE)(prune.command)
+app.command("bench", epilog=bench.EXAMPLE)(bench.command)
+app.command("targets", epilog=targets.EXAMPLE)(targets.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"secateur {metadata.version('secateur')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# Exceptions whose text is a sentence for the user: their class by module and name, since importing the modules
+# costs seconds that `--help` does not have.
+_EXPECTED = (
+    "secateur.compiler.errors:CompileError",
+    "secateur.dialects.weight_store:WeightStoreError",
+)
+
+
+def _is_expected(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return True
+    for reference in _EXPECTED:
+        module, _, name = reference.partition(":")
+        if module in sys.modules and isinstance(error, getattr(importlib.import_module(module), name)):
+            return True
+    return False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        code = app(arguments, prog_name="secateur", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "secateur"
+        print(f"error: {error.format_message()}\nTry '{where} --help'.", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; closing standard output would complain once more.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        if _is_expected(error):
+            print(f"error: {text}", file=sys.stderr)
+        else:
+            print(f"error: internal fault ({type(error).__name__}): {text}; --debug shows where", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""`secateur compile`: a model into a bundle, or into the IR of a level."""
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import Debug, Json, Output, Quiet, percent, size, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLE = (
+    "Example: secateur compile ./pruned-bert -o bert.bundle --seq-len 128 --threads 2. "
+    "IR of every level for pass writers: secateur compile ./pruned-bert --compile-to kernels --dump-ir ir"
+)
+
+
+class Level(enum.StrEnum):
+    """How far to compile."""
+
+    torch = "torch"
+    structural = "structural"
+    scheduled = "scheduled"
+    kernels = "kernels"
+    iree = "iree"
+
+
+class Verify(enum.StrEnum):
+    """What to compare with PyTorch."""
+
+    outputs = "outputs"
+    layers = "layers"
+    off = "off"
+
+
+class Lowering(enum.StrEnum):
+    """How the sparse layers become code."""
+
+    kernels = "kernels"
+    portable = "portable"
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="OUT", help="Bundle to write: a folder, or a file named *.zip."),
+    ] = None,
+    target: Annotated[str, typer.Option(help="Machine to compile for; `secateur targets` lists them.")] = "host-cpu",
+    seq_len: Annotated[int, typer.Option(min=1, help="Longest sequence, in tokens; shorter ones run too.")] = 128,
+    batch: Annotated[int, typer.Option(min=1, help="Largest batch; smaller ones run too.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
+    lowering: Annotated[Lowering, typer.Option(help="Generated kernels, or plain linalg for comparison.")] = (
+        Lowering.kernels
+    ),
+    verify: Annotated[
+        Verify, typer.Option(help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.")
+    ] = Verify.outputs,
+    compile_to: Annotated[
+        Level, typer.Option(help="Stop at this level of IR and print it (or write it to OUT).")
+    ] = Level.iree,
+    dump_ir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the IR of every level and the weights that it names into DIR."),
+    ] = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse what was compiled before.")] = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compile a model and compare it with PyTorch."""
+    if compile_to is Level.iree and out is None and dump_ir is None:
+        raise typer.BadParameter("give -o OUT for the bundle, or --dump-ir DIR, or --compile-to LEVEL")
+    output = Output(as_json, quiet)
+    with output.progress(f"compiling {model}") as progress:
+        from secateur.compiler import compile_model
+
+        compiled = compile_model(
+            model,
+            target=target,
+            seq_len=seq_len,
+            batch=batch,
+            threads=threads,
+            lowering=lowering.value,
+            verify={"outputs": True, "layers": "layers", "off": False}[verify.value],
+            compile_to=compile_to.value,
+            dump_ir=dump_ir,
+            cache=cache,
+            progress=progress,
+        )
+        if compile_to is Level.iree and out is not None:
+            progress("writing the bundle")
+            compiled.save(out)
+    report = compiled.report.to_dict()
+    if compile_to is not Level.iree:
+        if out is not None:
+            out.write_text(compiled.ir)
+        elif dump_ir is None and not as_json:
+            typer.echo(compiled.ir, nl=False)
+            return
+        elif as_json:
+            report["ir"] = compiled.ir
+    report["out"] = str(out) if out is not None else None
+    output.result(report, lambda console: _show(console, report, out))
+
+
+def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:
+    rows = [
+        (layer["name"], f"{layer['rows']} x {layer['columns']}", layer["encoding"], percent(layer["sparsity_fraction"]))
+        for layer in report["layers"]
+    ]
+    if rows:
+        console.print(table(("layer", "shape", "encoding", "zeros"), rows))
+    verification = report["verification"]
+    if verification:
+        worst = max(verification, key=lambda d: d["relative_l2"])
+        console.print(
+            f"verified against PyTorch: relative L2 {worst['relative_l2']:.1e}, "
+            f"scaled maximum {max(d['scaled_max'] for d in verification):.1e}"
+        )
+    elif report["level"] == "iree":
+        console.print("unverified" + (f": {report['unverified_reason']}" if report["unverified_reason"] else ""))
+    seconds = sum(report["seconds"].values())
+    source = "from the cache" if report["cached"] else "compiled"
+    console.print(f"{source} in {seconds:.1f} s for {report['target']}, {report['threads']} thread(s)")
+    if out is not None:
+        written = [out] if out.is_file() else [f for f in out.rglob("*") if f.is_file()]
+        console.print(f"wrote {out} ({size(sum(f.stat().st_size for f in written))})", markup=False)

@@ -1,0 +1,189 @@
+"""Attributes: encodings of a weight's zeros, layout of activations, schedule of an op, target description.
+
+Each holds one dictionary, printed as `#sparsity.bcr<{block_rows = 4 : i64, block_columns = 16 : i64}>`.
+`FIELDS` lists what the dictionary must hold; ops that carry an attribute check it with `check`.
+"""
+
+from collections.abc import Mapping
+
+from torch_mlir import ir
+
+from .dialect import Sparsity, expect
+
+ENCODING = "sparsity.encoding"
+SCHEDULE = "sparsity.schedule"
+TARGET = "sparsity.target"
+
+
+def _to_attr(value: object) -> ir.Attribute:
+    if isinstance(value, bool):
+        return ir.BoolAttr.get(value)
+    if isinstance(value, int):
+        return ir.IntegerAttr.get(ir.IntegerType.get_signless(64), value)
+    if isinstance(value, float):
+        return ir.FloatAttr.get(ir.F64Type.get(), value)
+    if isinstance(value, str):
+        return ir.StringAttr.get(value)
+    if isinstance(value, (list, tuple)):
+        return ir.ArrayAttr.get([_to_attr(v) for v in value])
+    if isinstance(value, Mapping):
+        return ir.DictAttr.get({k: _to_attr(v) for k, v in value.items()})
+    raise TypeError(f"no attribute for a {type(value).__name__}")
+
+
+def to_python(attribute: ir.Attribute) -> object:
+    """The Python value of an integer, float, bool, string, array or dictionary attribute."""
+    attribute = attribute.maybe_downcast()
+    if isinstance(attribute, ir.ArrayAttr):
+        return [to_python(a) for a in attribute]
+    if isinstance(attribute, ir.DictAttr):
+        return {named.name: to_python(named.attr) for named in attribute}
+    if isinstance(attribute, (ir.DenseI64ArrayAttr, ir.DenseI32ArrayAttr)):
+        return list(attribute)
+    return attribute.value
+
+
+class Described(Sparsity.Attribute):
+    """Base of the dialect's attributes: one dictionary parameter with declared fields."""
+
+    fields: ir.DictAttr
+    FIELDS = ()
+    OPTIONAL = ()
+
+    @classmethod
+    def of(cls, **values: object) -> ir.Attribute:
+        """Builds the attribute from Python values: `Bcr.of(block_rows=4, block_columns=16)`."""
+        return cls.get(_to_attr(values))
+
+    def values(self) -> dict:
+        """The fields as Python values."""
+        return to_python(self.fields)
+
+    def check(self) -> None:
+        """Raises `VerifyError` for a missing, unknown or non-positive field."""
+        values, name = self.values(), self.attr_name
+        for field in self.FIELDS:
+            expect(field in values, f"expected #{name} to have '{field}', found {sorted(values)}")
+        for field, value in values.items():
+            known = (*self.FIELDS, *self.OPTIONAL)
+            expect(field in known, f"unknown field '{field}' of #{name}; accepted: {', '.join(known) or 'none'}")
+            if isinstance(value, int) and not isinstance(value, bool):
+                expect(value > 0, f"expected '{field}' of #{name} to be positive, found {value}")
+
+
+class Dense(Described, name="dense"):
+    """Nothing is pruned in a way that pays: `#sparsity.dense<{}>`."""
+
+
+class Bcr(Described, name="bcr"):
+    """Block-column-row (GRIM): in each `block_rows` x `block_columns` block whole rows and columns are gone.
+
+    `block_columns = 1` is a list of kept columns per band of `block_rows` rows.
+    """
+
+    FIELDS = ("block_rows", "block_columns")
+
+
+class Block(Described, name="block"):
+    """Block pruning (RT3, level 1): in each chunk of `chunk_columns` columns whole row segments are gone."""
+
+    FIELDS = ("chunk_columns",)
+
+
+class Pattern(Described, name="pattern"):
+    """Pattern pruning (RT3, level 2): each `size` x `size` tile takes one of `patterns` masks.
+
+    A mask is an integer; bit `row * size + column` is set where the weight is kept.
+    """
+
+    FIELDS = ("size", "patterns")
+
+    def check(self) -> None:
+        super().check()
+        values = self.values()
+        size, patterns = values["size"], values["patterns"]
+        expect(1 <= size <= 7, f"expected 'size' of #sparsity.pattern from 1 to 7, found {size}")
+        expect(len(patterns) > 0, "expected at least one mask in 'patterns' of #sparsity.pattern, found none")
+        for mask in patterns:
+            expect(
+                0 <= mask < 1 << size * size,
+                f"expected masks of #sparsity.pattern to have {size * size} bits, found {mask}",
+            )
+
+
+class Punched(Described, name="punched"):
+    """Block-punched (YOLObile): in a block of filters x channels the same kernel positions are gone."""
+
+    FIELDS = ("block_filters", "block_channels")
+
+
+class NM(Described, name="nm"):
+    """N:M: of every `m` neighbouring columns of a row at most `n` are kept."""
+
+    FIELDS = ("n", "m")
+
+    def check(self) -> None:
+        super().check()
+        values = self.values()
+        expect(
+            values["n"] < values["m"],
+            f"expected n < m in #sparsity.nm, found n = {values['n']}, m = {values['m']}",
+        )
+
+
+class Unstructured(Described, name="unstructured"):
+    """Single weights are gone, without a rule: `#sparsity.unstructured<{}>`."""
+
+
+class Layout(Described, name="layout"):
+    """Feature-major panels: `[batch][panel][features / inner][tokens in panel][inner]`.
+
+    `panel` is the number of tokens in a panel; `inner` (1 unless int8 dot products need 4) the number of
+    neighbouring features kept together.
+    """
+
+    FIELDS = ("panel", "inner")
+
+    def check(self) -> None:
+        super().check()
+        inner = self.values()["inner"]
+        expect(inner == 1, f"expected 'inner' of #sparsity.layout to be 1 (f32), found {inner}")
+
+
+class Schedule(Described, name="schedule"):
+    """How an op is to be computed. Fields (all optional; a pass fills in its default):
+
+    `row_tile` output rows in registers; `token_vectors` vectors of tokens in registers; `unroll` columns
+    per iteration; `workgroups` pieces that rows are cut into.
+    """
+
+    OPTIONAL = ("row_tile", "token_vectors", "unroll", "workgroups")
+
+
+class Target(Described, name="target"):
+    """What passes may know of the machine: a module attribute `sparsity.target`.
+
+    `vector_bytes` and `registers` of the vector unit; `workers` threads that will run workgroups;
+    `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup.
+    """
+
+    FIELDS = ("vector_bytes", "registers")
+    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels")
+
+
+ENCODINGS = {a.attr_name.split(".")[1]: a for a in (Dense, Bcr, Block, Pattern, Punched, NM, Unstructured)}
+
+
+def check_discardable(op: ir.OpView) -> None:
+    """Checks the `sparsity.encoding` and `sparsity.schedule` that an op may carry."""
+    if ENCODING in op.attributes:
+        encoding = op.attributes[ENCODING]
+        expect(
+            isinstance(encoding, tuple(ENCODINGS.values())),
+            f"expected '{ENCODING}' to be one of {', '.join('#sparsity.' + n for n in ENCODINGS)}, found {encoding}",
+        )
+        encoding.check()
+    if SCHEDULE in op.attributes:
+        schedule = op.attributes[SCHEDULE]
+        expect(isinstance(schedule, Schedule), f"expected '{SCHEDULE}' to be #sparsity.schedule, found {schedule}")
+        schedule.check()

@@ -1,0 +1,322 @@
+"""Level 2, structural ops: what a transformer computes, before anything is decided about how.
+
+Activations are `[batch, tokens, features]` (or `[tokens, features]`, or any leading dimensions for the
+element-wise ops). With the attribute `layout = #sparsity.layout<...>` the same op works on feature-major
+panels `[batch, panels, features, panel]`; its formula does not change.
+"""
+
+from typing import Any, Optional
+
+from torch_mlir import ir
+from torch_mlir.dialects import ext
+
+from .attributes import Layout, check_discardable
+from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
+
+ACTIVATIONS = ("none", "gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid")
+
+
+def layout_of(op: ir.OpView) -> Layout | None:
+    """The op's panel layout, or None where it works on token-major tensors."""
+    return op.attributes["layout"] if "layout" in op.attributes else None
+
+
+def activation_of(op: ir.OpView) -> str:
+    """The op's fused activation; `none` where it has none."""
+    return op.attributes["activation"].value if "activation" in op.attributes else "none"
+
+
+def feature_axis(op: ir.OpView, rank: int) -> int:
+    """Which dimension of an activation of `op` holds the features."""
+    return rank - 1 if layout_of(op) is None else rank - 2
+
+
+def _check_layout(op: ir.OpView, *values: ir.Value) -> None:
+    layout = layout_of(op)
+    if layout is None:
+        return
+    expect(isinstance(layout, Layout), f"expected 'layout' to be #sparsity.layout, found {layout}")
+    layout.check()
+    panel = layout.values()["panel"]
+    for value in values:
+        shape = value.type.shape
+        expect(
+            len(shape) == 4 and shape[3] == panel,
+            f"expected [batch, panels, features, {panel}] in this layout, found {shape}",
+        )
+
+
+def check_epilogue(op: ir.OpView, rows: int) -> None:
+    """Bias, residual and activation, which `linear` and `packed_linear` share."""
+    if op.bias is not None:
+        found = list(op.bias.type.shape)
+        expect(found == [rows], f"expected a bias of shape [{rows}], found {found}")
+    if op.residual is not None:
+        expect(
+            op.residual.type == op.result.type,
+            f"expected the residual to have the result's type {op.result.type}, found {op.residual.type}",
+        )
+    activation = activation_of(op)
+    expect(
+        activation in ACTIVATIONS, f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'"
+    )
+    _check_layout(op, op.x, op.result)
+
+
+class WeightOp(Sparsity.Operation, name="weight", traits=[ext.Pure]):
+    """An array of the weight store, named by symbol, or a small literal.
+
+    ```mlir
+    %w = "sparsity.weight"() {source = "encoder.0.query.weight", sparsity.encoding = #sparsity.dense<{}>}
+         : () -> tensor<768x768xf32>
+    ```
+    Attributes: `source`, a string (symbol in the weight store) or a dense literal of the result's type;
+    `sparsity.encoding`, optional, how the zeros lie. Rejected: another kind of source, a literal of
+    another type, an encoding with wrong fields, an encoding on an array of fewer than two dimensions.
+    """
+
+    result: TensorResult
+    source: Any
+
+    @verifier
+    def verify_invariants(op):
+        source = op.source
+        literal = isinstance(source, (ir.DenseElementsAttr, ir.DenseResourceElementsAttr))
+        expect(
+            literal or isinstance(source, ir.StringAttr),
+            f"expected 'source' to be a symbol (string) or a dense literal, found {source}",
+        )
+        if literal:
+            expect(source.type == op.result.type, f"expected a literal of {op.result.type}, found {source.type}")
+        else:
+            expect(source.value != "", "expected 'source' to name an array, found an empty string")
+        check_discardable(op)
+        if "sparsity.encoding" in op.attributes:
+            rank = op.result.type.rank
+            expect(rank >= 2, f"expected an encoded weight to have two or more dimensions, found {rank}")
+
+
+class LinearOp(Sparsity.Operation, name="linear", traits=[ext.Pure]):
+    """`result = activation(x @ transpose(weight) + bias) + residual`.
+
+    ```mlir
+    %y = "sparsity.linear"(%x, %w, %b) {operandSegmentSizes = array<i32: 1, 1, 1, 0>}
+         : (tensor<1x128x768xf32>, tensor<3072x768xf32>, tensor<3072xf32>) -> tensor<1x128x3072xf32>
+    ```
+    Operands: `x` [..., columns], `weight` [rows, columns], `bias` [rows] (optional), `residual` of the
+    result's type (optional). Attributes: `activation`, optional (default `none`). Rejected: shapes that
+    do not match, an unknown activation.
+    """
+
+    result: TensorResult
+    x: Tensor
+    weight: Tensor
+    bias: Optional[Tensor] = None
+    residual: Optional[Tensor] = None
+
+    @verifier
+    def verify_invariants(op):
+        weight = list(op.weight.type.shape)
+        expect(len(weight) == 2, f"expected a weight [rows, columns], found shape {weight}")
+        x, result = list(op.x.type.shape), list(op.result.type.shape)
+        expect(bool(x) and x[-1] == weight[1], f"expected x with {weight[1]} features (the weight's columns), found {x}")
+        expected = [*x[:-1], weight[0]]
+        expect(result == expected, f"expected a result of shape {expected}, found {result}")
+        expect(layout_of(op) is None, "has no panel layout; 'sparsity.packed_linear' has")
+        check_epilogue(op, weight[0])
+        check_discardable(op)
+
+
+class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
+    """Multi-head attention, all heads side by side in the feature dimension.
+
+    ```mlir
+    %y = "sparsity.attention"(%q, %k, %v, %mask) {heads = 12 : i64, kv_heads = 12 : i64, scale = 0.125 : f64,
+         causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0>} : (tensor<1x128x768xf32>,
+         tensor<1x128x768xf32>, tensor<1x128x768xf32>, tensor<1x128xf32>) -> tensor<1x128x768xf32>
+    ```
+    Per head h: `softmax(scale * q_h @ transpose(k_h) + key_bias + bias_h) @ v_h`. A query whose keys are
+    all at minus infinity gives zeros, as PyTorch's scaled_dot_product_attention does.
+    Operands: `query` [batch, tokens, heads * d], `key` [batch, keys, kv_heads * d], `value` [batch, keys,
+    kv_heads * e], `key_bias` [batch, keys] (optional), `bias` [batch or 1, heads or 1, tokens, keys]
+    (optional). In panels the biases are padded to whole panels: `key_bias` [batch, panels * panel] (minus
+    infinity where a key is padding), and `bias` is transposed as well: [.., .., keys, tokens].
+    With the optional attributes `offsets = [q, k, v]` and `depth = d` the operands may be one merged tensor: the
+    features of the query's head h begin at `q + h * d`, likewise for key and value.
+    Rejected: heads that do not divide the features, kv_heads that do not divide heads, shapes that differ.
+    """
+
+    result: TensorResult
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    heads: ir.IntegerAttr
+    kv_heads: ir.IntegerAttr
+    scale: ir.FloatAttr
+    causal: Any
+    key_bias: Optional[Tensor] = None
+    bias: Optional[Tensor] = None
+
+    @verifier
+    def verify_invariants(op):
+        query, key, value, result = (list(v.type.shape) for v in (op.query, op.key, op.value, op.result))
+        panels = layout_of(op) is not None
+        rank = 4 if panels else 3
+        for name, shape in (("query", query), ("key", key), ("value", value), ("result", result)):
+            expect(len(shape) == rank, f"expected {name} to have {rank} dimensions, found {shape}")
+        _check_layout(op, op.query, op.key, op.value, op.result)
+        axis = feature_axis(op, rank)
+        expect(isinstance(op.causal, ir.BoolAttr), f"expected 'causal' to be true or false, found {op.causal}")
+        heads, kv_heads = op.heads.value, op.kv_heads.value
+        expect(heads > 0 and kv_heads > 0, f"expected positive heads, found {heads} and {kv_heads}")
+        expect(heads % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide heads ({heads})")
+        if "offsets" in op.attributes:
+            _check_merged(op, query[axis], key[axis], value[axis], result[axis])
+        else:
+            expect(query[axis] % heads == 0, f"expected heads ({heads}) to divide the query's features ({query[axis]})")
+            depth = query[axis] // heads
+            expect(key[axis] == depth * kv_heads, f"expected key with {depth * kv_heads} features, found {key[axis]}")
+            expect(value[axis] % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide the value's features")
+            features = value[axis] // kv_heads * heads
+            expect(result[axis] == features, f"expected a result with {features} features, found {result[axis]}")
+        tokens = query[1] * query[3] if panels else query[1]
+        keys = key[1] * key[3] if panels else key[1]
+        expect(value[:axis] == key[:axis], f"expected key and value of equal length, found {key} and {value}")
+        expect(result[:axis] == query[:axis], f"expected a result as long as the query {query}, found {result}")
+        if op.key_bias is not None:
+            found = list(op.key_bias.type.shape)
+            expect(found == [query[0], keys], f"expected key_bias of shape [{query[0]}, {keys}], found {found}")
+        if op.bias is not None:
+            found = list(op.bias.type.shape)
+            last = [keys, tokens] if panels else [tokens, keys]
+            fits = len(found) == 4 and found[0] in (1, query[0]) and found[1] in (1, heads) and found[2:] == last
+            expect(fits, f"expected bias [{query[0]} or 1, {heads} or 1, {last[0]}, {last[1]}], found {found}")
+        check_discardable(op)
+
+
+def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:
+    """Where query, key and value begin in the features of their operands, and the features of a head of
+    query/key and of value: `([q, k, v], depth, value depth)`.
+    """
+    heads, axis = op.heads.value, feature_axis(op, op.query.type.rank)
+    out_depth = op.result.type.shape[axis] // heads
+    if "offsets" in op.attributes:
+        return [o.value for o in op.attributes["offsets"]], op.attributes["depth"].value, out_depth
+    return [0, 0, 0], op.query.type.shape[axis] // heads, out_depth
+
+
+def _check_merged(op: ir.OpView, *features: int) -> None:
+    """The rules of `offsets` and `depth`; `features` of query, key, value and result."""
+    offsets = op.attributes["offsets"]
+    expect(
+        isinstance(offsets, ir.ArrayAttr) and len(offsets) == 3 and all(o.value >= 0 for o in offsets),
+        f"expected 'offsets' to be three positions, found {offsets}",
+    )
+    expect("depth" in op.attributes, "expected 'depth' beside 'offsets', found none")
+    heads, kv_heads, result = op.heads.value, op.kv_heads.value, features[3]
+    expect(result % heads == 0, f"expected heads ({heads}) to divide the result's features ({result})")
+    _, depth, out_depth = head_slices(op)
+    expect(depth > 0, f"expected 'depth' to be positive, found {depth}")
+    ends = (heads * depth, kv_heads * depth, kv_heads * out_depth)
+    for name, offset, length, found in zip(("query", "key", "value"), offsets, ends, features, strict=False):
+        end = offset.value + length
+        expect(end <= found, f"expected {name} with {end} features or more, found {found}")
+
+
+class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
+    """`h = x + residual; result = (h - mean(h)) / sqrt(variance(h) + epsilon) * weight + bias` over features.
+
+    ```mlir
+    %y = "sparsity.layer_norm"(%x, %w, %b) {epsilon = 1.0e-12 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 0>}
+         : (tensor<1x128x768xf32>, tensor<768xf32>, tensor<768xf32>) -> tensor<1x128x768xf32>
+    ```
+    Operands: `x` [..., features], `weight` and `bias` [features], `residual` of the type of `x` (optional).
+    The variance is the biased one. Rejected: shapes that differ, a negative epsilon.
+    """
+
+    result: TensorResult
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    epsilon: ir.FloatAttr
+    residual: Optional[Tensor] = None
+
+    @verifier
+    def verify_invariants(op):
+        expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
+        _check_layout(op, op.x)
+        shape = list(op.x.type.shape)
+        expect(len(shape) >= 1, "expected x to have at least one dimension, found none")
+        features = shape[feature_axis(op, len(shape))]
+        for name in ("weight", "bias"):
+            found = list(getattr(op, name).type.shape)
+            expect(found == [features], f"expected {name} of shape [{features}], found {found}")
+        if op.residual is not None:
+            expect(op.residual.type == op.x.type, f"expected a residual of {op.x.type}, found {op.residual.type}")
+        expect(op.epsilon.value >= 0, f"expected epsilon of 0 or more, found {op.epsilon.value}")
+
+
+class ActivationOp(Sparsity.Operation, name="activation", traits=[ext.Pure]):
+    """Element-wise `result = kind(x)`.
+
+    ```mlir
+    %y = "sparsity.activation"(%x) {kind = "gelu"} : (tensor<1x128x3072xf32>) -> tensor<1x128x3072xf32>
+    ```
+    `kind`: `gelu` (exact, with erf), `gelu_tanh`, `relu`, `silu`, `tanh`, `sigmoid`. Rejected: another kind,
+    a result of another type.
+    """
+
+    result: TensorResult
+    x: Tensor
+    kind: ir.StringAttr
+
+    @verifier
+    def verify_invariants(op):
+        expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
+        kinds = ACTIVATIONS[1:]
+        expect(op.kind.value in kinds, f"expected a kind among {', '.join(kinds)}, found '{op.kind.value}'")
+        _check_layout(op, op.x)
+
+
+class AddOp(Sparsity.Operation, name="add", traits=[ext.Pure]):
+    """Element-wise `result = lhs + rhs` of equal shapes: the residual connection.
+
+    ```mlir
+    %y = "sparsity.add"(%a, %b) : (tensor<1x128x768xf32>, tensor<1x128x768xf32>) -> tensor<1x128x768xf32>
+    ```
+    Rejected: operands or a result of different types (there is no broadcasting).
+    """
+
+    result: TensorResult
+    lhs: Tensor
+    rhs: Tensor
+
+    @verifier
+    def verify_invariants(op):
+        expect(op.lhs.type == op.rhs.type, f"expected operands of one type, found {op.lhs.type} and {op.rhs.type}")
+        expect(op.lhs.type == op.result.type, f"expected a result of {op.lhs.type}, found {op.result.type}")
+        _check_layout(op, op.lhs)
+
+
+class EmbeddingOp(Sparsity.Operation, name="embedding", traits=[ext.Pure]):
+    """Rows of a table: `result[..., :] = table[indices[...], :]`.
+
+    ```mlir
+    %y = "sparsity.embedding"(%ids, %table) : (tensor<1x128xi64>, tensor<30522x768xf32>) -> tensor<1x128x768xf32>
+    ```
+    Operands: `indices` [...] of integers in 0 .. entries - 1, `table` [entries, features]. Rejected: shapes that
+    do not match, indices that are no integers.
+    """
+
+    result: TensorResult
+    indices: Tensor
+    table: Tensor
+
+    @verifier
+    def verify_invariants(op):
+        table = list(op.table.type.shape)
+        expect(len(table) == 2, f"expected a table [entries, features], found shape {table}")
+        element = op.indices.type.element_type
+        expect(isinstance(element, ir.IntegerType), f"expected indices of integers, found {element}")
+        expected = [*op.indices.type.shape, table[1]]
+        expect(list(op.result.type.shape) == expected, f"expected a result of shape {expected}, found {op.result.type.shape}")

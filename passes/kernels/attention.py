@@ -1,0 +1,140 @@
+"""The kernel of `sparsity.attention` in feature-major panels: scores, softmax and context of one head.
+
+A workgroup computes one head for one panel of queries. Queries are the lanes, so the scores of a block
+of keys are outer products of key scalars and query vectors, the softmax is element-wise over vectors, and
+the context is again a sum of value scalars times probability vectors: no transposes, no shuffles.
+"""
+
+import math as _math
+
+from torch_mlir import ir
+from torch_mlir.dialects import arith, math, memref, vector
+
+from secateur.dialects.sparsity.structural_ops import head_slices
+
+from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
+
+# IREE refuses kernels with more stack than this unless told otherwise, and worker threads have little.
+SCRATCH_BYTES = 32768
+# Rows of sums held in registers beside the query vectors (24 of 32 registers at four vectors).
+REGISTER_ROWS = 6
+
+
+def query_vectors(op: ir.OpView, lanes: int) -> int:
+    """How many vectors of queries fit: their scores against all keys must stay in the scratch memory.
+
+    0 where not even one fits.
+    """
+    _, panels, _, panel = op.key.type.shape
+    fitting = SCRATCH_BYTES // (panels * panel * lanes * 4)
+    queries = op.query.type.shape[3]
+    return max((v for v in (4, 2, 1) if v <= fitting and queries % (v * lanes) == 0), default=0)
+
+
+def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
+    """Adds the kernel's body. `place` is (head, query panel, batch)."""
+    head, panel, batch = place
+    a = arguments
+    heads, kv_heads = op.heads.value, op.kv_heads.value
+    starts, depth, out_depth = head_slices(op)
+    _, key_panels, _, key_panel = op.key.type.shape
+    query_panel = op.query.type.shape[3]
+    keys = key_panels * key_panel
+    kv_head = head if heads == kv_heads else arith.divui(head, index(heads // kv_heads))
+    query_row, key_row = add(mul(head, depth), starts[0]), add(mul(kv_head, depth), starts[1])
+    value_row, out_row = add(mul(kv_head, out_depth), starts[2]), mul(head, out_depth)
+    scratch = memref.alloca(ir.MemRefType.get([keys, vectors * lanes.width], ir.F32Type.get()), [], [])
+    key_tile = largest_divisor(key_panel, REGISTER_ROWS)
+    out_tile = largest_divisor(out_depth, REGISTER_ROWS)
+    js = range(vectors)
+
+    def each_key(carried, body, step=1):
+        """Runs `body(key panel, key in panel, key, carried)` over all keys."""
+
+        def over_panel(key_panel_index, outer):
+            base = mul(key_panel_index, key_panel)
+            return loop(
+                0, key_panel, step, outer, lambda key, inner: body(key_panel_index, key, arith.addi(base, key), inner)
+            )
+
+        return loop(0, key_panels, 1, carried, over_panel)
+
+    def biased(score: Value, key: Value, query: Value) -> Value:
+        """Scale, key bias, full bias and causal mask of a vector of scores."""
+        score = arith.mulf(score, lanes.constant(op.scale.value))
+        if "key_bias" in a:
+            score = arith.addf(score, lanes.spread_load(a["key_bias"], [batch, key]))
+        if "bias" in a or op.causal.value:
+            token = arith.addi(mul(panel, query_panel), query)
+        if "bias" in a:
+            shape = op.bias.type.shape
+            where = [batch if shape[0] > 1 else index(0), head if shape[1] > 1 else index(0), key, token]
+            score = arith.addf(score, lanes.load(a["bias"], where))
+        if op.causal.value:
+            indices = ir.VectorType.get([lanes.width], ir.IndexType.get())
+            tokens = arith.addi(vector.broadcast(indices, token), vector.step(indices))
+            later = arith.cmpi(arith.CmpIPredicate.ugt, vector.broadcast(indices, key), tokens)
+            score = arith.select(later, lanes.constant(-_math.inf), score)
+        return score
+
+    def query_block(first_query: Value, _: list[Value]) -> list[Value]:
+        queries = [add(first_query, j * lanes.width) for j in js]
+
+        def scores(kp: Value, key_in_panel: Value, key: Value, maxima: list[Value]) -> list[Value]:
+            def over_depth(d: Value, sums: list[Value]) -> list[Value]:
+                row = arith.addi(query_row, d)
+                q = [lanes.load(a["query"], [batch, panel, row, query]) for query in queries]
+                new = []
+                for i in range(key_tile):
+                    k = lanes.spread_load(a["key"], [batch, kp, arith.addi(key_row, d), add(key_in_panel, i)])
+                    new += [vector.fma(k, q[j], sums[i * vectors + j]) for j in js]
+                return new
+
+            sums = loop(0, depth, 1, [lanes.constant(0.0)] * (key_tile * vectors), over_depth)
+            for i in range(key_tile):
+                for j in js:
+                    score = biased(sums[i * vectors + j], add(key, i), queries[j])
+                    lanes.store(score, scratch, [add(key, i), index(j * lanes.width)])
+                    maxima[j] = arith.maximumf(maxima[j], score)
+            return maxima
+
+        # The lowest finite number keeps a fully masked query at exp(-inf) = 0 instead of exp(-inf + inf).
+        maxima = each_key([lanes.constant(F32_LOWEST)] * vectors, scores, key_tile)
+
+        def exponentials(key: Value, totals: list[Value]) -> list[Value]:
+            new = []
+            for j in js:
+                at = [key, index(j * lanes.width)]
+                e = math.exp(arith.subf(lanes.load(scratch, at), maxima[j]))
+                lanes.store(e, scratch, at)
+                new.append(arith.addf(totals[j], e))
+            return new
+
+        totals = loop(0, keys, 1, [lanes.constant(0.0)] * vectors, exponentials)
+        zero, one = lanes.constant(0.0), lanes.constant(1.0)
+        # "Equal to zero" and not "above zero": a NaN in the scores has to reach the result.
+        empty = [arith.cmpf(arith.CmpFPredicate.OEQ, total, zero) for total in totals]
+        factors = [arith.select(empty[j], zero, arith.divf(one, totals[j])) for j in js]
+
+        def context(first: Value, _: list[Value]) -> list[Value]:
+            def over_keys(kp: Value, key_in_panel: Value, key: Value, sums: list[Value]) -> list[Value]:
+                p = [lanes.load(scratch, [key, index(j * lanes.width)]) for j in js]
+                new = []
+                for i in range(out_tile):
+                    row = arith.addi(value_row, add(first, i))
+                    v = lanes.spread_load(a["value"], [batch, kp, row, key_in_panel])
+                    new += [vector.fma(v, p[j], sums[i * vectors + j]) for j in js]
+                return new
+
+            sums = each_key([lanes.constant(0.0)] * (out_tile * vectors), over_keys)
+            for i in range(out_tile):
+                row = arith.addi(out_row, add(first, i))
+                for j in js:
+                    value = arith.mulf(sums[i * vectors + j], factors[j])
+                    lanes.store(value, a["result"], [batch, panel, row, queries[j]])
+            return []
+
+        loop(0, out_depth, out_tile, [], context)
+        return []
+
+    loop(0, query_panel, vectors * lanes.width, [], query_block)

@@ -1,0 +1,118 @@
+"""Building blocks of kernels: index arithmetic, loops that carry values, vectors of tokens.
+
+Everything here adds upstream ops (arith, scf, memref, vector, math) at the current insertion point.
+"""
+
+import math as _math
+from collections.abc import Callable, Sequence
+
+from torch_mlir import ir
+from torch_mlir.dialects import arith, math, memref, scf, vector
+
+Value = ir.Value
+F32_LOWEST = -3.4028234663852886e38
+
+
+def index(value: int) -> Value:
+    """An `index` constant."""
+    return arith.constant(ir.IndexType.get(), value)
+
+
+def add(a: Value, b: Value | int) -> Value:
+    """`a + b` on indices; adding a literal zero adds no op."""
+    if isinstance(b, int):
+        if b == 0:
+            return a
+        b = index(b)
+    return arith.addi(a, b)
+
+
+def mul(a: Value, b: Value | int) -> Value:
+    """`a * b` on indices; multiplying by a literal one adds no op."""
+    if isinstance(b, int):
+        if b == 1:
+            return a
+        b = index(b)
+    return arith.muli(a, b)
+
+
+def load_index(source: Value, *at: Value) -> Value:
+    """An element of an i32 memref as an index."""
+    return arith.index_cast(ir.IndexType.get(), memref.load(source, list(at)))
+
+
+def loop(
+    start: Value | int,
+    stop: Value | int,
+    step: int,
+    carried: Sequence[Value],
+    body: Callable[[Value, list[Value]], Sequence[Value]],
+) -> list[Value]:
+    """`scf.for` whose body maps the carried values to new ones; returns the last ones.
+
+    A loop over constants that runs exactly once adds only its body.
+    """
+    if isinstance(start, int) and isinstance(stop, int) and start + step >= stop > start:
+        return list(body(index(start), list(carried)))
+    bounds = [index(v) if isinstance(v, int) else v for v in (start, stop)]
+    op = scf.ForOp(bounds[0], bounds[1], index(step), list(carried))
+    with ir.InsertionPoint(op.body):
+        scf.YieldOp(list(body(op.induction_variable, list(op.inner_iter_args))))
+    return list(op.results)
+
+
+class Lanes:
+    """Vectors of `width` f32 lanes."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.type = ir.VectorType.get([width], ir.F32Type.get())
+
+    def constant(self, value: float) -> Value:
+        """A vector of one number."""
+        element = ir.FloatAttr.get(ir.F32Type.get(), value)
+        return arith.constant(self.type, ir.DenseElementsAttr.get_splat(self.type, element))
+
+    def load(self, source: Value, at: Sequence[Value]) -> Value:
+        """`width` neighbouring elements of the last dimension."""
+        return vector.load(self.type, source, list(at))
+
+    def spread(self, scalar: Value) -> Value:
+        """A vector of one scalar."""
+        return vector.broadcast(self.type, scalar)
+
+    def spread_load(self, source: Value, at: Sequence[Value]) -> Value:
+        """One element of memory in every lane."""
+        return self.spread(memref.load(source, list(at)))
+
+    def store(self, value: Value, target: Value, at: Sequence[Value]) -> None:
+        """Writes `width` neighbouring elements of the last dimension."""
+        vector.store(value, target, list(at))
+
+    def activate(self, kind: str, x: Value) -> Value:
+        """`kind(x)`, element-wise; the kinds of `sparsity.activation` and `none`."""
+        one = self.constant
+        if kind == "none":
+            return x
+        if kind == "relu":
+            return arith.maximumf(x, one(0.0))
+        if kind == "gelu":
+            erf = math.erf(arith.mulf(x, one(_math.sqrt(0.5))))
+            return arith.mulf(arith.mulf(x, one(0.5)), arith.addf(erf, one(1.0)))
+        if kind == "gelu_tanh":
+            cubic = arith.mulf(arith.mulf(x, x), one(0.044715))
+            inner = arith.mulf(arith.mulf(x, one(_math.sqrt(2 / _math.pi))), arith.addf(cubic, one(1.0)))
+            return arith.mulf(arith.mulf(x, one(0.5)), arith.addf(math.tanh(inner), one(1.0)))
+        if kind == "tanh":
+            return math.tanh(x)
+        denominator = arith.addf(math.exp(arith.negf(x)), one(1.0))
+        if kind == "sigmoid":
+            return arith.divf(one(1.0), denominator)
+        if kind == "silu":
+            return arith.divf(x, denominator)
+        raise ValueError(f"no kernel for the activation '{kind}'")
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of `number` that is not above `limit`."""
+    return max(d for d in range(1, min(number, limit) + 1) if number % d == 0)

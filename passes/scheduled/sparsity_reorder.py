@@ -1,0 +1,104 @@
+"""Block-column-row reordering: finds the order of output rows in which equal rows are neighbours.
+
+before (rows 0 and 2 keep the same columns, so do 1 and 3):
+    %y = "sparsity.linear"(%x, %w) {...}
+after:
+    %y = "sparsity.linear"(%x, %w) {..., sparsity.order = dense<[0, 2, 1, 3]> : tensor<4xi32>}
+
+Rows with the same column pattern become adjacent and form a group. In weights whose tiles hold rows with different
+patterns, each tile is filled with the rows that share most columns with its first row. Nothing moves at run time:
+packing stores the weight in this order and the kernel writes every row where the next layer expects it.
+Source: GRIM, section 4 (matrix reorder); the tile filling is a greedy heuristic of our own.
+
+Preconditions: the weight is a `sparsity.weight` and the op has a schedule; other ops are left alone. Rationale: the
+order depends on the zeros and on how many rows a tile has. A dense weight keeps its order: all its rows are equal.
+"""
+
+import dataclasses
+
+import numpy as np
+from torch_mlir import ir
+
+from secateur.dialects.sparsity.attributes import ENCODING, SCHEDULE, Bcr, Dense
+from secateur.dialects.sparsity.weights import MissingWeightError, array_of, literal_of, weight_behind
+
+from ..base import Pass, PassContext, PassFailure, walk
+
+ORDER = "sparsity.order"
+
+
+def row_patterns(keep: np.ndarray) -> np.ndarray:
+    """A number per row of `keep` [rows, columns], equal where rows keep the same columns."""
+    packed = np.packbits(keep, axis=1)
+    _, numbers = np.unique(packed.view([("", packed.dtype)] * packed.shape[1]).ravel(), return_inverse=True)
+    return numbers.reshape(-1)
+
+
+def group_equal_rows(patterns: np.ndarray) -> np.ndarray:
+    """Row order in which equal patterns are adjacent, groups in the order of their first rows."""
+    _, first = np.unique(patterns, return_index=True)
+    return np.lexsort((np.arange(len(patterns)), first[patterns]))
+
+
+def fill_tiles(keep: np.ndarray, order: np.ndarray, row_tile: int, band: int) -> np.ndarray:
+    """Reorders within each run of `band` rows of `order` so that a tile's rows share most columns with its first."""
+    result = []
+    for start in range(0, len(order), band):
+        members = order[start : start + band]
+        shared = keep[members].astype(np.float32) @ keep[members].T.astype(np.float32)
+        free = np.ones(len(members), dtype=bool)
+        for _ in range(-(-len(members) // row_tile)):
+            seed = int(np.flatnonzero(free)[0])
+            gain = np.where(free, shared[seed], -1.0)
+            gain[seed] = np.inf
+            # A stable sort keeps the original order among rows that share equally much.
+            chosen = np.sort(np.argsort(-gain, kind="stable")[: min(row_tile, int(free.sum()))])
+            free[chosen] = False
+            result.extend(members[chosen])
+    return np.array(result)
+
+
+def row_order(keep: np.ndarray, row_tile: int, band: int, mixed: bool) -> np.ndarray:
+    """The new order of rows: `result[i]` is the original row at place i."""
+    patterns = row_patterns(keep)
+    order = group_equal_rows(patterns)
+    if mixed and np.bincount(patterns).max() < row_tile:
+        order = fill_tiles(keep, np.arange(len(keep)), row_tile, max(band, row_tile))
+    return order
+
+
+# Comparing every row with every other is quadratic; the heuristic looks this far at most.
+_WINDOW = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityReorder(Pass):
+    """Orders the rows of pruned weights so that rows with the same columns are neighbours."""
+
+    name = "sparsity-reorder"
+
+    def run(self, module: ir.Module, context: PassContext) -> None:
+        for op in walk(module, "sparsity.linear"):
+            weight = weight_behind(op.weight)
+            if weight is None or SCHEDULE not in op.attributes or ORDER in op.attributes:
+                continue
+            encoding = weight.attributes[ENCODING] if ENCODING in weight.attributes else None
+            if encoding is None or isinstance(encoding, Dense):
+                continue
+            try:
+                keep = array_of(weight, context.weights) != 0
+            except MissingWeightError as error:
+                raise PassFailure(weight, str(error)) from None
+            row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
+            bands = isinstance(encoding, Bcr)
+            mixed = not (bands and encoding.values()["block_columns"] == 1)
+            band = encoding.values()["block_rows"] if bands else _WINDOW
+            order = row_order(keep, row_tile, min(band, _WINDOW), mixed).astype(np.int32)
+            patterns = row_patterns(keep)[order]
+            context.count("groups-formed", 1 + int(np.count_nonzero(patterns[1:] != patterns[:-1])))
+            moved = int(np.count_nonzero(order != np.arange(len(order))))
+            context.count("rows-moved", moved)
+            if moved:
+                with op.location:
+                    tensor = ir.RankedTensorType.get(order.shape, ir.IntegerType.get_signless(32))
+                    op.attributes[ORDER] = literal_of(order, tensor)

@@ -1,0 +1,39 @@
+"""What a pass reads of the target: the module attribute `sparsity.target`."""
+
+import dataclasses
+
+from torch_mlir import ir
+
+from secateur.dialects.sparsity.attributes import TARGET, Target
+from secateur.dialects.sparsity.dialect import VerifyError
+
+from .base import PassFailure
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetDescription:
+    """Sizes in bytes; `workers` is the number of threads that run workgroups."""
+
+    vector_bytes: int = 16
+    registers: int = 32
+    workers: int = 1
+    l1_bytes: int = 32768
+    l2_bytes: int = 1 << 20
+
+
+def target_of(module: ir.Module) -> TargetDescription:
+    """The module's target; where it names none, 128-bit vectors and 32 registers, which every target has or emulates.
+
+    Raises `PassFailure` for a malformed attribute.
+    """
+    if TARGET not in module.operation.attributes:
+        return TargetDescription()
+    attribute = module.operation.attributes[TARGET]
+    if not isinstance(attribute, Target):
+        raise PassFailure(module.operation, f"expected '{TARGET}' to be #sparsity.target, found {attribute}")
+    try:
+        attribute.check()
+    except VerifyError as error:
+        raise PassFailure(module.operation, str(error)) from None
+    known = {f.name for f in dataclasses.fields(TargetDescription)}
+    return TargetDescription(**{k: v for k, v in attribute.values().items() if k in known})
