@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
-from torch_mlir import ir
-
 from secateur.dialects.weight_store import WeightStore
+from torch_mlir import ir
 
 
 class PassFailure(Exception):

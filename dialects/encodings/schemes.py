@@ -190,9 +190,7 @@ class Pattern(Encoding):
             chosen = np.where((chosen < 0) & (codes & ~pattern == 0), pattern, chosen)
         if (chosen < 0).any():
             row, column = np.argwhere(chosen < 0)[0] * size
-            raise IllegalEncodingError(
-                f"no pattern covers the {size}x{size} tile at row {row}, column {column}"
-            )
+            raise IllegalEncodingError(f"no pattern covers the {size}x{size} tile at row {row}, column {column}")
         bits = (chosen[:, :, None] >> np.arange(size * size)) & 1
         bits = bits.reshape(*codes.shape, size, size).transpose(0, 2, 1, 3).astype(bool)
         tiled = bits.reshape(codes.shape[0] * size, codes.shape[1] * size)
@@ -304,9 +302,7 @@ def encoding_of(scheme: str, parameters: Mapping[str, object]) -> Encoding:
         return ENCODINGS[scheme](**parameters)
     except TypeError:
         fields = [f.name for f in dataclasses.fields(ENCODINGS[scheme])]
-        raise ValueError(
-            f"expected {scheme} to have the fields {fields}, found {sorted(parameters)}"
-        ) from None
+        raise ValueError(f"expected {scheme} to have the fields {fields}, found {sorted(parameters)}") from None
 
 
 def tile_codes(matrix: np.ndarray, size: int) -> np.ndarray:

@@ -185,5 +185,8 @@ def check_discardable(op: ir.OpView) -> None:
         encoding.check()
     if SCHEDULE in op.attributes:
         schedule = op.attributes[SCHEDULE]
-        expect(isinstance(schedule, Schedule), f"expected '{SCHEDULE}' to be #sparsity.schedule, found {schedule}")
+        expect(
+            isinstance(schedule, Schedule),
+            f"expected '{SCHEDULE}' to be #sparsity.schedule, found {schedule}",
+        )
         schedule.check()

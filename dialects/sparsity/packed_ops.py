@@ -1,7 +1,5 @@
 """Level 3, scheduled ops: weights packed (BCRC), activations in feature-major panels."""
 
-from typing import Optional
-
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
@@ -51,8 +49,8 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
     work: Tensor
     row_tile: ir.IntegerAttr
     row_masks: ir.ArrayAttr
-    bias: Optional[Tensor] = None
-    residual: Optional[Tensor] = None
+    bias: Tensor | None = None
+    residual: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
@@ -74,7 +72,10 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
             element = getattr(op, name).type.element_type
             expect(str(element) == "i32", f"expected {name} of i32, found {element}")
         x, result = list(op.x.type.shape), list(op.result.type.shape)
-        expect(len(x) == len(result) and len(x) >= 1, f"expected x and result of equal rank, found {x} and {result}")
+        expect(
+            len(x) == len(result) and len(x) >= 1,
+            f"expected x and result of equal rank, found {x} and {result}",
+        )
         axis = feature_axis(op, len(x))
         equal = [a == b for i, (a, b) in enumerate(zip(x, result, strict=True)) if i != axis]
         expect(all(equal), f"expected x and result to differ in features only, found {x} and {result}")

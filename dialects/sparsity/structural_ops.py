@@ -5,7 +5,7 @@ element-wise ops). With the attribute `layout = #sparsity.layout<...>` the same 
 panels `[batch, panels, features, panel]`; its formula does not change.
 """
 
-from typing import Any, Optional
+from typing import Any
 
 from torch_mlir import ir
 from torch_mlir.dialects import ext
@@ -18,7 +18,7 @@ ACTIVATIONS = ("none", "gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid")
 
 def layout_of(op: ir.OpView) -> Layout | None:
     """The op's panel layout, or None where it works on token-major tensors."""
-    return op.attributes["layout"] if "layout" in op.attributes else None
+    return op.attributes.get("layout", None)
 
 
 def activation_of(op: ir.OpView) -> str:
@@ -58,7 +58,8 @@ def check_epilogue(op: ir.OpView, rows: int) -> None:
         )
     activation = activation_of(op)
     expect(
-        activation in ACTIVATIONS, f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'"
+        activation in ACTIVATIONS,
+        f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'",
     )
     _check_layout(op, op.x, op.result)
 
@@ -111,15 +112,18 @@ class LinearOp(Sparsity.Operation, name="linear", traits=[ext.Pure]):
     result: TensorResult
     x: Tensor
     weight: Tensor
-    bias: Optional[Tensor] = None
-    residual: Optional[Tensor] = None
+    bias: Tensor | None = None
+    residual: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
         weight = list(op.weight.type.shape)
         expect(len(weight) == 2, f"expected a weight [rows, columns], found shape {weight}")
         x, result = list(op.x.type.shape), list(op.result.type.shape)
-        expect(bool(x) and x[-1] == weight[1], f"expected x with {weight[1]} features (the weight's columns), found {x}")
+        expect(
+            bool(x) and x[-1] == weight[1],
+            f"expected x with {weight[1]} features (the weight's columns), found {x}",
+        )
         expected = [*x[:-1], weight[0]]
         expect(result == expected, f"expected a result of shape {expected}, found {result}")
         expect(layout_of(op) is None, "has no panel layout; 'sparsity.packed_linear' has")
@@ -153,9 +157,10 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
     heads: ir.IntegerAttr
     kv_heads: ir.IntegerAttr
     scale: ir.FloatAttr
-    causal: Any
-    key_bias: Optional[Tensor] = None
-    bias: Optional[Tensor] = None
+    # A false `BoolAttr` is falsy, and `ext` takes a falsy attribute for a missing one.
+    causal: Any = ext.attribute(default_factory=lambda: ir.BoolAttr.get(False))
+    key_bias: Tensor | None = None
+    bias: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
@@ -173,9 +178,15 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
         if "offsets" in op.attributes:
             _check_merged(op, query[axis], key[axis], value[axis], result[axis])
         else:
-            expect(query[axis] % heads == 0, f"expected heads ({heads}) to divide the query's features ({query[axis]})")
+            expect(
+                query[axis] % heads == 0,
+                f"expected heads ({heads}) to divide the query's features ({query[axis]})",
+            )
             depth = query[axis] // heads
-            expect(key[axis] == depth * kv_heads, f"expected key with {depth * kv_heads} features, found {key[axis]}")
+            expect(
+                key[axis] == depth * kv_heads,
+                f"expected key with {depth * kv_heads} features, found {key[axis]}",
+            )
             expect(value[axis] % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide the value's features")
             features = value[axis] // kv_heads * heads
             expect(result[axis] == features, f"expected a result with {features} features, found {result[axis]}")
@@ -239,7 +250,7 @@ class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
     weight: Tensor
     bias: Tensor
     epsilon: ir.FloatAttr
-    residual: Optional[Tensor] = None
+    residual: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
@@ -293,7 +304,10 @@ class AddOp(Sparsity.Operation, name="add", traits=[ext.Pure]):
 
     @verifier
     def verify_invariants(op):
-        expect(op.lhs.type == op.rhs.type, f"expected operands of one type, found {op.lhs.type} and {op.rhs.type}")
+        expect(
+            op.lhs.type == op.rhs.type,
+            f"expected operands of one type, found {op.lhs.type} and {op.rhs.type}",
+        )
         expect(op.lhs.type == op.result.type, f"expected a result of {op.lhs.type}, found {op.result.type}")
         _check_layout(op, op.lhs)
 
@@ -319,4 +333,7 @@ class EmbeddingOp(Sparsity.Operation, name="embedding", traits=[ext.Pure]):
         element = op.indices.type.element_type
         expect(isinstance(element, ir.IntegerType), f"expected indices of integers, found {element}")
         expected = [*op.indices.type.shape, table[1]]
-        expect(list(op.result.type.shape) == expected, f"expected a result of shape {expected}, found {op.result.type.shape}")
+        expect(
+            list(op.result.type.shape) == expected,
+            f"expected a result of shape {expected}, found {op.result.type.shape}",
+        )

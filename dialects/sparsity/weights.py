@@ -74,3 +74,11 @@ def make_weight(array: np.ndarray, hint: str, store: WeightStore, like_op: Weigh
 def encoding_of(weight_op: WeightOp) -> ir.Attribute | None:
     """The `sparsity.encoding` of a weight op, or None."""
     return weight_op.attributes.get(ENCODING, None)
+
+
+def weight_behind(value: ir.Value) -> WeightOp | None:
+    """The weight op whose result `value` is, or None."""
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.name != "sparsity.weight":
+        return None
+    return owner.opview

@@ -7,10 +7,9 @@ the context is again a sum of value scalars times probability vectors: no transp
 
 import math as _math
 
+from secateur.dialects.sparsity.structural_ops import head_slices
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
-
-from secateur.dialects.sparsity.structural_ops import head_slices
 
 from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
 
@@ -54,7 +53,11 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
         def over_panel(key_panel_index, outer):
             base = mul(key_panel_index, key_panel)
             return loop(
-                0, key_panel, step, outer, lambda key, inner: body(key_panel_index, key, arith.addi(base, key), inner)
+                0,
+                key_panel,
+                step,
+                outer,
+                lambda key, inner: body(key_panel_index, key, arith.addi(base, key), inner),
             )
 
         return loop(0, key_panels, 1, carried, over_panel)

@@ -19,12 +19,11 @@ The vector width is that of `sparsity.target` (128 bits where the module names n
 import dataclasses
 from collections.abc import Callable
 
-from torch_mlir import ir
-from torch_mlir.dialects import func
-
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.kernel_ops import DispatchOp
 from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
+from torch_mlir import ir
+from torch_mlir.dialects import func
 
 from ..base import Pass, PassContext, walk
 from ..target import target_of
@@ -89,9 +88,9 @@ def _operands(op: ir.OpView) -> dict[str, ir.Value]:
     found = {}
     for name in names:
         value = getattr(op, name)
-        if isinstance(value, ir.Value) and not isinstance(value, ir.OpResult):
-            found[name] = value
-        elif isinstance(value, ir.OpResult) and value.owner != op.operation:
+        if (isinstance(value, ir.Value) and not isinstance(value, ir.OpResult)) or (
+            isinstance(value, ir.OpResult) and value.owner != op.operation
+        ):
             found[name] = value
     return found
 
@@ -122,9 +121,9 @@ def _signature(op: ir.OpView, plan: _Plan) -> str:
     types = [str(_memref(n, v.type)) for n, v in _operands(op).items()]
     ignored = ("operandSegmentSizes", SCHEDULE)
     attributes = []
-    for named in op.operation.attributes:
-        if named.name not in ignored:
-            attributes.append(f"{named.name}={named.attr}")
+    for name, attribute in op.operation.attributes.items():
+        if name not in ignored:
+            attributes.append(f"{name}={attribute}")
     return "|".join([op.operation.name, *types, str(op.result.type), *sorted(attributes), str(plan.vectors)])
 
 

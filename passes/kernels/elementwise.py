@@ -6,7 +6,9 @@ from torch_mlir.dialects import arith, math, memref, vector
 from .build import Lanes, Value, add, loop
 
 
-def build_layer_norm(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
+def build_layer_norm(
+    op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int
+) -> None:
     """Tokens are the lanes: mean, then variance about the mean, then the normalised values, each one sweep
     over the features. `place` is (0, panel, batch).
     """

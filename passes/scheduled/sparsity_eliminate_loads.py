@@ -18,12 +18,12 @@ other ops are left alone. Rationale: lists must be known to be compared; joined 
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
-from torch_mlir import ir
-
 from secateur.dialects.sparsity.packed_ops import row_masks_of
-from secateur.dialects.sparsity.weights import MissingWeightError, array_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
+from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from .sparsity_pack import not_empty
@@ -71,7 +71,7 @@ def _uniform(segments: np.ndarray, columns: np.ndarray) -> bool:
     if not np.array_equal(lengths, np.broadcast_to(lengths[:, :1], lengths.shape)):
         return False
     return all(
-        np.array_equal(columns[a:b], columns[c:d]) for tile in segments for (a, b), (c, d) in zip(tile, tile[1:], strict=False)
+        np.array_equal(columns[a:b], columns[c:d]) for tile in segments for (a, b), (c, d) in itertools.pairwise(tile)
     )
 
 
@@ -126,17 +126,17 @@ class SparsityEliminateLoads(Pass):
             names = ("values", "columns", "segments", "offsets")
             weights = [weight_behind(getattr(op, name)) for name in names]
             singles = [1 << i for i in range(op.row_tile.value)]
-            if None in weights or row_masks_of(op) != singles:
+            if any(weight is None for weight in weights) or row_masks_of(op) != singles:
                 continue
             try:
                 arrays = [array_of(weight, context.weights) for weight in weights]
-            except MissingWeightError as error:
+            except WeightError as error:
                 raise PassFailure(op, f"has an operand that {error}") from None
             joined = join_rows(*arrays)
             context.count("vector-loads-before", joined.loads_before)
             context.count("vector-loads-after", joined.loads_after)
             context.count("uniform-layers" if len(joined.masks) == 1 else "mixed-layers")
-            symbol = symbol_of(weights[0]).removesuffix("/values")
+            symbol = (symbol_of(weights[0]) or "literal").removesuffix("/values")
             with op.location, ir.InsertionPoint(op):
                 for position, name in enumerate(names, start=1):
                     array = not_empty(getattr(joined, name))

@@ -21,18 +21,16 @@ alone. Rationale: only known zeros can be left out, and tiles are the order in w
 import dataclasses
 
 import numpy as np
-from torch_mlir import ir
-
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import PackedLinearOp
 from secateur.dialects.sparsity.weights import (
-    MissingWeightError,
+    WeightError,
     array_of,
-    literal_array,
     make_weight,
     symbol_of,
     weight_behind,
 )
+from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from .sparsity_reorder import ORDER, row_patterns
@@ -108,11 +106,11 @@ class SparsityPack(Pass):
                 raise PassFailure(op, "expected its schedule to have 'row_tile', found none")
             try:
                 array = array_of(weight, context.weights)
-            except MissingWeightError as error:
+            except WeightError as error:
                 raise PassFailure(weight, str(error)) from None
             order = np.arange(len(array))
             if ORDER in op.attributes:
-                order = literal_array(op.attributes[ORDER])
+                order = np.array(op.attributes[ORDER])
                 if not np.array_equal(np.sort(order), np.arange(len(array))):
                     raise PassFailure(op, f"expected '{ORDER}' to be a permutation of its {len(array)} rows")
             self._replace(op, weight, pack_rows(array, order, schedule["row_tile"]), context)
@@ -120,7 +118,7 @@ class SparsityPack(Pass):
 
     def _replace(self, op: ir.OpView, weight: ir.OpView, packed: PackedRows, context: PassContext) -> None:
         tiles, row_tile = packed.rows.shape
-        symbol = symbol_of(weight)
+        symbol = symbol_of(weight) or "literal"
         with op.location, ir.InsertionPoint(op):
             arrays = {name: not_empty(getattr(packed, name)) for name in ("values", "columns")}
             arrays |= {name: getattr(packed, name) for name in ("segments", "offsets", "rows")}

@@ -17,10 +17,9 @@ order depends on the zeros and on how many rows a tile has. A dense weight keeps
 import dataclasses
 
 import numpy as np
+from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense
+from secateur.dialects.sparsity.weights import WeightError, array_of, encoding_of, weight_behind
 from torch_mlir import ir
-
-from secateur.dialects.sparsity.attributes import ENCODING, SCHEDULE, Bcr, Dense
-from secateur.dialects.sparsity.weights import MissingWeightError, array_of, literal_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 
@@ -82,12 +81,12 @@ class SparsityReorder(Pass):
             weight = weight_behind(op.weight)
             if weight is None or SCHEDULE not in op.attributes or ORDER in op.attributes:
                 continue
-            encoding = weight.attributes[ENCODING] if ENCODING in weight.attributes else None
+            encoding = encoding_of(weight)
             if encoding is None or isinstance(encoding, Dense):
                 continue
             try:
                 keep = array_of(weight, context.weights) != 0
-            except MissingWeightError as error:
+            except WeightError as error:
                 raise PassFailure(weight, str(error)) from None
             row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
             bands = isinstance(encoding, Bcr)
@@ -100,5 +99,4 @@ class SparsityReorder(Pass):
             context.count("rows-moved", moved)
             if moved:
                 with op.location:
-                    tensor = ir.RankedTensorType.get(order.shape, ir.IntegerType.get_signless(32))
-                    op.attributes[ORDER] = literal_of(order, tensor)
+                    op.attributes[ORDER] = ir.DenseElementsAttr.get(order)

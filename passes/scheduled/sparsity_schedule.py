@@ -14,10 +14,9 @@ four rows keep the number of row masks (15) small. Options force a value for all
 
 import dataclasses
 
+from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule
+from secateur.dialects.sparsity.weights import encoding_of, weight_behind
 from torch_mlir import ir
-
-from secateur.dialects.sparsity.attributes import ENCODING, SCHEDULE, Bcr, Dense, Schedule
-from secateur.dialects.sparsity.weights import weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import TargetDescription, target_of
@@ -66,7 +65,7 @@ class SparsitySchedule(Pass):
             if SCHEDULE in op.attributes:
                 continue
             weight = weight_behind(op.weight)
-            encoding = weight.attributes[ENCODING] if weight is not None and ENCODING in weight.attributes else None
+            encoding = encoding_of(weight) if weight is not None else None
             rows = op.weight.type.shape[0]
             row_tile = min(self.row_tile or default_row_tile(encoding, rows, target), rows)
             pieces = max(1, min(-(-rows // row_tile), 4 * max(target.workers, 2)))

@@ -18,12 +18,11 @@ balance depends on the segments' lengths.
 import dataclasses
 
 import numpy as np
-from torch_mlir import ir
-
 from secateur.dialects.sparsity.attributes import SCHEDULE, Schedule
 from secateur.dialects.sparsity.packed_ops import row_masks_of
 from secateur.dialects.sparsity.structural_ops import layout_of
-from secateur.dialects.sparsity.weights import MissingWeightError, array_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
+from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import target_of
@@ -61,14 +60,14 @@ class SparsityTile(Pass):
             schedule = op.attributes[SCHEDULE].values()
             try:
                 bounds = array_of(segments, context.weights)
-            except MissingWeightError as error:
+            except WeightError as error:
                 raise PassFailure(segments, str(error)) from None
             rows = np.array([bin(mask).count("1") for mask in row_masks_of(op)])
             costs = ((bounds[..., 1] - bounds[..., 0]) * rows).sum(axis=1) + _TILE_OVERHEAD
             pieces = min(schedule.get("workgroups", 1), len(costs))
             cut = balanced_bounds(costs, pieces)
             with op.location, ir.InsertionPoint(op):
-                hint = symbol_of(segments).removesuffix("/segments") + "/work"
+                hint = (symbol_of(segments) or "literal").removesuffix("/segments") + "/work"
                 op.operation.operands[6] = make_weight(cut, hint, context.weights, work).result
                 layout = layout_of(op)
                 if layout is not None:
