@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from secateur.dialects.weight_store import WeightStore
 from torch_mlir import ir
+from torch_mlir.dialects import ext
 
 
 class PassFailure(Exception):
@@ -88,3 +89,10 @@ def functions(module: ir.Module) -> Iterator[ir.OpView]:
     for op in module.body.operations:
         if op.operation.name == "func.func" and len(op.regions[0].blocks):
             yield op
+
+
+def operands_by_name(op: ir.OpView) -> dict[str, ir.Value]:
+    """The operands of one of our ops by field name, in order; optional ones that are absent are left out."""
+    fields = [f.name for f in type(op)._fields if isinstance(f, ext.OperandDef)]
+    values = {name: getattr(op, name) for name in fields}
+    return {name: value for name, value in values.items() if value is not None}

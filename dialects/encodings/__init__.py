@@ -1,4 +1,4 @@
-"""How the zeros of a weight lie: descriptions, what each keeps and costs, and the cheapest one. NumPy only."""
+"""How the zeros of a weight lie: descriptions, what each keeps and costs, the cheapest one. NumPy only."""
 
 from .detect import detect
 from .schemes import (

@@ -26,11 +26,13 @@ from .schemes import (
     tile_codes,
 )
 
-# Size -> the size that it is reduced from. One row a block is what CSR stores, and a chunk of fewer than four
-# columns a bitmap of single weights: no structure, hence no candidates.
+# Size -> the size that it is reduced from. One row a block is what CSR stores. Narrow row segments with one bit
+# each are a bitmap of single weights, which would find structure in any zeros that lie at random: segments of
+# fewer than eight columns are no candidates, but for four columns in blocks of few rows.
 _ROWS = {2: 1, 4: 2, 8: 4, 12: 4, 16: 8, 24: 12, 32: 16, 48: 24, 64: 32, 128: 64}
 _COLUMNS = {2: 1, 4: 2, 8: 4, 16: 8, 32: 16, 64: 32, 128: 64}
-_CHUNKS = (4, 8, 16, 32, 64, 128)
+_NARROW, _ROWS_OF_NARROW = 4, 16
+_CHUNKS = (8, 16, 32, 64, 128)
 _GROUPS = {2: 1, 4: 2, 8: 4, 16: 8}
 _TILES = (4, 3, 2)
 _MAX_PATTERNS = 16
@@ -61,10 +63,10 @@ def detect(weight: np.ndarray) -> Encoding:
 def candidates(mask: np.ndarray) -> Iterator[tuple[int, Encoding]]:
     """The descriptions that `detect` compares, each with its packed bytes.
 
-    Blocks of 2, 4, 8, 12, 16, 24, 32, 48, 64, 128 or all rows by 1, 2, 4, ... 128 or all columns; chunks of 4, 8,
-    ... 128 or all columns; N:M with M of 2, 4, 8, 16 and N a power of two up to M / 2; patterns of 2x2 to 4x4
-    with at most 16 masks of one number of weights; for three or more dimensions punched blocks of 4, 8, ... 64 or
-    all filters by 1, 2, 4, ... 64 or all channels.
+    Blocks of 2, 4, 8, 12, 16, 24, 32, 48, 64, 128 or all rows by 1, 4 (up to 16 rows), 8, 16, ... 128 or
+    all columns; chunks of 8, 16, ... 128 or all columns; N:M with M of 2, 4, 8, 16 and N a power of two up to
+    M / 2; patterns of 2x2 to 4x4 with at most 16 masks of one number of weights; for three or more dimensions
+    punched blocks of 4, 8, ... 64 or all filters by 1, 2, 4, ... 64 or all channels.
     """
     matrix = as_matrix(mask)
     yield VALUE_BYTES * mask.size, Dense()
@@ -81,7 +83,7 @@ def candidates(mask: np.ndarray) -> Iterator[tuple[int, Encoding]]:
 
 
 def _reduce(array: np.ndarray, axis: int, factor: int, combine: np.ufunc) -> np.ndarray:
-    """Combines each `factor` neighbours along `axis` (0 or 1); a remainder is combined with nothing (zeros)."""
+    """Combines each `factor` neighbours along `axis` (0 or 1); a remainder with nothing."""
     parts = [array[i::factor] if axis == 0 else array[:, i::factor] for i in range(factor)]
     result = parts[0].copy()
     for part in parts[1:]:
@@ -109,14 +111,14 @@ def _blocks(bits: np.ndarray) -> Iterator[tuple[int, Encoding]]:
     rows, columns = bits.shape
     segments = _chain(bits, 1, _COLUMNS, np.bitwise_or)
     for chunk in (*(c for c in _CHUNKS if c < columns), columns):
-        if chunk > 1:
+        if chunk > _NARROW:
             count = segments[chunk].sum(axis=0, dtype=np.int64)
             last = columns - chunk * (len(count) - 1)
             values = chunk * int(count[:-1].sum()) + last * int(count[-1])
             yield VALUE_BYTES * values + (segments[chunk].size + 7) // 8, Block(chunk)
     # kept_rows[c][r]: rows kept in each block of r x c; kept_columns likewise from the bands' columns
     bands = _chain(bits, 0, _ROWS, np.bitwise_or)
-    kept_rows = {c: _chain(s, 0, _ROWS, np.add) for c, s in segments.items() if c > 1}
+    kept_rows = {c: _chain(s, 0, _ROWS, np.add) for c, s in segments.items() if c >= _NARROW}
     for height, band in bands.items():
         if height == 1:
             continue
@@ -127,8 +129,11 @@ def _blocks(bits: np.ndarray) -> Iterator[tuple[int, Encoding]]:
         yield VALUE_BYTES * values + shared, Bcr(height, 1)
         kept_columns = _chain(band, 1, _COLUMNS, np.add)
         for width, by_row in kept_rows.items():
+            if width < 2 * _NARROW and height > _ROWS_OF_NARROW:
+                continue
             block_rows = by_row[height]
-            values = int(np.multiply(block_rows, kept_columns[width], dtype=np.int32).sum(dtype=np.int64))
+            dtype = np.int32 if max(height, width) <= 128 else np.int64
+            values = int(np.multiply(block_rows, kept_columns[width], dtype=dtype).sum(dtype=np.int64))
             masks = -(-height // 8) * int(np.count_nonzero(block_rows))
             yield VALUE_BYTES * values + masks + shared, Bcr(height, width)
 

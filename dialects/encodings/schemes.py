@@ -1,7 +1,7 @@
 """Descriptions of a zero mask, one class a scheme: what it keeps and how many bytes it takes.
 
-A *mask* is boolean and true where the weight is not zero (NaN is not zero). A weight of more than two dimensions
-`[filters, channels, ...]` is seen as the matrix `filters x (channels * ...)`; only `Punched` needs it whole.
+A *mask* is boolean and true where the weight is not zero (NaN is not zero). A weight of more than two
+dimensions `[filters, channels, ...]` is seen as the matrix `filters x (channels * ...)`; only `Punched` needs it whole.
 A description *keeps* a superset of the mask; kept weights that are zero are padding: stored and multiplied.
 Packed bytes are those of the kept values (4 each) plus what it takes to find them, by the formula that each
 class states; all are exact integers, so that descriptions can be compared.
@@ -112,8 +112,9 @@ class Dense(Encoding):
 class Bcr(Encoding):
     """Block-column-row (GRIM): in each block, the kept rows times the kept columns.
 
-    Bytes: 4 per kept value; 4 per kept column of each block; a row mask of `ceil(block_rows / 8)` bytes per block
-    that keeps anything; `4 * (bands + 1)` where each band of blocks begins (a column's number tells its block).
+    Bytes: 4 per kept value; 4 per kept column of each block; a row mask of `ceil(block_rows / 8)` bytes per
+    block that keeps anything; `4 * (bands + 1)` for where each band of blocks begins (a column's number tells
+    its block).
     With `block_columns = 1` a kept column of a band keeps all rows of the band, and there are no row masks.
     """
 
@@ -302,7 +303,7 @@ def encoding_of(scheme: str, parameters: Mapping[str, object]) -> Encoding:
         return ENCODINGS[scheme](**parameters)
     except TypeError:
         fields = [f.name for f in dataclasses.fields(ENCODINGS[scheme])]
-        raise ValueError(f"expected {scheme} to have the fields {fields}, found {sorted(parameters)}") from None
+        raise ValueError(f"expected {scheme} to have the fields {fields}, found {[*parameters]}") from None
 
 
 def tile_codes(matrix: np.ndarray, size: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Level 4: the call of a kernel from the tensor-level function."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from torch_mlir import ir
 from torch_mlir.dialects import ext
@@ -10,23 +9,37 @@ from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
 
 
 class DispatchOp(Sparsity.Operation, name="dispatch", traits=[ext.Pure]):
-    """Runs a kernel once per point of a grid; the kernel writes the results.
+    """Runs a kernel once per point of a grid; the kernel writes the result.
 
     ```mlir
-    %y = "sparsity.dispatch"(%x, %w) {kernel = @linear_0, grid = array<i64: 8, 2, 1>}
+    %y = "sparsity.dispatch"(%x, %w) {kernel = @linear_0, grid = array<i64: 8, 2, 1>,
+         operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>}
          : (tensor<1x2x768x64xf32>, tensor<9216xf32>) -> tensor<1x2x768x64xf32>
     ```
-    `kernel` is a function of the module `(memrefs of the operands, memrefs of the results, index, index, index)`: the
+    `kernel` is a function of the module `(memrefs of the operands, memref of the result, index, index, index)`; the
     last three arguments are the workgroup's place in the grid (x, y, z). Workgroups run in any order, also at the
-    same time, and write disjoint parts of the results. Operands are read only; results start undefined.
-    Rejected: a grid that is not three positive sizes, an operand or result without static shape. That the symbol
-    exists and its arguments fit is checked where the kernel is called from (`verify_dispatches`).
+    same time, and write disjoint parts of the result. Operands are read only; the result starts undefined.
+
+    Operands: one to twelve tensors, in the order of the kernel's arguments. They are declared one by one because IRDL
+    gives all operands of a variadic segment one type. Rejected: a grid that is not three positive sizes, an
+    operand or result without static shape.
     """
 
-    results_: Sequence[TensorResult]
-    inputs: Sequence[Tensor]
+    result: TensorResult
+    input0: Tensor
     kernel: ir.FlatSymbolRefAttr
     grid: Any
+    input1: Optional[Tensor] = None
+    input2: Optional[Tensor] = None
+    input3: Optional[Tensor] = None
+    input4: Optional[Tensor] = None
+    input5: Optional[Tensor] = None
+    input6: Optional[Tensor] = None
+    input7: Optional[Tensor] = None
+    input8: Optional[Tensor] = None
+    input9: Optional[Tensor] = None
+    input10: Optional[Tensor] = None
+    input11: Optional[Tensor] = None
 
     @verifier
     def verify_invariants(op):
@@ -36,3 +49,15 @@ class DispatchOp(Sparsity.Operation, name="dispatch", traits=[ext.Pure]):
         expect(len(grid) == 3 and min(grid) > 0, f"expected a grid of three positive sizes, found {grid}")
         for value in (*op.operation.operands, *op.operation.results):
             expect(value.type.has_static_shape, f"expected static shapes, found {value.type}")
+
+
+def dispatch(result: ir.Type, inputs: list[ir.Value], kernel: str, grid: list[int]) -> DispatchOp:
+    """A `sparsity.dispatch` of `kernel` at the current insertion point. `inputs` has 1 to 12 entries."""
+    first, *others = inputs
+    return DispatchOp(
+        result,
+        first,
+        ir.FlatSymbolRefAttr.get(kernel),
+        ir.DenseI64ArrayAttr.get(grid),
+        **{f"input{i}": value for i, value in enumerate(others, start=1)},
+    )

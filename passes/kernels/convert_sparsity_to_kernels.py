@@ -20,12 +20,12 @@ import dataclasses
 from collections.abc import Callable
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
-from secateur.dialects.sparsity.kernel_ops import DispatchOp
+from secateur.dialects.sparsity.kernel_ops import dispatch
 from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
 from torch_mlir import ir
 from torch_mlir.dialects import func
 
-from ..base import Pass, PassContext, walk
+from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import target_of
 from .attention import build_attention, query_vectors
 from .build import Lanes, largest_divisor
@@ -33,6 +33,8 @@ from .elementwise import build_layer_norm, build_pointwise
 from .linear import build_linear
 
 Build = Callable[..., None]
+
+_OPS = [f"sparsity.{n}" for n in ("packed_linear", "attention", "layer_norm", "activation", "add")]
 
 # Packed arrays have lengths that depend on the mask; the kernel must not.
 _RAGGED = ("values", "columns", "segments", "offsets", "rows")
@@ -82,19 +84,6 @@ def _plan(op: ir.OpView, width: int) -> _Plan | None:
     return None
 
 
-def _operands(op: ir.OpView) -> dict[str, ir.Value]:
-    """The op's operands by name, absent optional ones left out, in order."""
-    names = [f.name for f in type(op)._fields]
-    found = {}
-    for name in names:
-        value = getattr(op, name)
-        if (isinstance(value, ir.Value) and not isinstance(value, ir.OpResult)) or (
-            isinstance(value, ir.OpResult) and value.owner != op.operation
-        ):
-            found[name] = value
-    return found
-
-
 def _memref(name: str, tensor: ir.RankedTensorType) -> ir.MemRefType:
     shape = list(tensor.shape)
     if name in _RAGGED:
@@ -103,7 +92,7 @@ def _memref(name: str, tensor: ir.RankedTensorType) -> ir.MemRefType:
 
 
 def _kernel(module: ir.Module, op: ir.OpView, plan: _Plan, name: str, width: int) -> None:
-    operands = _operands(op)
+    operands = operands_by_name(op)
     types = [_memref(n, v.type) for n, v in operands.items()]
     types.append(_memref("result", op.result.type))
     types += [ir.IndexType.get()] * 3
@@ -118,7 +107,7 @@ def _kernel(module: ir.Module, op: ir.OpView, plan: _Plan, name: str, width: int
 
 def _signature(op: ir.OpView, plan: _Plan) -> str:
     """What two ops must have in common to share a kernel."""
-    types = [str(_memref(n, v.type)) for n, v in _operands(op).items()]
+    types = [str(_memref(n, v.type)) for n, v in operands_by_name(op).items()]
     ignored = ("operandSegmentSizes", SCHEDULE)
     attributes = []
     for name, attribute in op.operation.attributes.items():
@@ -137,9 +126,7 @@ class ConvertSparsityToKernels(Pass):
         width = target_of(module).vector_bytes // 4
         known: dict[str, str] = {}
         taken: set[str] = {ir.StringAttr(f.attributes["sym_name"]).value for f in walk(module, "func.func")}
-        for op in walk(module):
-            if not op.operation.name.startswith("sparsity."):
-                continue
+        for op in walk(module, *_OPS):
             plan = _plan(op, width)
             if plan is None:
                 continue
@@ -155,12 +142,7 @@ class ConvertSparsityToKernels(Pass):
                     _kernel(module, op, plan, name, width)
                     context.count("kernels")
                 with ir.InsertionPoint(op):
-                    dispatch = DispatchOp(
-                        [op.result.type],
-                        list(_operands(op).values()),
-                        ir.FlatSymbolRefAttr.get(known[signature]),
-                        ir.DenseI64ArrayAttr.get(plan.grid),
-                    )
-            op.result.replace_all_uses_with(dispatch.operation.results[0])
+                    new = dispatch(op.result.type, list(operands_by_name(op).values()), known[signature], plan.grid)
+            op.result.replace_all_uses_with(new.result)
             op.operation.erase()
             context.count("dispatches")

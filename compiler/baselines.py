@@ -1,0 +1,67 @@
+"""What a compiled model is timed against: PyTorch, and the same model compiled dense by stock IREE."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secateur.passes.base import PassContext
+
+from .driver import evaluation_copy
+from .passmanager import run_pipeline
+
+if TYPE_CHECKING:
+    import torch
+
+    from secateur.frontends import ImportedModel
+
+# The fastest flags for a dense fp32 transformer among those that compile: packed operands and hand-written tiles.
+STOCK_FLAGS = ("--iree-opt-data-tiling", "--iree-llvmcpu-enable-ukernels=all")
+_TO_LINALG = "torch-backend-to-linalg-on-tensors-backend-pipeline"
+
+Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
+
+
+def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
+    """PyTorch in evaluation mode on `threads` threads. The number of threads holds for the whole process."""
+    import torch
+
+    from .verify import flatten
+
+    torch.set_num_threads(threads)
+    model = evaluation_copy(module)
+
+    def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        with torch.inference_mode():
+            return [tensor.numpy() for tensor in flatten(model(**tensors))]
+
+    return run
+
+
+def stock_iree(imported: "ImportedModel", threads: int) -> Run:
+    """torch-mlir's own lowering and IREE with its best flags (`STOCK_FLAGS`); none of Secateur's passes takes part.
+
+    `imported.module` is consumed. Weights are parameters beside the module, as in a bundle.
+    """
+    from secateur.runtime_targets import get_target, iree
+
+    run_pipeline(imported.module, _TO_LINALG, PassContext(imported.weights))
+    assembly = iree.assemble(imported.module, imported.weights)
+    target = get_target("host-cpu", threads=threads)
+    target = dataclasses.replace(target, iree_flags=(*target.iree_flags, *STOCK_FLAGS))
+    code = iree.compile_assembly(assembly, target)
+    scratch = tempfile.TemporaryDirectory(prefix="secateur-stock-")
+    archive = Path(scratch.name) / "weights.irpa"
+    iree.write_parameters(archive, assembly.parameters)
+    session = iree.Session(code, archive, threads=threads)
+
+    def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        # The archive is mapped: the folder must live as long as the session.
+        assert scratch.name
+        return session.run([arrays[spec.name] for spec in imported.inputs])
+
+    return run

@@ -1,0 +1,239 @@
+"""`compile_model`: from a PyTorch module to a bundle that runs."""
+
+import copy
+import dataclasses
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import cache as caching
+from .compiled_model import CompiledModel
+from .errors import CompileError
+from .levels import LEVELS, LOWERINGS, Dump, Lowering, Progress, pipeline_to, write_whole
+from .report import Report
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["CompileError", "CompiledModel", "compile_model"]
+
+_BUNDLE, _REPORT = "bundle", "report.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """What `compile_model` was asked for."""
+
+    target: str
+    threads: int
+    verify: bool | str
+    compile_to: str
+    lowering: str
+    schedule: dict[str, int] | None
+    progress: Progress
+
+
+def compile_model(
+    model: "torch.nn.Module | str | os.PathLike[str]",
+    example_inputs: "Mapping[str, torch.Tensor] | Sequence[torch.Tensor] | None" = None,
+    *,
+    target: str = "host-cpu",
+    seq_len: int = 128,
+    batch: int = 1,
+    threads: int = 1,
+    verify: bool | Literal["layers"] = True,
+    compile_to: str | None = None,
+    dump_ir: str | os.PathLike[str] | None = None,
+    cache: bool = True,
+    schedule: Mapping[str, int] | None = None,
+    lowering: str = "kernels",
+    progress: Progress | None = None,
+) -> CompiledModel:
+    """Compiles a model and compares it with PyTorch.
+
+    `model`: a module with `example_inputs` (tensors by argument name, or in the order of `forward`), whose shapes are
+    the largest that the compiled model takes; or a Hugging Face folder, for `batch` sequences of `seq_len` tokens.
+    The module is not changed. `verify`: compare the outputs with PyTorch's; `"layers"` also looks for the first
+    layer that differs where they do. `compile_to`: a level of IR to stop at (`torch`, `structural`, `scheduled`,
+    `kernels`); the result then has its text as `ir` and cannot be called. `dump_ir`: a folder for the IR of every level
+    and the weights. `cache`: reuse what was compiled before. `schedule`: options of `sparsity-schedule`.
+    `lowering`: `kernels`, or `portable` (plain linalg). `progress` is called with the name of each stage.
+
+    Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
+    """
+    options = _Options(
+        target, threads, verify, compile_to or "iree", lowering, dict(schedule) if schedule else None,
+        progress or (lambda stage: None),
+    )  # fmt: skip
+    _check(options, seq_len, batch)
+    options.progress("loading")
+    began = time.perf_counter()
+    loaded = _load(model, example_inputs, seq_len, batch)
+    options.progress("importing")
+    from secateur.frontends import import_model
+
+    imported = import_model(loaded.module, loaded.example_inputs)
+    compilation = _Compilation(options, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
+    compilation.report.seconds["import"] = time.perf_counter() - began
+    # A dump shows every level, which an entry of the cache does not hold.
+    folder = caching.cache_folder() if cache and dump_ir is None and options.compile_to == "iree" else None
+    return compilation.cached(caching.Cache(folder)) if folder is not None else compilation.uncached()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Loaded:
+    """A module in evaluation mode that shares its parameters with the caller's, and what belongs to it."""
+
+    module: "torch.nn.Module"
+    example_inputs: "dict[str, torch.Tensor]"
+    tokenizer_files: list[Path]
+    config: Any
+    name: str
+
+
+def _check(options: _Options, seq_len: int, batch: int) -> None:
+    for name, value in (("seq_len", seq_len), ("batch", batch), ("threads", options.threads)):
+        if value < 1:
+            raise CompileError(f"expected '{name}' to be 1 or more, found {value}")
+    for name, value, accepted in (
+        ("compile_to", options.compile_to, LEVELS),
+        ("lowering", options.lowering, LOWERINGS),
+    ):
+        if value not in accepted:
+            raise CompileError(f"unknown '{name}' {value!r}; accepted: {', '.join(accepted)}")
+    if options.verify not in (True, False, "layers"):
+        raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")
+
+
+def _load(model: Any, example_inputs: Any, seq_len: int, batch: int) -> _Loaded:
+    if isinstance(model, (str, os.PathLike)):
+        from secateur.frontends import example_inputs_for, load_model
+
+        found = load_model(Path(model))
+        inputs = dict(example_inputs) if example_inputs else example_inputs_for(found.module, batch, seq_len)
+        return _Loaded(found.module, inputs, list(found.tokenizer_files), found.config, found.name)
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        raise CompileError(f"expected a torch.nn.Module or a folder, found a {type(model).__name__}")
+    if example_inputs is None:
+        raise CompileError("a module needs 'example_inputs': tensors by argument name, of the largest shapes to run")
+    name = type(model).__name__
+    return _Loaded(evaluation_copy(model), _by_name(model, example_inputs), [], getattr(model, "config", None), name)
+
+
+def _by_name(module: "torch.nn.Module", inputs: Any) -> "dict[str, torch.Tensor]":
+    import inspect
+
+    if isinstance(inputs, Mapping):
+        return dict(inputs)
+    values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    names = [n for n, p in inspect.signature(module.forward).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(values) > len(names):
+        raise CompileError(f"'{type(module).__name__}.forward' takes {len(names)} inputs, found {len(values)} examples")
+    return dict(zip(names, values, strict=False))
+
+
+def evaluation_copy(module: "torch.nn.Module") -> "torch.nn.Module":
+    """A copy of the module's structure in evaluation mode; parameters and buffers are shared, not copied."""
+    shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, shared).eval()
+
+
+class _Compilation:
+    """One compilation, from the imported module on."""
+
+    def __init__(self, options: _Options, loaded: _Loaded, imported: Any, dump: Dump | None) -> None:
+        from secateur.runtime_targets import get_target
+
+        self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
+        self._target = get_target(options.target, threads=options.threads)
+        self._lowering = Lowering(imported.module, imported.weights)
+        self.report = Report(target=options.target, threads=options.threads, lowering=options.lowering)
+
+    def cached(self, cache: caching.Cache) -> CompiledModel:
+        """From the cache, else into it. An entry that cannot be read is made anew."""
+        self._options.progress("looking into the cache")
+        weights_hash = caching.hash_weights(self._imported.weights)
+        key = caching.cache_key(
+            ir=str(self._imported.module),
+            weights=weights_hash,
+            target=self._target.name,
+            flags=list(self._target.iree_flags),
+            description=dict(self._target.description),
+            lowering=self._options.lowering,
+            schedule=self._options.schedule,
+            signature=[
+                [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
+            ],
+            form=self._imported.output_form,
+            verified=bool(self._options.verify),
+            tokenizer={f.name: caching.hash_file(f) for f in self._loaded.tokenizer_files},
+        )
+        entry = cache.find(key)
+        if entry is not None:
+            try:
+                return self._open(entry, cached=True)
+            except Exception:
+                cache.discard(key)
+        try:
+            with cache.write(key) as folder:
+                self._fill(folder)
+        except OSError as error:
+            raise CompileError(
+                f"the cache cannot be written ({error}); set SECATEUR_CACHE to another folder, or to 'off'"
+            ) from error
+        entry = cache.find(key)
+        if entry is None:
+            raise CompileError("the cache entry vanished while it was written; set SECATEUR_CACHE to another folder")
+        return self._open(entry)
+
+    def uncached(self) -> CompiledModel:
+        """Compiles, as far as was asked for, without the cache."""
+        if self._options.compile_to != "iree":
+            return CompiledModel(None, self.report, ir=self._lower())
+        folder = tempfile.TemporaryDirectory(prefix="secateur-")
+        self._fill(Path(folder.name))
+        return self._open(Path(folder.name), keep=folder)
+
+    def _open(self, entry: Path, cached: bool = False, keep: Any = None) -> CompiledModel:
+        from secateur.runtime_targets.bundle import open_bundle
+
+        report = Report.from_dict(json.loads((entry / _REPORT).read_text()))
+        report.cached = cached
+        return CompiledModel(open_bundle(entry / _BUNDLE), report, keep=keep)
+
+    def _lower(self) -> str:
+        """Lowers to the level that was asked for, or to the last before IREE. Returns its text."""
+        options, lowering = self._options, self._lowering
+        self._set_target()
+        try:
+            text = self._reached()
+            for level in LEVELS[1:-1]:
+                if lowering.level == options.compile_to:
+                    break
+                options.progress(level)
+                lowering.lower(level, pipeline_to(level, options.lowering, options.schedule))
+                if level == "structural":
+                    self.report.layers = layers_of(lowering.module, lowering.weights)
+                text = self._reached()
+        finally:
+            if self._dump is not None:
+                options.progress("writing the weights of the dump")
+                self._dump.write_weights(lowering.weights)
+        self.report.level = lowering.level
+        self.report.seconds.update(lowering.seconds)
+        self.report.statistics = lowering.statistics
+        return text
+
+    def _reached(self) -> str:
+        if self._dump is None and self._lowering.level != self._options.compile_to:
+            return ""
+        text = str(self._lowering.module)
+        if self._dump is not None:
+            self._dump.write(self._lowering.level, text)
+        return text

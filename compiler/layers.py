@@ -1,0 +1,47 @@
+"""The linear layers of a structural module, as the report lists them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secateur.dialects.sparsity.attributes import ENCODING
+from secateur.dialects.sparsity.weights import array_of, symbol_of
+from secateur.dialects.weight_store import WeightStore
+from secateur.passes.base import walk
+
+from .report import LayerReport
+
+if TYPE_CHECKING:
+    from torch_mlir import ir
+
+
+def layers_of(module: "ir.Module", weights: WeightStore) -> list[LayerReport]:
+    """A record per `sparsity.linear` whose weight is constant, in program order.
+
+    A layer is named by its weight's symbol without the final `.weight`.
+    """
+    found = []
+    for op in walk(module, "sparsity.linear"):
+        weight = op.weight.owner
+        if weight.name != "sparsity.weight":
+            continue
+        weight = weight.opview
+        array = array_of(weight, weights)
+        rows, columns = array.shape
+        zeros = array.size - int(np.count_nonzero(array))
+        encoding = weight.attributes[ENCODING] if ENCODING in weight.attributes else None
+        name = (symbol_of(weight) or f"linear_{len(found)}").removesuffix(".weight")
+        fraction = zeros / array.size if array.size else 0.0
+        found.append(LayerReport(name, rows, columns, _short(encoding), fraction))
+    return found
+
+
+def _short(encoding: "ir.Attribute | None") -> str:
+    """`bcr block_rows=4 block_columns=16` for `#sparsity.bcr<{...}>`; `dense` where there is none."""
+    if encoding is None:
+        return "dense"
+    name = encoding.attr_name.split(".")[1]
+    fields = []
+    for key, value in encoding.values().items():
+        fields.append(f"{key}={len(value) if isinstance(value, list) else value}")
+    return " ".join([name, *fields])

@@ -1,0 +1,98 @@
+"""A copy of a caller's module that may be changed freely: same parameter storage, own structure.
+
+Only the copy is switched to evaluation, loses its pruning hooks and parametrizations, and is set up for
+export, so the caller's module stays as it was.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def private_copy(module: nn.Module) -> nn.Module:
+    """A copy of `module` in evaluation mode that shares its tensors.
+
+    16-bit floating-point tensors become new f32 ones; every other tensor shares its storage with the original.
+    Masks of `torch.nn.utils.prune` and parametrizations are multiplied into plain parameters (new tensors).
+    """
+    memo: dict[int, object] = {}
+    kept_alive: list[object] = []
+    for part in module.modules():
+        for tensor in _tensors_of(part):
+            if id(tensor) not in memo:
+                memo[id(tensor)] = _shared(tensor)
+                kept_alive.append(tensor)
+    duplicate = copy.deepcopy(module, memo)
+    duplicate.eval()
+    _fold_pruning(duplicate)
+    _fold_parametrizations(duplicate)
+    _prepare_transformers(duplicate)
+    return duplicate
+
+
+def _tensors_of(part: nn.Module) -> list[torch.Tensor]:
+    # Pruning leaves the masked weight as a plain attribute, which `parameters()` does not list.
+    own = [*part._parameters.values(), *part._buffers.values(), *vars(part).values()]
+    return [value for value in own if isinstance(value, torch.Tensor)]
+
+
+def _shared(tensor: torch.Tensor) -> torch.Tensor:
+    data = tensor.detach()
+    if data.dtype in _HALF:
+        data = data.float()
+    return nn.Parameter(data, requires_grad=False) if isinstance(tensor, nn.Parameter) else data
+
+
+def _fold_pruning(module: nn.Module) -> None:
+    for part in module.modules():
+        for key, hook in list(part._forward_pre_hooks.items()):
+            if isinstance(hook, prune.BasePruningMethod):
+                del part._forward_pre_hooks[key]
+                part._forward_pre_hooks_with_kwargs.pop(key, None)
+        for masked in [name for name in part._buffers if name.endswith("_mask")]:
+            name = masked.removesuffix("_mask")
+            original = part._parameters.get(f"{name}_orig")
+            mask = part._buffers[masked]
+            if original is None or mask is None:
+                continue
+            del part._parameters[f"{name}_orig"], part._buffers[masked]
+            vars(part).pop(name, None)
+            value = original.detach() * mask.to(original.dtype)
+            part.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
+
+def _fold_parametrizations(module: nn.Module) -> None:
+    for part in list(module.modules()):
+        if not parametrize.is_parametrized(part):
+            continue
+        for name in list(part.parametrizations):
+            with torch.no_grad():
+                value = getattr(part, name).detach().clone()
+            was = part.parametrizations[name]
+            # Removal writes into `original`, which is the caller's storage until it is replaced here.
+            for own in [n for n in was._parameters if n.startswith("original")]:
+                was._parameters[own] = nn.Parameter(was._parameters[own].detach().clone(), requires_grad=False)
+            for own in [n for n in was._buffers if n.startswith("original")]:
+                was._buffers[own] = was._buffers[own].detach().clone()
+            with torch.no_grad():
+                parametrize.remove_parametrizations(part, name, leave_parametrized=False) if hasattr(
+                    was, "original"
+                ) else parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+            part._parameters.pop(name, None)
+            part._buffers.pop(name, None)
+            part.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
+
+def _prepare_transformers(module: nn.Module) -> None:
+    """Sets what Hugging Face models need to be captured well: fused attention, no key-value cache."""
+    config = getattr(module, "config", None)
+    if config is None or not hasattr(module, "set_attn_implementation"):
+        return
+    if getattr(module, "_supports_sdpa", False) and not getattr(config, "output_attentions", False):
+        module.set_attn_implementation("sdpa")
+    if getattr(config, "use_cache", None):
+        config.use_cache = False

@@ -1,0 +1,51 @@
+"""IREE: a level-4 module becomes text that IREE compiles, a parameter archive, and a session that runs them.
+
+Only this package knows IREE. Names are imported when they are first used, so that running a bundle
+needs neither the compiler nor MLIR.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .assemble import Assembly, AssemblyError, assemble
+    from .compile import CompilationError, compile_assembly
+    from .parameters import ParameterError, write_parameters
+    from .session import Session, SessionError
+
+_HOMES = {
+    "Assembly": "assemble",
+    "AssemblyError": "assemble",
+    "CompilationError": "compile",
+    "ParameterError": "parameters",
+    "Session": "session",
+    "SessionError": "session",
+    "assemble": "assemble",
+    "compile_assembly": "compile",
+    "write_parameters": "parameters",
+}
+
+__all__ = [
+    "Assembly",
+    "AssemblyError",
+    "CompilationError",
+    "ParameterError",
+    "Session",
+    "SessionError",
+    "assemble",
+    "compile_assembly",
+    "write_parameters",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    # The function `assemble` and its module share a name: the module must not shadow the function.
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

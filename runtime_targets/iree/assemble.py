@@ -1,0 +1,287 @@
+"""Level 4 to the text that IREE compiles.
+
+before:
+    func.func private @k(%x: memref<?xf32>, %y: memref<8x16xf32>, %i: index, %j: index, %l: index) {... sparsity.kernel}
+    func.func @main(%a: tensor<4xf32>) {
+      %w = "sparsity.weight"() {source = "encoder.weight"} : () -> tensor<9216xf32>
+      %0 = "sparsity.dispatch"(%w) {kernel = @k, grid = array<i64: 8, 2, 1>} : (tensor<9216xf32>) -> tensor<8x16xf32>
+after:
+    util.global private @weight_0 = #flow.parameter.named<"model"::"encoder.weight"> : tensor<9216xf32>
+    stream.executable private @ex_k {
+      stream.executable.export public @k workgroups(%x: index, %y: index, %z: index) ... // the grid, as it is
+      builtin.module {
+        func.func @k(%n: index, %b0: !stream.binding, %b1: !stream.binding) {
+          %x = stream.binding.subspan %b0[%c0] : !stream.binding -> memref<?xf32>{%n}
+          %i = hal.interface.workgroup.id[0] : index ...
+    func.func @main(%a: tensor<4xf32>) {
+      %w = util.global.load immutable @weight_0 : tensor<9216xf32>
+      %0 = flow.dispatch @ex_k::@k[%c8, %c2, %c1](%c9216, %w) : (index, tensor<9216xf32>) -> tensor<8x16xf32>
+
+A kernel is one executable, however often and on whatever grid it is dispatched: the grid is the dispatch's workload,
+and sizes that the kernel leaves dynamic are passed as numbers. IREE's ops are built unregistered, in the module's
+own context, and everything is printed in generic form, the one form that both builds of MLIR read alike.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from torch_mlir import ir
+
+from secateur.dialects.sparsity.kernel_ops import DispatchOp
+
+from .accepted import KERNEL_OPS, MAIN_OPS
+from .kernels import AssemblyError, build_executable, check_dispatch, dispatch_sizes, is_kernel, refuse
+
+__all__ = ["SCOPE", "SIGNATURE", "Assembly", "AssemblyError", "assemble"]
+
+SCOPE = "model"
+"""The scope under which a parameter archive is given to the module."""
+SIGNATURE = "secateur.signature"
+"""The reflection entry of `@main`: JSON `{"inputs": [[dtype, shape], ...], "outputs": [...]}`."""
+_INLINE_BYTES = 64
+
+_DTYPES = {
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i1": "bool",
+    "i8": "int8",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+    """A module for IREE (`text`) and the arrays it reads at start (`parameters`, by symbol)."""
+
+    text: str
+    parameters: dict[str, np.ndarray]
+
+
+def assemble(module: ir.Module, weights: Mapping[str, np.ndarray]) -> Assembly:
+    """Assembles a level-4 module, or one of tensor-level ops only. `module` is not changed.
+
+    `weights`: the arrays that `sparsity.weight` symbols name; those used outlive the module as `parameters`, without
+    a copy. Raises `AssemblyError`, one sentence, for an op that IREE does not take, a dispatch that does not fit its
+    kernel, or a weight that is missing or of another shape or dtype.
+    """
+    context = module.context
+    allowed = context.allow_unregistered_dialects
+    with context, ir.Location.unknown():
+        context.allow_unregistered_dialects = True
+        try:
+            clone = ir.Module.parse(module.operation.get_asm(print_generic_op_form=True))
+            parameters = _Weights(weights)
+            _convert(clone, parameters)
+            return Assembly(clone.operation.get_asm(print_generic_op_form=True) + "\n", parameters.used)
+        finally:
+            context.allow_unregistered_dialects = allowed
+
+
+def _walk(op: ir.Operation) -> list[ir.Operation]:
+    found: list[ir.Operation] = []
+
+    def visit(inner: ir.Operation) -> ir.WalkResult:
+        found.append(inner)
+        return ir.WalkResult.ADVANCE
+
+    op.walk(visit, ir.WalkOrder.PRE_ORDER)
+    return found
+
+
+def _convert(module: ir.Module, weights: "_Weights") -> None:
+    kernels: dict[str, ir.Operation] = {}
+    functions = []
+    for op in [o.operation for o in module.body.operations]:
+        if is_kernel(op):
+            kernels[_symbol(op)] = op
+        elif op.name == "func.func":
+            functions.append(op)
+        elif op.name != "ml_program.global":
+            refuse(op, "is not accepted at the top of a module for IREE; functions are")
+    called = _convert_functions(functions, kernels, weights)
+    for op in functions:
+        if _symbol(op) == "main":
+            _describe(op)
+    # Globals of other dialects stand there unused (torch-mlir adds a random seed to every module); a use is refused.
+    for op in [o.operation for o in module.body.operations]:
+        if op.name == "ml_program.global":
+            op.erase()
+    for name, kernel in kernels.items():
+        if name in called:
+            _check_ops(kernel, KERNEL_OPS | {"func.func"}, "a kernel")
+            build_executable(kernel, f"ex_{name}", called[name])
+        kernel.erase()
+    for op in functions:
+        _check_ops(op, MAIN_OPS | {"flow.dispatch", "util.global.load"}, "a module for IREE")
+    weights.declare(module)
+    for op in _walk(module.operation):
+        for named in list(op.attributes):
+            if named.name.startswith(("sparsity.", "torch.")):
+                del op.attributes[named.name]
+    module.operation.attributes["sym_name"] = ir.StringAttr.get(SCOPE)
+
+
+def _convert_functions(
+    functions: list[ir.Operation], kernels: dict[str, ir.Operation], weights: "_Weights"
+) -> dict[str, int]:
+    """Replaces dispatches and weights; returns, of every kernel that is called, how many results it writes."""
+    called: dict[str, int] = {}
+    for function in functions:
+        for op in _walk(function):
+            if op.name == "sparsity.dispatch":
+                name = op.attributes["kernel"].value
+                if name not in kernels:
+                    refuse(op, f"calls the kernel '@{name}', which the module does not define; {_known(kernels)}")
+                called[name] = len(op.results)
+                _dispatch(op.opview, kernels[name], f"ex_{name}")
+    for function in functions:
+        for op in _walk(function):
+            if op.name == "sparsity.weight":
+                weights.replace(op)
+    return called
+
+
+def _known(kernels: dict[str, ir.Operation]) -> str:
+    return f"it defines {', '.join('@' + k for k in sorted(kernels))}" if kernels else "it defines no kernel"
+
+
+def _symbol(op: ir.Operation) -> str:
+    return ir.StringAttr(op.attributes["sym_name"]).value
+
+
+def _dispatch(op: DispatchOp, kernel: ir.Operation, executable: str) -> None:
+    check_dispatch(op, kernel)
+    index = ir.IndexType.get()
+    with ir.InsertionPoint(op):
+
+        def number(value: int) -> ir.Value:
+            attributes = {"value": ir.IntegerAttr.get(index, value)}
+            return ir.Operation.create("arith.constant", [index], attributes=attributes).result
+
+        grid = [number(n) for n in op.grid]
+        arguments = [number(n) for n in dispatch_sizes(op, kernel)] + list(op.operation.operands)
+        segments = ir.DenseI32ArrayAttr.get([len(grid), len(arguments), 0, 0])
+        call = ir.Operation.create(
+            "flow.dispatch",
+            [r.type for r in op.operation.results],
+            [*grid, *arguments],
+            {
+                "entry_points": ir.ArrayAttr.get([ir.SymbolRefAttr.get([executable, _symbol(kernel)])]),
+                "operandSegmentSizes": segments,
+            },
+        )
+    for old, new in zip(op.operation.results, call.results, strict=True):
+        old.replace_all_uses_with(new)
+    op.operation.erase()
+
+
+def _check_ops(root: ir.Operation, accepted: frozenset[str] | set[str], where: str) -> None:
+    for op in _walk(root):
+        if op.name not in accepted:
+            refuse(op, f"is not accepted in {where} for IREE")
+        for value in op.results:
+            if "!torch" in (text := str(value.type)) or "#sparsity" in text:
+                refuse(op, f"has the type {text}, which IREE does not know")
+
+
+def _describe(main: ir.Operation) -> None:
+    """Gives `@main` its signature in a form that a session reads back."""
+    kind = ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value)
+
+    def specs(types: list[ir.Type], what: str) -> list:
+        found = []
+        for position, type_ in enumerate(types):
+            element = str(type_.element_type) if isinstance(type_, ir.RankedTensorType) else ""
+            if element not in _DTYPES:
+                refuse(main, f"has the {what} {position} of type {type_}; tensors of {', '.join(_DTYPES)} are accepted")
+            shape = [-1 if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
+            found.append([_DTYPES[element], shape])
+        return found
+
+    signature = {"inputs": specs(kind.inputs, "input"), "outputs": specs(kind.results, "output")}
+    text = ir.StringAttr.get(json.dumps(signature, separators=(",", ":")))
+    main.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})
+
+
+class _Weights:
+    """Weights on their way out: one global per array, tiny ones as constants in the code."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
+        self.weights = weights
+        self.used: dict[str, np.ndarray] = {}
+        self._globals: dict[tuple, tuple[str, str, ir.Type]] = {}
+
+    def replace(self, op: ir.Operation) -> None:
+        """Replaces a `sparsity.weight` that has uses by a load of its global, or by a constant."""
+        result = op.results[0]
+        if not list(result.uses):
+            op.erase()
+            return
+        source = op.attributes["source"]
+        if isinstance(source, ir.StringAttr):
+            array = self._array(op, source.value, result.type)
+            # A constant can be folded into the ops that use it, but a kernel would get it from a buffer anyway.
+            inline = array.nbytes <= _INLINE_BYTES and all(u.owner.operation.name != "flow.dispatch" for u in result.uses)
+            literal = _literal(array, result.type) if inline else None
+        else:
+            array, literal = None, source
+        with op.location, ir.InsertionPoint(op):
+            if literal is not None:
+                attributes = {"value": literal}
+                new = ir.Operation.create("arith.constant", [result.type], attributes=attributes)
+            else:
+                name = self._global(source.value, array, result.type)
+                attributes = {"global": ir.FlatSymbolRefAttr.get(name), "is_immutable": ir.UnitAttr.get()}
+                new = ir.Operation.create("util.global.load", [result.type], attributes=attributes)
+        result.replace_all_uses_with(new.result)
+        op.erase()
+
+    def _array(self, op: ir.Operation, symbol: str, type_: ir.Type) -> np.ndarray:
+        if symbol not in self.weights:
+            refuse(op, f"names the weight '{symbol}', which the weight store does not hold")
+        array = self.weights[symbol]
+        wanted = _DTYPES.get(str(type_.element_type))
+        if list(array.shape) != list(type_.shape) or array.dtype.name != wanted:
+            found = f"{array.dtype.name} of shape {list(array.shape)}"
+            refuse(op, f"has the type {type_}, but the weight store holds '{symbol}' as {found}")
+        return array
+
+    def _global(self, symbol: str, array: np.ndarray, type_: ir.Type) -> str:
+        # Tied weights are one array under two symbols: they leave as one parameter.
+        place = array.__array_interface__["data"][0]
+        key = (place, array.dtype.str, array.shape, array.strides) if array.size else (symbol,)
+        if key not in self._globals:
+            self.used[symbol] = array
+            self._globals[key] = (f"weight_{len(self._globals)}", symbol, type_)
+        return self._globals[key][0]
+
+    def declare(self, module: ir.Module) -> None:
+        """Adds the globals at the top of the module."""
+        with ir.InsertionPoint.at_block_begin(module.body):
+            for name, symbol, type_ in self._globals.values():
+                source = f"#flow.parameter.named<{json.dumps(SCOPE)}::{_quote(symbol)}> : {type_}"
+                attributes = {
+                    "sym_name": ir.StringAttr.get(name),
+                    "sym_visibility": ir.StringAttr.get("private"),
+                    "type": ir.TypeAttr.get(type_),
+                    "initial_value": ir.Attribute.parse(source),
+                }
+                ir.Operation.create("util.global", attributes=attributes)
+
+
+def _literal(array: np.ndarray, type_: ir.Type) -> ir.Attribute:
+    contiguous = np.ascontiguousarray(array)
+    if contiguous.dtype == np.bool_:
+        values = [ir.BoolAttr.get(bool(v)) for v in contiguous.reshape(-1)]
+        return ir.DenseElementsAttr.get(values, type_)
+    return ir.DenseElementsAttr.get(contiguous, type=type_.element_type, shape=list(type_.shape))
+
+
+def _quote(text: str) -> str:
+    """A string as MLIR's lexer reads it back."""
+    return str(ir.StringAttr.get(text))

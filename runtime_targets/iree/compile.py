@@ -1,0 +1,53 @@
+"""IREE's compiler on an assembled module.
+
+It runs as a program of its own (the one inside IREE's Python package): where it meets a case that its authors
+did not, it ends its process, which must not be the user's.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iree.compiler import tools
+
+from .assemble import Assembly
+
+if TYPE_CHECKING:
+    from ..targets import Target
+
+STOCK_FLAGS = ("--iree-opt-data-tiling", "--iree-llvmcpu-enable-ukernels=all")
+"""The flags with which stock IREE is fastest on dense transformers on a CPU."""
+
+
+class CompilationError(Exception):
+    """IREE's compiler failed. The text is one sentence with its first error; `log` is all it printed."""
+
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message)
+        self.log = log
+
+
+def compile_assembly(
+    assembly: Assembly, target: "Target", *, flags: Sequence[str] = (), log: Path | None = None
+) -> bytes:
+    """Compiles for `target`, with `flags` after the target's own; returns a VM module (`.vmfb`).
+
+    The same assembly and flags give the same bytes. Raises `CompilationError`; the compiler's whole output is in its
+    `log` and, where a path is given, in the file `log`.
+    """
+    arguments = [*target.iree_flags, "--mlir-print-debuginfo=false", *flags]
+    try:
+        return tools.compile_str(assembly.text, extra_args=arguments, input_type="auto")
+    except tools.CompilerToolError as error:
+        text = str(error)
+    if log is not None:
+        log.write_text(text + "\n" + assembly.text)
+    raise CompilationError(_sentence(text, target.name), text)
+
+
+def _sentence(text: str, target: str) -> str:
+    first = re.search(r"error: (.*)", text)
+    if first is None:
+        return f"IREE's compiler stopped for target '{target}' without saying why; its output is in the log"
+    return f"IREE's compiler failed for target '{target}': {first.group(1).strip()}"

@@ -1,0 +1,163 @@
+"""Kernel functions of level 4 as IREE executables, and the check that a dispatch fits its kernel."""
+
+from typing import NoReturn
+
+from torch_mlir import ir
+
+from secateur.dialects.sparsity.kernel_ops import DispatchOp
+
+KERNEL = "sparsity.kernel"
+_WRITES = {"memref.store": 1, "vector.store": 1, "vector.maskedstore": 0, "vector.transfer_write": 1}
+
+
+class AssemblyError(Exception):
+    """A module cannot be given to IREE; the text is one sentence with the place and the op at fault."""
+
+
+def refuse(op: ir.Operation, message: str) -> NoReturn:
+    """Raises `AssemblyError` in the form of a diagnostic at `op`."""
+    place = str(op.location).removeprefix("loc(").removesuffix(")")
+    prefix = "" if place == "unknown" else f"{place}: "
+    raise AssemblyError(f"{prefix}'{op.name}' op {message}")
+
+
+def is_kernel(op: ir.Operation) -> bool:
+    """Whether `op` is a function that `sparsity.dispatch` may call."""
+    return op.name == "func.func" and KERNEL in op.attributes
+
+
+def _arguments(kernel: ir.Operation) -> list[ir.Type]:
+    """The memrefs of a kernel, without the three indices at the end."""
+    name = ir.StringAttr(kernel.attributes["sym_name"]).value
+    types = list(ir.FunctionType(ir.TypeAttr(kernel.attributes["function_type"]).value).inputs)
+    if len(types) < 3 or not all(isinstance(t, ir.IndexType) for t in types[-3:]):
+        refuse(kernel, f"'@{name}' is a kernel whose last three arguments are not of type index")
+    for position, type_ in enumerate(types[:-3]):
+        if not isinstance(type_, ir.MemRefType):
+            refuse(kernel, f"'@{name}' is a kernel whose argument {position} is {type_}; a memref is accepted")
+        if not type_.layout.affine_map == ir.AffineMap.get_identity(type_.rank):
+            refuse(kernel, f"'@{name}' is a kernel whose argument {position} has a layout, {type_}; none is accepted")
+        if str(type_.element_type) == "i1":
+            refuse(kernel, f"'@{name}' is a kernel whose argument {position} is of i1, which IREE stores as i8")
+    return types[:-3]
+
+
+def check_dispatch(op: DispatchOp, kernel: ir.Operation) -> None:
+    """Raises `AssemblyError` unless the tensors of `op` are what `kernel` takes."""
+    wanted = _arguments(kernel)
+    name = op.attributes["kernel"]
+    tensors = [v.type for v in (*op.operation.operands, *op.operation.results)]
+    if len(tensors) != len(wanted):
+        refuse(op.operation, f"gives {name} {len(tensors)} tensors, which takes {len(wanted)}")
+    for position, (tensor, memref) in enumerate(zip(tensors, wanted, strict=True)):
+        sizes = zip(tensor.shape, memref.shape, strict=False)
+        fits = tensor.rank == memref.rank and tensor.element_type == memref.element_type
+        fits = fits and all(memref.is_dynamic_dim(i) or t == m for i, (t, m) in enumerate(sizes))
+        if not fits:
+            refuse(op.operation, f"gives {name} {tensor} as argument {position}, which takes {memref}")
+
+
+def _dynamic(type_: ir.MemRefType) -> list[int]:
+    return [i for i in range(type_.rank) if type_.is_dynamic_dim(i)]
+
+
+def dispatch_sizes(op: DispatchOp, kernel: ir.Operation) -> list[int]:
+    """The sizes that the kernel leaves dynamic, argument by argument."""
+    tensors = [v.type for v in (*op.operation.operands, *op.operation.results)]
+    pairs = zip(tensors, _arguments(kernel), strict=True)
+    return [tensor.shape[i] for tensor, memref in pairs for i in _dynamic(memref)]
+
+
+def build_executable(kernel: ir.Operation, executable: str, results: int) -> None:
+    """Adds `stream.executable @<executable>` before `kernel`, whose body moves into it.
+
+    The last `results` memrefs of the kernel are written, those before are read. Raises `AssemblyError` where the body has more than one block or writes to an operand.
+    """
+    name = ir.StringAttr(kernel.attributes["sym_name"]).value
+    memrefs = _arguments(kernel)
+    if len(kernel.regions[0].blocks) != 1:
+        refuse(kernel, f"'@{name}' is a kernel of {len(kernel.regions[0].blocks)} blocks; one is accepted")
+    _check_writes(kernel, results)
+    symbol, index = ir.StringAttr.get, ir.IndexType.get()
+    with kernel.location, ir.InsertionPoint(kernel):
+        outer = ir.Operation.create(
+            "stream.executable",
+            attributes={"sym_name": symbol(executable), "sym_visibility": symbol("private")},
+            regions=1,
+        )
+        block = outer.regions[0].blocks.append()
+        with ir.InsertionPoint(block):
+            export = ir.Operation.create(
+                "stream.executable.export",
+                attributes={
+                    "sym_name": symbol(name),
+                    "sym_visibility": symbol("public"),
+                    "function_ref": ir.FlatSymbolRefAttr.get(name),
+                },
+                regions=1,
+            )
+            grid = export.regions[0].blocks.append(index, index, index)
+            with ir.InsertionPoint(grid):
+                ir.Operation.create("stream.return", operands=list(grid.arguments))
+            inner = ir.Operation.create("builtin.module", regions=1)
+            ir.Operation.create("stream.executable.end")
+        with ir.InsertionPoint(inner.regions[0].blocks.append()):
+            _move_body(kernel, name, memrefs)
+
+
+def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType]) -> None:
+    index, binding = ir.IndexType.get(), ir.Type.parse("!stream.binding")
+    sizes = sum(len(_dynamic(m)) for m in memrefs)
+    types = [index] * sizes + [binding] * len(memrefs)
+    function = ir.Operation.create(
+        "func.func",
+        attributes={
+            "sym_name": ir.StringAttr.get(name),
+            "function_type": ir.TypeAttr.get(ir.FunctionType.get(types, [])),
+        },
+        regions=1,
+    )
+    block = function.regions[0].blocks.append(*types)
+    old = kernel.regions[0].blocks[0]
+    with ir.InsertionPoint(block):
+        attributes = {"value": ir.IntegerAttr.get(index, 0)}
+        zero = ir.Operation.create("arith.constant", [index], attributes=attributes).result
+        given = iter(list(block.arguments)[:sizes])
+        values = []
+        for memref, argument in zip(memrefs, list(block.arguments)[sizes:], strict=True):
+            operands = [argument, zero, *(next(given) for _ in _dynamic(memref))]
+            values.append(ir.Operation.create("stream.binding.subspan", [memref], operands).result)
+        for dimension in range(3):
+            attributes = {"dimension": ir.IntegerAttr.get(index, dimension)}
+            values.append(ir.Operation.create("hal.interface.workgroup.id", [index], attributes=attributes).result)
+    for argument, value in zip(old.arguments, values, strict=True):
+        argument.replace_all_uses_with(value)
+    for op in list(old.operations):
+        block.append(op)
+    for op in _allocas(function):
+        # The alignment is a property that IREE's build of the op rejects.
+        if "alignment" in op.attributes:
+            del op.attributes["alignment"]
+
+
+def _allocas(function: ir.Operation) -> list[ir.Operation]:
+    found: list[ir.Operation] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        if op.name == "memref.alloca":
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    function.walk(visit, ir.WalkOrder.PRE_ORDER)
+    return found
+
+
+def _check_writes(kernel: ir.Operation, results: int) -> None:
+    """Refuses a store to an operand: operands may be weights, which all calls share."""
+    name = ir.StringAttr(kernel.attributes["sym_name"]).value
+    arguments = list(kernel.regions[0].blocks[0].arguments)[: -3 - results]
+    for position, argument in enumerate(arguments):
+        for use in argument.uses:
+            user = use.owner.operation
+            if _WRITES.get(user.name) == use.operand_number:
+                refuse(user, f"writes to operand {position} of the kernel '@{name}', which is read only")

@@ -1,0 +1,123 @@
+"""A compiled module with its parameters, ready to be called with NumPy arrays."""
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import iree.runtime as rt
+import numpy as np
+
+_SCOPE = "model"
+_SIGNATURE = "secateur.signature"
+
+# Worker counts are process-wide flags, read when a driver is created: setting one and creating a driver must not
+# be interleaved with another session's. Each session has a driver, hence workers, of its own.
+_DRIVER_LOCK = threading.Lock()
+
+
+class SessionError(Exception):
+    """A module cannot be loaded or called; the text is one sentence."""
+
+
+def _device(threads: int) -> Any:
+    if threads == 1:
+        return rt._binding.create_hal_driver("local-sync").create_device_by_uri("local-sync")
+    with _DRIVER_LOCK:
+        rt.flags.parse_flags(f"--task_topology_group_count={threads}")
+        try:
+            return rt._binding.create_hal_driver("local-task").create_device_by_uri("local-task")
+        finally:
+            rt.flags.parse_flags("--task_topology_group_count=0")
+
+
+class Session:
+    """Runs `@main` of a module that `assemble` and `compile_assembly` made.
+
+    `module`: path of a `.vmfb` or its bytes; `parameters`: path of the `.irpa`, None where the module reads none.
+    `threads`: 1 runs everything on the calling thread; n > 1 starts n workers that belong to this session and end
+    with it. The parameters are mapped, not copied: two sessions share their memory. `run` may be called from several
+    threads; calls are made one after the other. Raises `SessionError`.
+    """
+
+    def __init__(
+        self,
+        module: str | os.PathLike[str] | bytes,
+        parameters: str | os.PathLike[str] | None = None,
+        threads: int = 1,
+    ) -> None:
+        if threads < 1:
+            raise SessionError(f"a session needs at least 1 thread, found {threads}")
+        self.threads = threads
+        self._lock = threading.Lock()
+        try:
+            self._load(module, parameters)
+        except (OSError, ValueError, RuntimeError) as error:
+            name = "the module" if isinstance(module, bytes) else f"'{module}'"
+            raise SessionError(f"{name} cannot be loaded: {first_line(error)}") from None
+
+    def _load(self, module: Any, parameters: Any) -> None:
+        instance = rt.VmInstance()
+        device = _device(self.threads)
+        modules = [rt.create_hal_module(instance, device)]
+        if parameters is not None:
+            index = rt.ParameterIndex()
+            index.load(str(parameters), format="irpa")
+            modules.append(rt.create_io_parameters_module(instance, index.create_provider(scope=_SCOPE)))
+        if isinstance(module, bytes):
+            code = rt.VmModule.copy_buffer(instance, module)
+        else:
+            code = rt.VmModule.mmap(instance, str(Path(module)))
+        context = rt.VmContext(instance, [*modules, code])
+        function = code.lookup_function("main")
+        if function is None or _SIGNATURE not in function.reflection:
+            raise ValueError("it has no function 'main' with a signature of this compiler")
+        signature = json.loads(function.reflection[_SIGNATURE])
+        self.inputs: list[tuple[str, tuple[int, ...]]] = [(d, tuple(s)) for d, s in signature["inputs"]]
+        """dtype name and shape of every input; -1 where any size is accepted."""
+        self.outputs: list[tuple[str, tuple[int, ...]]] = [(d, tuple(s)) for d, s in signature["outputs"]]
+        """dtype name and shape of every output; -1 where the size depends on the inputs."""
+        self._dtypes = [np.dtype(d) for d, _ in self.inputs]
+        self._invoke = rt.FunctionInvoker(context, device, function)
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Calls `@main`. Arrays must have the exact dtype and shape; strided ones are copied. Raises `SessionError`.
+
+        The results are arrays of their own: they stay valid after the session ends.
+        """
+        if len(inputs) != len(self.inputs):
+            raise SessionError(f"the module takes {len(self.inputs)} inputs, found {len(inputs)}")
+        given = [self._check(i, array) for i, array in enumerate(inputs)]
+        with self._lock:
+            try:
+                found = self._invoke(*given)
+            except (ValueError, RuntimeError) as error:
+                raise SessionError(f"the call failed: {first_line(error)}") from None
+            if not isinstance(found, tuple):
+                found = (found,)
+            arrays = [np.array(result.to_host(), copy=True) for result in found]
+        return [_restore(a, d) for a, (d, _) in zip(arrays, self.outputs, strict=True)]
+
+    def _check(self, position: int, array: np.ndarray) -> np.ndarray:
+        dtype, shape = self.inputs[position]
+        fits = len(array.shape) == len(shape)
+        fits = fits and all(w in (-1, f) for w, f in zip(shape, array.shape, strict=True))
+        if not fits or array.dtype != self._dtypes[position]:
+            raise SessionError(
+                f"input {position} is {array.dtype} of shape {list(array.shape)}; "
+                f"accepted is {dtype} of shape {[s if s >= 0 else 'any' for s in shape]}"
+            )
+        return np.ascontiguousarray(array)
+
+
+def _restore(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Bools come back as bytes."""
+    return array if array.dtype.name == dtype else array.astype(dtype)
+
+
+def first_line(error: BaseException) -> str:
+    """An IREE error without its trace."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].strip().rstrip(";")
