@@ -1,6 +1,5 @@
 """What a compiled model is timed against: PyTorch, and the same model compiled dense by stock IREE."""
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from secateur.frontends import ImportedModel
 
-# The fastest flags for a dense fp32 transformer among those that compile: packed operands and hand-written tiles.
-STOCK_FLAGS = ("--iree-opt-data-tiling", "--iree-llvmcpu-enable-ukernels=all")
 _TO_LINALG = "torch-backend-to-linalg-on-tensors-backend-pipeline"
 
 Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
@@ -43,17 +40,17 @@ def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
 
 
 def stock_iree(imported: "ImportedModel", threads: int) -> Run:
-    """torch-mlir's own lowering and IREE with its best flags (`STOCK_FLAGS`); none of Secateur's passes takes part.
+    """torch-mlir's own lowering and IREE with its best flags for dense models; none of Secateur's passes takes part.
 
     `imported.module` is consumed. Weights are parameters beside the module, as in a bundle.
     """
-    from secateur.runtime_targets import get_target, iree
+    from secateur.runtime_targets import iree
+    from secateur.runtime_targets.iree.compile import STOCK_FLAGS
+    from secateur.runtime_targets.targets import get_target
 
     run_pipeline(imported.module, _TO_LINALG, PassContext(imported.weights))
     assembly = iree.assemble(imported.module, imported.weights)
-    target = get_target("host-cpu", threads=threads)
-    target = dataclasses.replace(target, iree_flags=(*target.iree_flags, *STOCK_FLAGS))
-    code = iree.compile_assembly(assembly, target)
+    code = iree.compile_assembly(assembly, get_target("host-cpu", workers=threads), flags=STOCK_FLAGS)
     scratch = tempfile.TemporaryDirectory(prefix="secateur-stock-")
     archive = Path(scratch.name) / "weights.irpa"
     iree.write_parameters(archive, assembly.parameters)

@@ -139,8 +139,21 @@ def _by_name(module: "torch.nn.Module", inputs: Any) -> "dict[str, torch.Tensor]
 
 
 def evaluation_copy(module: "torch.nn.Module") -> "torch.nn.Module":
-    """A copy of the module's structure in evaluation mode; parameters and buffers are shared, not copied."""
-    shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    """A copy of the module's structure in evaluation mode: what PyTorch computes and others are compared with.
+
+    Tensors share their storage with the module's, but for 16-bit floats, which become f32.
+    """
+    import torch
+
+    shared: dict[int, Any] = {}
+    for part in module.modules():
+        # A pruned layer keeps its masked weight as a plain attribute, which `parameters()` does not list.
+        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            data = tensor.detach()
+            data = data.float() if data.dtype in (torch.float16, torch.bfloat16) else data
+            shared[id(tensor)] = torch.nn.Parameter(data, False) if isinstance(tensor, torch.nn.Parameter) else data
     return copy.deepcopy(module, shared).eval()
 
 
@@ -148,10 +161,10 @@ class _Compilation:
     """One compilation, from the imported module on."""
 
     def __init__(self, options: _Options, loaded: _Loaded, imported: Any, dump: Dump | None) -> None:
-        from secateur.runtime_targets import get_target
+        from secateur.runtime_targets.targets import get_target
 
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
-        self._target = get_target(options.target, threads=options.threads)
+        self._target = get_target(options.target, workers=options.threads)
         self._lowering = Lowering(imported.module, imported.weights)
         self.report = Report(target=options.target, threads=options.threads, lowering=options.lowering)
 

@@ -48,6 +48,13 @@ def _root(
 _EXPECTED = (
     "secateur.compiler.errors:CompileError",
     "secateur.dialects.weight_store:WeightStoreError",
+    "secateur.frontends.errors:FrontendError",
+    "secateur.runtime_targets.bundle:BundleError",
+    "secateur.runtime_targets.iree.kernels:AssemblyError",
+    "secateur.runtime_targets.iree.compile:CompilationError",
+    "secateur.runtime_targets.iree.parameters:ParameterError",
+    "secateur.runtime_targets.iree.session:SessionError",
+    "secateur.runtime_targets.targets:TargetError",
 )
 
 

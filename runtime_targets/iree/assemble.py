@@ -120,9 +120,9 @@ def _convert(module: ir.Module, weights: "_Weights") -> None:
         _check_ops(op, MAIN_OPS | {"flow.dispatch", "util.global.load"}, "a module for IREE")
     weights.declare(module)
     for op in _walk(module.operation):
-        for named in list(op.attributes):
-            if named.name.startswith(("sparsity.", "torch.")):
-                del op.attributes[named.name]
+        for name in list(op.attributes):
+            if name.startswith(("sparsity.", "torch.")):
+                del op.attributes[name]
     module.operation.attributes["sym_name"] = ir.StringAttr.get(SCOPE)
 
 

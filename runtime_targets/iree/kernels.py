@@ -35,7 +35,7 @@ def _arguments(kernel: ir.Operation) -> list[ir.Type]:
     for position, type_ in enumerate(types[:-3]):
         if not isinstance(type_, ir.MemRefType):
             refuse(kernel, f"'@{name}' is a kernel whose argument {position} is {type_}; a memref is accepted")
-        if not type_.layout.affine_map == ir.AffineMap.get_identity(type_.rank):
+        if type_.affine_map != ir.AffineMap.get_identity(type_.rank):
             refuse(kernel, f"'@{name}' is a kernel whose argument {position} has a layout, {type_}; none is accepted")
         if str(type_.element_type) == "i1":
             refuse(kernel, f"'@{name}' is a kernel whose argument {position} is of i1, which IREE stores as i8")

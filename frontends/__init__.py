@@ -1,0 +1,16 @@
+"""PyTorch in: Hugging Face folders and modules become level 1 and a weight store."""
+
+from .axes import TensorSpec
+from .errors import FrontendError
+from .importer import ImportedModel, import_model, prepare_context
+from .unsupported import Unsupported, unsupported_ops
+
+__all__ = [
+    "FrontendError",
+    "ImportedModel",
+    "TensorSpec",
+    "Unsupported",
+    "import_model",
+    "prepare_context",
+    "unsupported_ops",
+]

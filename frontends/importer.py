@@ -1,0 +1,165 @@
+"""A PyTorch module as level 1: torch ops over `sparsity.weight` symbols, and its weights in a store."""
+
+import dataclasses
+import re
+import traceback
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch_mlir import ir, passmanager
+from torch_mlir.dialects import torch as torch_dialect
+
+from secateur.dialects import sparsity
+from secateur.dialects.weight_store import WeightStore
+
+from .axes import TensorSpec, find_axes
+from .constant_folding import simplify
+from .errors import FrontendError
+from .flattening import FlatModule
+from .fx_hooks import WeightHooks, make_importer
+from .private_copy import private_copy
+from .unsupported import Unsupported, describe, opaque_ops, unsupported_ops
+
+# Ops that stay whole: the structural ops have a form for them, and their decomposition would hide it.
+WHOLE_OPS = (
+    "aten.linear",
+    "aten.layer_norm",
+    "aten.gelu",
+    "aten.silu",
+    "aten.scaled_dot_product_attention",
+    "aten.embedding",
+    "aten.matmul",
+    "aten.softmax.int",
+)
+
+
+@dataclasses.dataclass
+class ImportedModel:
+    """Level 1 of a model and what belongs to it.
+
+    `weights` holds views of the parameters' memory under their names in the state dict; the tensors stay alive
+    with it. `inputs` and `outputs` describe the arguments and results of `@main` in order. `output_form` is
+    what the module returned: "tensor", "tuple" or "dict" (by the outputs' names).
+    """
+
+    context: ir.Context
+    module: ir.Module
+    weights: WeightStore
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    output_form: str
+
+    def unsupported(self) -> list[Unsupported]:
+        """The ops that neither the structural ops nor torch-mlir can lower."""
+        return unsupported_ops(self)
+
+
+def import_model(
+    module: nn.Module, example_inputs: Mapping[str, torch.Tensor], context: ir.Context | None = None
+) -> ImportedModel:
+    """Imports `module` in evaluation mode for inputs of the shapes and types of `example_inputs`.
+
+    The names of the inputs are those of the arguments of `forward`. Their values do not matter. The module is not changed.
+    16-bit weights become f32. `context` (default: a new one) gets the torch and the sparsity dialect.
+    Raises `FrontendError` where PyTorch cannot export the module, or with a list of all ops that cannot be compiled.
+    """
+    names = _check_inputs(example_inputs)
+    copy = private_copy(module)
+    flat = FlatModule(copy, names, positional=False).eval()
+    arguments = tuple(_plain(example_inputs[name]) for name in names)
+    program = _export(flat, arguments, type(module).__name__)
+    context = prepare_context(context)
+    weights = WeightStore()
+    folded = simplify(program)
+    made = _results(program)
+    with context:
+        imported = _import(program, context, WeightHooks(weights, folded), type(module).__name__)
+    inputs, outputs = find_axes(flat, dict(zip(names, arguments, strict=True)), made)
+    result = ImportedModel(context, imported, weights, inputs, outputs, flat.output_form)
+    _refuse(opaque_ops(imported), type(module).__name__)
+    _run(imported, _backend_pipeline(), type(module).__name__)
+    _refuse(unsupported_ops(result), type(module).__name__)
+    return result
+
+
+def prepare_context(context: ir.Context | None = None) -> ir.Context:
+    """`context`, or a new one, with the dialects `torch`, `torch_c` and `sparsity` loaded."""
+    context = context or ir.Context()
+    torch_dialect.register_dialect(context)
+    sparsity.load(context)
+    with context, ir.Location.unknown():
+        # `torch_c` has no Python registration; a pass that depends on it loads it.
+        empty = ir.Module.create()
+        passmanager.PassManager.parse("builtin.module(torch-func-backend-type-conversion)").run(empty.operation)
+    return context
+
+
+def _check_inputs(example_inputs: Mapping[str, torch.Tensor]) -> list[str]:
+    if not example_inputs:
+        raise FrontendError("no example inputs are given; accepted is a dict of one tensor or more by argument name")
+    for name, value in example_inputs.items():
+        if not isinstance(value, torch.Tensor):
+            raise FrontendError(f"example input '{name}' is a {type(value).__name__}; accepted are tensors")
+        if value.dtype not in (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool):
+            accepted = "float32, float64, int64, int32, bool"
+            raise FrontendError(f"example input '{name}' has the type {value.dtype}; accepted are {accepted}")
+    return list(example_inputs)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) -> torch.export.ExportedProgram:
+    try:
+        with torch.no_grad():
+            return torch.export.export(flat, arguments, strict=False)
+    except FrontendError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise FrontendError(f"PyTorch cannot export '{name}'{_at(error)}: {reason}") from error
+
+
+def _results(program: torch.export.ExportedProgram) -> list[torch.Tensor]:
+    node = next(node for node in program.graph.nodes if node.op == "output")
+    return [result.meta["val"] for result in node.args[0]]
+
+
+def _at(error: BaseException) -> str:
+    """Where in Python the innermost frame outside PyTorch was."""
+    ours = (str(torch.__path__[0]), str(__file__).rpartition("/")[0])
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _import(
+    program: torch.export.ExportedProgram, context: ir.Context, hooks: WeightHooks, name: str
+) -> ir.Module:
+    importer = make_importer(context, hooks)
+    try:
+        importer.import_program(program, func_name="main")
+    except (NotImplementedError, TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
+        reason = re.sub(r"\s+", " ", str(error)).strip()[:300]
+        raise FrontendError(f"torch-mlir cannot import '{name}': {reason}") from error
+    return importer.module
+
+
+def _backend_pipeline() -> str:
+    legal = ",".join(WHOLE_OPS)
+    return f"builtin.module(torchdynamo-export-to-torch-backend-pipeline{{backend-legal-ops={legal}}})"
+
+
+def _run(module: ir.Module, pipeline: str, name: str) -> None:
+    try:
+        with module.context:
+            passmanager.PassManager.parse(pipeline).run(module.operation)
+    except ir.MLIRError as error:
+        found = "; ".join(f"{d.message} at {d.location}" for d in error.error_diagnostics)
+        raise FrontendError(f"torch-mlir cannot lower '{name}': {found or error}") from error
+
+
+def _refuse(found: list[Unsupported], name: str) -> None:
+    if found:
+        raise FrontendError(describe(found, name))

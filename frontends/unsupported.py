@@ -1,0 +1,153 @@
+"""Finds what cannot be compiled before compilation starts: every op, with its line of Python."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from torch_mlir import ir, passmanager
+
+if TYPE_CHECKING:
+    from .importer import ImportedModel
+
+_LOWERING = (
+    "builtin.module(func.func(torch-decompose-complex-ops),torch-backend-to-linalg-on-tensors-backend-pipeline)"
+)
+# Values that a conversion must see as constants; they are copied together with the op that uses them.
+_CONSTANT = re.compile(r"torch\.(constant\.|prim\.ListConstruct|vtensor\.literal)")
+# The structural ops have forms for these, whatever torch-mlir does with them.
+_HAVE_A_FORM = frozenset(
+    f"torch.aten.{name}" for name in ("linear", "layer_norm", "embedding", "scaled_dot_product_attention", "gelu", "silu")
+)
+_CASTS = ("torch_c.from_builtin_tensor", "torch_c.to_builtin_tensor")
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsupported:
+    """An op that cannot be compiled: `aten.fft_fft`, the Python `file` and `line` it is written at (file "" where
+    unknown), the `module` of the model it belongs to, and how often it occurs there."""
+
+    op: str
+    file: str
+    line: int
+    module: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        place = f" at {self.file}:{self.line}" if self.file else ""
+        inside = f" in '{self.module}'" if self.module else ""
+        times = f" ({self.count} times)" if self.count > 1 else ""
+        return f"{self.op}{place}{inside}{times}"
+
+
+def describe(found: Iterable[Unsupported], name: str) -> str:
+    """The report: one sentence, then a line per op."""
+    lines = [f"  {op}" for op in found]
+    return f"'{name}' uses {len(lines)} op(s) that cannot be compiled:\n" + "\n".join(lines)
+
+
+def opaque_ops(module: ir.Module) -> list[Unsupported]:
+    """The ops of a freshly imported module that the torch dialect does not know: custom ops and very new ones."""
+    return _collect(op for op in _ops(module) if op.name == "torch.operator")
+
+
+def unsupported_ops(imported: "ImportedModel") -> list[Unsupported]:
+    """The ops of level 1 that have no structural form and that torch-mlir's way to linalg refuses.
+
+    Each op is lowered by itself, once per signature, so the answer names all of them and not the first.
+    """
+    module = imported.module
+    verdicts: dict[str, bool] = {}
+    failing = []
+    with module.context:
+        for op in _ops(module):
+            if not op.name.startswith("torch.") or op.name in _HAVE_A_FORM or _CONSTANT.match(op.name):
+                continue
+            text = _alone(op)
+            if text not in verdicts:
+                verdicts[text] = _lowers(text)
+            if not verdicts[text]:
+                failing.append(op)
+    return _collect(failing)
+
+
+def _ops(module: ir.Module) -> list[ir.Operation]:
+    found: list[ir.Operation] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
+    return found
+
+
+def _alone(op: ir.Operation) -> str:
+    """A module with this op alone: tensor operands are arguments, constants are copied."""
+    arguments: list[str] = []
+    lines: list[str] = []
+    names: dict[ir.Value, str] = {}
+
+    def name_of(value: ir.Value) -> str:
+        if value not in names:
+            owner = value.owner
+            if isinstance(owner, ir.Block) or not _CONSTANT.match(owner.name):
+                names[value] = f"%a{len(arguments)}"
+                arguments.append(f"{names[value]}: {value.type}")
+            else:
+                emit(owner)
+        return names[value]
+
+    def emit(inner: ir.Operation) -> None:
+        operands = [name_of(operand) for operand in inner.operands]
+        results = [f"%r{len(names) + index}" for index in range(len(inner.results))]
+        names.update(zip(inner.results, results, strict=True))
+        attributes = str(ir.DictAttr.get({key: inner.attributes[key] for key in inner.attributes}))
+        types = ", ".join(str(operand.type) for operand in inner.operands)
+        made = ", ".join(str(result.type) for result in inner.results)
+        left = f"{', '.join(results)} = " if results else ""
+        lines.append(f'{left}"{inner.name}"({", ".join(operands)}) {attributes} : ({types}) -> ({made})')
+
+    emit(op)
+    returned = [result for result in op.results if str(result.type).startswith("!torch.vtensor")]
+    types = ", ".join(str(result.type) for result in returned)
+    values = ", ".join(names[result] for result in returned)
+    lines.append(f"return {values} : {types}" if returned else "return")
+    body = "\n".join(lines)
+    return f"func.func @op({', '.join(arguments)}) -> ({types}) {{\n{body}\n}}"
+
+
+def _lowers(text: str) -> bool:
+    try:
+        module = ir.Module.parse(text)
+        passmanager.PassManager.parse(_LOWERING).run(module.operation)
+    except ir.MLIRError:
+        return False
+    return all(not op.name.startswith("torch.") for op in _ops(module))
+
+
+def _collect(ops: Iterable[ir.Operation]) -> list[Unsupported]:
+    counts: dict[tuple[str, str, int, str], int] = {}
+    for op in ops:
+        name = op.attributes["name"].value if op.name == "torch.operator" else op.name
+        key = (name.removeprefix("torch."), *_place(op.location))
+        counts[key] = counts.get(key, 0) + 1
+    return [Unsupported(*key, count) for key, count in counts.items()]
+
+
+def _place(location: ir.Location) -> tuple[str, int, str]:
+    """File, line and module path of a location as the importer makes them."""
+    module = ""
+    for _ in range(8):
+        if location.is_a_name():
+            module = module or location.name_str
+            location = location.child_loc
+        elif location.is_a_fused():
+            location = location.locations[0]
+        elif location.is_a_callsite():
+            location = location.callee
+        else:
+            break
+    if location.is_a_file():
+        return location.filename, location.start_line, module
+    return "", 0, module
