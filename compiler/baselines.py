@@ -11,6 +11,7 @@ from secateur.passes.base import PassContext
 
 from .driver import evaluation_copy
 from .passmanager import run_pipeline
+from .verify import torch_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -25,16 +26,12 @@ Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
     """PyTorch in evaluation mode on `threads` threads. The number of threads holds for the whole process."""
     import torch
-
-    from .verify import flatten
-
     torch.set_num_threads(threads)
     model = evaluation_copy(module)
 
     def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.inference_mode():
-            return [tensor.numpy() for tensor in flatten(model(**tensors))]
+            return torch_outputs(model, arrays)
 
     return run
 

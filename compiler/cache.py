@@ -47,6 +47,12 @@ def hash_weights(weights: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def hash_file(path: Path) -> str:
+    """A digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @functools.cache
 def code_version() -> str:
     """A digest of Secateur's own source files, so that a changed pass never meets an entry of the old one."""

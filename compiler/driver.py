@@ -10,14 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from secateur.dialects.sparsity.attributes import TARGET
+
 from . import cache as caching
 from .compiled_model import CompiledModel
 from .errors import CompileError
+from .layers import layers_of
 from .levels import LEVELS, LOWERINGS, Dump, Lowering, Progress, pipeline_to, write_whole
 from .report import Report
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from torch_mlir import ir
 
 __all__ = ["CompileError", "CompiledModel", "compile_model"]
 
@@ -220,10 +225,88 @@ class _Compilation:
         report.cached = cached
         return CompiledModel(open_bundle(entry / _BUNDLE), report, keep=keep)
 
+    def _fill(self, folder: Path) -> None:
+        """Compiles, verifies and writes bundle and report into `folder`."""
+        from secateur.runtime_targets import iree
+
+        options = self._options
+        self._lower()
+        options.progress("compiling with IREE")
+        began = time.perf_counter()
+        assembly = iree.assemble(self._lowering.module, self._lowering.weights)
+        if self._dump is not None:
+            self._dump.write("iree", assembly.text)
+        code = iree.compile_assembly(assembly, self._target)
+        self.report.level = "iree"
+        self.report.seconds["iree"] = time.perf_counter() - began
+        options.progress("writing the bundle")
+        self._write_bundle(folder / _BUNDLE, code, assembly.parameters)
+        if options.verify:
+            options.progress("verifying")
+            began = time.perf_counter()
+            self._verify(folder / _BUNDLE)
+            self.report.seconds["verify"] = time.perf_counter() - began
+        write_whole(folder / _REPORT, json.dumps(self.report.to_dict()).encode())
+
+    def _verify(self, bundle: Path) -> None:
+        from secateur.runtime_targets.bundle import open_bundle
+
+        from . import verify
+
+        module, inputs = self._loaded.module, self._imported.inputs
+        compiled = CompiledModel(open_bundle(bundle), self.report)
+        examples = {name: tensor.detach().cpu().numpy() for name, tensor in self._loaded.example_inputs.items()}
+        cases = verify.cases(inputs, examples, self._loaded.config)
+        names = [spec.name for spec in self._imported.outputs]
+        differences = verify.verify(
+            lambda arrays: list(compiled.run(arrays).values()),
+            lambda arrays: verify.torch_outputs(module, arrays),
+            cases,
+            names,
+        )
+        self.report.verification = differences
+        where = ""
+        if self._options.verify == "layers" and not all(d.passed for d in differences):
+            where = self._first_wrong_layer(cases["random"])
+        verify.check(differences, where)
+
+    def _first_wrong_layer(self, arrays: "dict[str, np.ndarray]") -> str:
+        from secateur.frontends import import_model
+        from secateur.runtime_targets import iree
+
+        from .first_wrong_layer import first_wrong_layer
+
+        options = self._options
+        again = import_model(self._loaded.module, self._loaded.example_inputs)
+        structural = Lowering(again.module, again.weights)
+        structural.lower("structural", "torch-to-structural")
+        self._describe_target(again.module)
+
+        def run(module: "ir.Module") -> "np.ndarray":
+            lowering = Lowering(module, again.weights, level="structural")
+            lowering.lower("structural", "sparsity-detect")
+            for level in ("scheduled", "kernels"):
+                lowering.lower(level, pipeline_to(level, options.lowering, options.schedule))
+            assembly = iree.assemble(lowering.module, lowering.weights)
+            code = iree.compile_assembly(assembly, self._target)
+            with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
+                archive = Path(scratch) / "weights.irpa"
+                iree.write_parameters(archive, assembly.parameters)
+                session = iree.Session(code, archive, threads=options.threads)
+                return session.run([arrays[spec.name] for spec in again.inputs])[0]
+
+        return first_wrong_layer(structural.module, self._loaded.module, arrays, run, options.progress)
+
+    def _describe_target(self, module: "ir.Module") -> None:
+        from torch_mlir import ir
+
+        with module.context:
+            module.operation.attributes[TARGET] = ir.Attribute.parse(self._target.description_text())
+
     def _lower(self) -> str:
         """Lowers to the level that was asked for, or to the last before IREE. Returns its text."""
         options, lowering = self._options, self._lowering
-        self._set_target()
+        self._describe_target(lowering.module)
         try:
             text = self._reached()
             for level in LEVELS[1:-1]:

@@ -53,7 +53,7 @@ class Instrumentation:
         """After each pass that succeeded, once the module is verified."""
 
     def failed(self, step: Step, module: ir.Module) -> None:
-        """After a pass that failed; the module may not verify."""
+        """After a pass that failed, or that another instrumentation refused; the module may not verify."""
 
     def end(self, module: ir.Module) -> None:
         """After the last pass, where all succeeded."""
@@ -128,12 +128,12 @@ def run_pipeline(
                 observer.before(step, module)
             try:
                 result.passes.append(_run_step(module, step, context, options, log))
+                for observer in options.instrumentations:
+                    observer.after(step, module)
             except PipelineError:
                 for observer in options.instrumentations:
                     observer.failed(step, module)
                 raise
-            for observer in options.instrumentations:
-                observer.after(step, module)
         for observer in options.instrumentations:
             observer.end(module)
         result.diagnostics = list(log)

@@ -87,7 +87,7 @@ class PassNames:
 
     def nearest(self, name: str, others: Iterable[str] = ()) -> list[str]:
         """The known names most like `name`, best first; none where nothing is alike."""
-        return difflib.get_close_matches(name, [*self.own(), *others, *upstream_passes()], n=2, cutoff=0.7)
+        return difflib.get_close_matches(name, [*self.own(), *others, *upstream_passes()], n=1, cutoff=0.7)
 
 
 @functools.cache

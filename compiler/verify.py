@@ -138,23 +138,12 @@ def torch_outputs(module: "torch.nn.Module", arrays: Mapping[str, np.ndarray]) -
     """Runs `module` on named inputs; its tensor outputs in order, nested tuples and dicts flattened."""
     import torch
 
+    from secateur.frontends.flattening import flatten_output
+
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     with torch.no_grad():
-        return [t.detach().float().numpy() if t.dtype == torch.bfloat16 else t.detach().numpy()
-                for t in flatten(module(**tensors))]
-
-
-def flatten(value: Any) -> list[Any]:
-    """The tensors in a module's result, in order. Things that are no tensors (None, numbers) are left out."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [tensor for item in value for tensor in flatten(item)]
-    return []
+        _, outputs, _ = flatten_output(module(**tensors))
+    return [tensor.detach().numpy() for tensor in outputs]
 
 
 def verify(
@@ -174,10 +163,10 @@ def verify(
     return differences
 
 
-def check(differences: Sequence[Difference]) -> None:
-    """Raises `VerificationError` with the figures of the worst difference unless all passed."""
+def check(differences: Sequence[Difference], where: str = "") -> None:
+    """Raises `VerificationError` with the figures of the worst difference, and `where`, unless all passed."""
     failed = [d for d in differences if not d.passed]
     if failed:
         worst = max(failed, key=lambda d: np.inf if np.isnan(d.relative_l2) else d.relative_l2)
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        raise VerificationError(f"the compiled model differs from PyTorch: {worst}{more}")
+        raise VerificationError(f"the compiled model differs from PyTorch: {worst}{more}" + (f"; {where}" if where else ""))

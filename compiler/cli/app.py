@@ -4,9 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from . import bench, compile, inspect, prune, run, targets
@@ -43,6 +42,9 @@ def _root(
     pass
 
 
+# Newer Typers carry click inside, under a name of their own; this class is the same idea in all.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "UsageError")
+
 # Exceptions whose text is a sentence for the user: their class by module and name, since importing the modules
 # costs seconds that `--help` does not have.
 _EXPECTED = (
@@ -68,6 +70,14 @@ def _is_expected(error: BaseException) -> bool:
     return False
 
 
+def _explain(error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return
+    where = error.ctx.command_path if error.ctx else "secateur"
+    print(f"error: {error.format_message()}\nTry '{where} --help'.", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -75,14 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, prog_name="secateur", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+    except _UsageError as error:
+        _explain(error)
         return 2
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "secateur"
-        print(f"error: {error.format_message()}\nTry '{where} --help'.", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -45,24 +45,6 @@ class JoinedRows:
     loads_after: int
 
 
-def _dense_tile(
-    tile: int, values: np.ndarray, columns: np.ndarray, segments: np.ndarray, offsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A tile's columns in ascending order, the mask of rows that use each, its weights [rows, columns]."""
-    rows = segments.shape[1]
-    lists = [columns[start:stop] for start, stop in segments[tile]]
-    union = np.unique(np.concatenate(lists))
-    masks = np.zeros(len(union), dtype=np.int64)
-    dense = np.zeros((rows, len(union)), dtype=values.dtype)
-    place = offsets[tile]
-    for row, used in enumerate(lists):
-        at = np.searchsorted(union, used)
-        masks[at] |= 1 << row
-        dense[row, at] = values[place : place + len(used)]
-        place += len(used)
-    return union, masks, dense
-
-
 def _uniform(segments: np.ndarray, columns: np.ndarray) -> bool:
     """Whether in every tile all rows have equal lists."""
     if np.array_equal(segments, np.broadcast_to(segments[:, :1], segments.shape)):
@@ -94,25 +76,44 @@ def join_rows(values: np.ndarray, columns: np.ndarray, segments: np.ndarray, off
     tiles, rows = segments.shape[:2]
     full = (1 << rows) - 1
     masks = list(range(1, full + 1)) if rows <= _ALL_MASKS else [*(1 << i for i in range(rows)), full]
-    new_values, new_columns, place = [], [], 0
-    new_segments = np.zeros((tiles, len(masks), 2), dtype=np.int32)
-    new_offsets = np.zeros(tiles, dtype=np.int32)
-    weights = 0
-    for tile in range(tiles):
-        union, used, dense = _dense_tile(tile, values, columns, segments, offsets)
-        new_offsets[tile] = weights
-        for s, mask in enumerate(masks):
-            # Where a mask has no loop of its own, its rows use the column one by one.
-            own = used == mask if rows <= _ALL_MASKS or mask == full else (used & mask != 0) & (used != full)
-            members = [i for i in range(rows) if mask >> i & 1]
-            new_segments[tile, s] = place, place + np.count_nonzero(own)
-            new_columns.append(union[own])
-            new_values.append(dense[np.ix_(members, own)].T.reshape(-1))
-            place = int(new_segments[tile, s, 1])
-            weights += new_values[-1].size
-    before = int((segments[..., 1] - segments[..., 0]).sum())
-    joined = np.concatenate(new_values), np.concatenate(new_columns).astype(np.int32)
-    return JoinedRows(masks, *joined, new_segments, new_offsets, before, place)
+    tile, row, column, value = _entries(values, columns, segments, offsets)
+
+    # Entries of one tile and column are neighbours in this order; together their rows are the column's mask.
+    order = np.lexsort((row, column, tile))
+    tile, row, column, value = tile[order], row[order], column[order], value[order]
+    first = np.flatnonzero(np.append(True, (tile[1:] != tile[:-1]) | (column[1:] != column[:-1])))
+    shared = np.bitwise_or.reduceat(1 << row, first)
+    mask = np.repeat(shared, np.diff(np.append(first, len(tile))))
+    if rows > _ALL_MASKS:
+        mask = np.where(mask == full, full, 1 << row)
+
+    place = np.zeros(full + 1, dtype=np.int64)
+    place[masks] = np.arange(len(masks))
+    order = np.lexsort((row, column, place[mask], tile))
+    tile, row, column, mask = tile[order], row[order], column[order], mask[order]
+    # A column stands in its segment once, with the lowest row that uses it.
+    heads = row == np.log2(mask & -mask).astype(np.int64)
+    lengths = np.bincount((tile * len(masks) + place[mask])[heads], minlength=tiles * len(masks))
+    stops = np.cumsum(lengths)
+    new_segments = np.stack([stops - lengths, stops], axis=-1).reshape(tiles, len(masks), 2).astype(np.int32)
+    sizes = np.bincount(tile, minlength=tiles)
+    new_offsets = (np.cumsum(sizes) - sizes).astype(np.int32)
+    kept = column[heads].astype(np.int32)
+    return JoinedRows(masks, value[order], kept, new_segments, new_offsets, len(tile), len(kept))
+
+
+def _entries(
+    values: np.ndarray, columns: np.ndarray, segments: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Tile, row, column and value of every weight of tiles packed one row a segment."""
+    tiles, rows = segments.shape[:2]
+    lengths = (segments[..., 1] - segments[..., 0]).reshape(-1)
+    segment = np.repeat(np.arange(tiles * rows), lengths)
+    within = np.arange(len(segment)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    column = columns[segments[..., 0].reshape(-1)[segment] + within]
+    before = lengths.reshape(tiles, rows).cumsum(axis=1).reshape(-1) - lengths
+    tile = segment // rows
+    return tile, segment % rows, column.astype(np.int64), values[offsets[tile] + before[segment] + within]
 
 
 @dataclasses.dataclass(frozen=True)

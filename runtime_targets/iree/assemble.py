@@ -74,10 +74,10 @@ def assemble(module: ir.Module, weights: Mapping[str, np.ndarray]) -> Assembly:
     with context, ir.Location.unknown():
         context.allow_unregistered_dialects = True
         try:
-            clone = ir.Module.parse(module.operation.get_asm(print_generic_op_form=True))
+            clone = module.operation.clone().operation
             parameters = _Weights(weights)
             _convert(clone, parameters)
-            return Assembly(clone.operation.get_asm(print_generic_op_form=True) + "\n", parameters.used)
+            return Assembly(clone.get_asm(print_generic_op_form=True) + "\n", parameters.used)
         finally:
             context.allow_unregistered_dialects = allowed
 
@@ -93,10 +93,11 @@ def _walk(op: ir.Operation) -> list[ir.Operation]:
     return found
 
 
-def _convert(module: ir.Module, weights: "_Weights") -> None:
+def _convert(module: ir.Operation, weights: "_Weights") -> None:
+    body = module.regions[0].blocks[0]
     kernels: dict[str, ir.Operation] = {}
     functions = []
-    for op in [o.operation for o in module.body.operations]:
+    for op in [o.operation for o in body.operations]:
         if is_kernel(op):
             kernels[_symbol(op)] = op
         elif op.name == "func.func":
@@ -108,7 +109,7 @@ def _convert(module: ir.Module, weights: "_Weights") -> None:
         if _symbol(op) == "main":
             _describe(op)
     # Globals of other dialects stand there unused (torch-mlir adds a random seed to every module); a use is refused.
-    for op in [o.operation for o in module.body.operations]:
+    for op in [o.operation for o in body.operations]:
         if op.name == "ml_program.global":
             op.erase()
     for name, kernel in kernels.items():
@@ -118,12 +119,12 @@ def _convert(module: ir.Module, weights: "_Weights") -> None:
         kernel.erase()
     for op in functions:
         _check_ops(op, MAIN_OPS | {"flow.dispatch", "util.global.load"}, "a module for IREE")
-    weights.declare(module)
-    for op in _walk(module.operation):
+    weights.declare(body)
+    for op in _walk(module):
         for name in list(op.attributes):
             if name.startswith(("sparsity.", "torch.")):
                 del op.attributes[name]
-    module.operation.attributes["sym_name"] = ir.StringAttr.get(SCOPE)
+    module.attributes["sym_name"] = ir.StringAttr.get(SCOPE)
 
 
 def _convert_functions(
@@ -260,9 +261,9 @@ class _Weights:
             self._globals[key] = (f"weight_{len(self._globals)}", symbol, type_)
         return self._globals[key][0]
 
-    def declare(self, module: ir.Module) -> None:
+    def declare(self, body: ir.Block) -> None:
         """Adds the globals at the top of the module."""
-        with ir.InsertionPoint.at_block_begin(module.body):
+        with ir.InsertionPoint.at_block_begin(body):
             for name, symbol, type_ in self._globals.values():
                 source = f"#flow.parameter.named<{json.dumps(SCOPE)}::{_quote(symbol)}> : {type_}"
                 attributes = {

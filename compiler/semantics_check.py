@@ -1,0 +1,144 @@
+"""`--check-semantics`: the reference runs before the first pass and after every pass, on the same random inputs."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch_mlir import ir
+
+from secateur.dialects.weight_store import WeightStore
+from secateur.passes.base import PassContext, functions
+
+from .passmanager import Instrumentation, PipelineError
+from .pipeline_text import Step
+
+Evaluate = Callable[[ir.Module, list[np.ndarray], WeightStore, str], list[np.ndarray]]
+
+_DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "i1": "bool", "index": "int64"}
+_DTYPES |= {f"{sign}i{bits}": f"int{bits}" for sign in ("", "s") for bits in (8, 16, 32, 64)}
+_DTYPES |= {f"ui{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
+
+
+def public_functions(module: ir.Module) -> list[ir.OpView]:
+    """The functions with a body that a caller of the module can reach."""
+    found = []
+    for function in functions(module):
+        attributes = function.operation.attributes
+        if "sym_visibility" not in attributes or attributes["sym_visibility"].value == "public":
+            found.append(function)
+    return found
+
+
+def random_inputs(function: ir.OpView, seed: int, dynamic_size: int = 3) -> list[np.ndarray]:
+    """Inputs for a function on tensors (builtin or torch): normal floats, integers that are valid everywhere.
+
+    An integer argument that indexes an embedding takes values below its number of entries, another 0 or 1.
+    An unknown dimension becomes `dynamic_size`. Raises `ValueError` for an argument that is no tensor.
+    """
+    random = np.random.default_rng(seed)
+    inputs = []
+    for number, argument in enumerate(function.regions[0].blocks[0].arguments):
+        shape, element = _tensor(str(argument.type), number)
+        sizes = [dynamic_size if size == "?" else int(size) for size in shape]
+        dtype = np.dtype(_DTYPES[element])
+        if dtype.kind == "f":
+            inputs.append(random.standard_normal(sizes).astype(dtype))
+        else:
+            inputs.append(random.integers(0, _entries(argument), sizes).astype(dtype))
+    return inputs
+
+
+def _tensor(text: str, number: int) -> tuple[list[str], str]:
+    torch = re.fullmatch(r"!torch\.vtensor<\[([\d,?]*)\],(\w+)>", text)
+    builtin = re.fullmatch(r"tensor<((?:[\d?]+x)*)(\w+)(?:, .*)?>", text)
+    match = torch or builtin
+    if match is None or match[2] not in _DTYPES:
+        raise ValueError(f"argument {number} is of type {text}; expected a tensor of {', '.join(_DTYPES)}")
+    return [size for size in re.split("[,x]", match[1]) if size], match[2]
+
+
+def _entries(argument: ir.Value) -> int:
+    bounds = []
+    for use in argument.uses:
+        owner = use.owner.operation
+        table = {"sparsity.embedding": 1, "torch.aten.embedding": 0}.get(owner.name)
+        if table is not None and table != use.operand_number:
+            shape, _ = _tensor(str(owner.operands[table].type), table)
+            bounds.append(2 if shape[0] == "?" else int(shape[0]))
+    return min(bounds, default=2)
+
+
+def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float) -> str | None:
+    """How two lists of results differ by more than `tolerance` (of the largest expected value); None where they agree.
+
+    Integers have to be equal; NaN and infinity have to stand in the same places.
+    """
+    if len(found) != len(expected):
+        return f"{len(found)} results instead of {len(expected)}"
+    for number, (new, old) in enumerate(zip(found, expected, strict=True)):
+        new, old = np.asarray(new), np.asarray(old)
+        if new.shape != old.shape:
+            return f"result {number} has shape {list(new.shape)} instead of {list(old.shape)}"
+        if old.dtype.kind != "f":
+            if not np.array_equal(new, old):
+                return f"result {number} differs in {np.count_nonzero(new != old)} of {old.size} integers"
+            continue
+        finite = np.isfinite(old)
+        if not np.array_equal(new[~finite], old[~finite], equal_nan=True) or not np.isfinite(new[finite]).all():
+            return f"result {number} has NaN or infinity in other places"
+        if not finite.any():
+            continue
+        scale = max(float(np.abs(old[finite]).max()), np.finfo(np.float32).tiny)
+        error = float(np.abs(new[finite].astype(np.float64) - old[finite]).max()) / scale
+        if error > tolerance:
+            return f"result {number} is off by {error:.3g} of its largest value, tolerated is {tolerance:.3g}"
+    return None
+
+
+class SemanticsCheck(Instrumentation):
+    """Fails at the first pass that changes what a public function computes.
+
+    `evaluate(module, inputs, weights, function)` is the reference; by default `compiler.semantics.evaluate`.
+    """
+
+    def __init__(self, seed: int = 0, tolerance: float = 1e-4, evaluate: Evaluate | None = None) -> None:
+        self.seed, self.tolerance = seed, tolerance
+        self._evaluate = evaluate
+        self._inputs: dict[str, list[np.ndarray]] = {}
+        self._expected: dict[str, list[np.ndarray]] = {}
+
+    def begin(self, module: ir.Module, steps: Sequence[Step], context: PassContext) -> None:
+        self._weights = context.weights
+        self._inputs.clear()
+        self._expected.clear()
+        for function in public_functions(module):
+            name = function.operation.attributes["sym_name"].value
+            try:
+                self._inputs[name] = random_inputs(function, self.seed)
+            except ValueError as error:
+                raise PipelineError(f"--check-semantics: function @{name}: {error}") from None
+        for name in self._inputs:
+            self._expected[name] = self._run(module, name, "")
+        if not self._expected:
+            raise PipelineError("--check-semantics: the module has no public function to run")
+
+    def after(self, step: Step, module: ir.Module) -> None:
+        present = {f.operation.attributes["sym_name"].value for f in public_functions(module)}
+        for name, expected in self._expected.items():
+            if name not in present:
+                raise PipelineError(f"--check-semantics: pass '{step.text}' removed function @{name}", step.text)
+            wrong = difference(self._run(module, name, step.text), expected, self.tolerance)
+            if wrong is not None:
+                message = f"--check-semantics: pass '{step.text}' changes what @{name} computes: {wrong}"
+                raise PipelineError(message, step.text)
+
+    def _run(self, module: ir.Module, name: str, step: str) -> list[np.ndarray]:
+        evaluate = self._evaluate
+        if evaluate is None:
+            from .semantics import evaluate  # the execution engine behind it is slow to load
+        try:
+            return [np.array(a) for a in evaluate(module, self._inputs[name], self._weights, name)]
+        except Exception as error:
+            moment = f"after pass '{step}'" if step else "before the first pass"
+            text = f"--check-semantics: function @{name} cannot be evaluated {moment}: {error}"
+            raise PipelineError(text, step) from error

@@ -1,0 +1,216 @@
+"""`convert-torch-to-sparsity`: level 1 to level 2."""
+
+import dataclasses
+
+from torch_mlir import ir
+
+from secateur.dialects.sparsity.structural_ops import (
+    ActivationOp,
+    AddOp,
+    EmbeddingOp,
+    LayerNormOp,
+    LinearOp,
+    WeightOp,
+)
+
+from ..base import Pass, PassContext, functions
+from . import torch_activations
+from .torch_attention import convert_attention
+from .torch_masks import MaskReader
+from .torch_values import (
+    FROM_BUILTIN,
+    TO_BUILTIN,
+    constants,
+    from_builtin,
+    is_f32,
+    is_none,
+    number,
+    owner,
+    shape_of,
+    tensor_of,
+    to_builtin,
+)
+from .torch_views import simplify_views
+
+# Values nothing uses any more; all are free of side effects.
+_PURE = ("torch.aten.", "torch.constant.", "torch.prim.ListConstruct", "torch_c.", "sparsity.weight", "torch.vtensor.")
+
+
+def _linear(op: ir.Operation) -> ir.Value | None:
+    """aten.linear(x, weight, bias?)"""
+    x, weight, bias = op.operands
+    if not is_f32(x) or not is_f32(weight) or len(shape_of(weight)) != 2:
+        return None
+    if not is_none(bias) and not is_f32(bias):
+        return None
+    result = tensor_of(op.results[0])
+    if result is None:
+        return None
+    given = None if is_none(bias) else to_builtin(bias)
+    return LinearOp(result.builtin, to_builtin(x), to_builtin(weight), bias=given).result
+
+
+def _layer_norm(op: ir.Operation) -> ir.Value | None:
+    """aten.layer_norm(x, normalized_shape, weight?, bias?, epsilon, cudnn) over the last axis"""
+    x, normalized, weight, bias, epsilon, _ = op.operands
+    if not is_f32(x) or constants(normalized) != [shape_of(x)[-1]] or number(epsilon) is None:
+        return None
+    if not all(is_none(value) or is_f32(value) for value in (weight, bias)):
+        return None
+    features = shape_of(x)[-1]
+    scale = _splat(features, 1.0) if is_none(weight) else to_builtin(weight)
+    shift = _splat(features, 0.0) if is_none(bias) else to_builtin(bias)
+    attribute = ir.FloatAttr.get(ir.F64Type.get(), number(epsilon))
+    x = to_builtin(x)
+    return LayerNormOp(x.type, x, scale, shift, epsilon=attribute).result
+
+
+def _splat(features: int, value: float) -> ir.Value:
+    tensor = ir.RankedTensorType.get([features], ir.F32Type.get())
+    attribute = ir.FloatAttr.get(ir.F32Type.get(), value)
+    return WeightOp(tensor, source=ir.DenseElementsAttr.get_splat(tensor, attribute)).result
+
+
+def _add(op: ir.Operation) -> ir.Value | None:
+    """aten.add.Tensor(a, b, 1) of equal shapes"""
+    left, right, alpha = op.operands
+    if not is_f32(left) or left.type != right.type or number(alpha) != 1.0:
+        return None
+    left, right = to_builtin(left), to_builtin(right)
+    return AddOp(left.type, left, right).result
+
+
+def _embedding(op: ir.Operation) -> ir.Value | None:
+    """aten.embedding(table, indices, padding, ...)"""
+    table, indices = op.operands[0], op.operands[1]
+    found, result = tensor_of(indices), tensor_of(op.results[0])
+    if not is_f32(table) or found is None or found.element not in ("si64", "si32") or result is None:
+        return None
+    return EmbeddingOp(result.builtin, to_builtin(indices), to_builtin(table)).result
+
+
+def _activation(op: ir.Operation) -> ir.Value | None:
+    """An activation that is one op."""
+    return _make_activation(torch_activations.match_single(op))
+
+
+def _make_activation(found: tuple[str, ir.Value] | None) -> ir.Value | None:
+    if found is None:
+        return None
+    x = to_builtin(found[1])
+    return ActivationOp(x.type, x, kind=ir.StringAttr.get(found[0])).result
+
+
+_CONVERSIONS = {
+    "linear": _linear,
+    "layer_norm": _layer_norm,
+    "add.Tensor": _add,
+    "embedding": _embedding,
+    **dict.fromkeys(("gelu", "relu", "silu", "tanh", "sigmoid"), _activation),
+}
+
+
+def _replace(op: ir.Operation, made: ir.Value) -> None:
+    op.results[0].replace_all_uses_with(from_builtin(made, op.results[0].type))
+
+
+def _cancel_casts(ops: list[ir.Operation]) -> None:
+    """A cast of a cast back is the value before both."""
+    for op in ops:
+        before = owner(op.operands[0]) if op.name in (FROM_BUILTIN, TO_BUILTIN) else None
+        if before is not None and {op.name, before.name} == {FROM_BUILTIN, TO_BUILTIN}:
+            op.results[0].replace_all_uses_with(before.operands[0])
+
+
+def _inline_literals(ops: list[ir.Operation]) -> None:
+    """A literal that is no f32 array is index arithmetic of the model, not a weight: a plain constant."""
+    for op in ops:
+        if op.name != "sparsity.weight" or isinstance(op.attributes["source"], ir.StringAttr):
+            continue
+        tensor = op.results[0].type
+        if tensor.rank == 0 or not isinstance(tensor.element_type, ir.F32Type):
+            with ir.InsertionPoint(op), op.location:
+                source = {"value": op.attributes["source"]}
+                constant = ir.Operation.create("arith.constant", results=[tensor], attributes=source)
+            op.results[0].replace_all_uses_with(constant.result)
+
+
+def _erase_unused(body: ir.Block) -> None:
+    for op in reversed(list(body.operations)):
+        operation = op.operation
+        if operation.name.startswith(_PURE) and len(operation.results) and not operation.name.endswith("_"):
+            if all(not any(True for _ in result.uses) for result in operation.results):
+                operation.erase()
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertTorchToSparsity(Pass):
+    """Rewrites torch ops into the structural ops of the sparsity dialect.
+
+    before:
+        %w = "sparsity.weight"() {source = "query.weight"} : () -> tensor<768x768xf32>
+        %t = torch_c.from_builtin_tensor %w : tensor<768x768xf32> -> !torch.vtensor<[768,768],f32>
+        %q = torch.aten.linear %x, %t, %b : ... -> !torch.vtensor<[1,128,768],f32>
+        %h = torch.aten.transpose.int (torch.aten.view %q, [1, 128, 12, 64]), 1, 2
+        %a = torch.aten.scaled_dot_product_attention %h, %k, %v, %mask, ...
+        %o = torch.aten.view (torch.aten.transpose.int %a, 1, 2), [1, 128, 768]
+    after:
+        %w = "sparsity.weight"() {source = "query.weight"} : () -> tensor<768x768xf32>
+        %q = "sparsity.linear"(%x, %w, %b) : ... -> tensor<1x128x768xf32>
+        %o = "sparsity.attention"(%q, %k, %v, %key_bias) {heads = 12, ...} : ... -> tensor<1x128x768xf32>
+
+    Converts linear, layer_norm over the last axis, gelu, relu, silu, tanh, sigmoid, add of equal shapes, embedding and
+    attention, the last four also where they are spelled out in arithmetic. Drops dropout and other identities.
+    Values pass between torch ops and structural ops through casts, which cancel where structural ops meet.
+
+    Preconditions: f32 tensors of static shape; another op is left to torch-mlir's lowering to linalg. Rationale: kernels are
+    made for static shapes, and a quiet change of precision would change results.
+    A mask that is the same for all queries and heads becomes `key_bias`, whatever size it was computed at. Rationale: a bias
+    for every query and key costs as much memory traffic as the scores.
+    Counts the ops made by kind (`linear`, `attention`, ...) and the `views-removed`.
+    """
+
+    name = "convert-torch-to-sparsity"
+
+    def run(self, module: ir.Module, context: PassContext) -> None:
+        with module.context:
+            for function in functions(module):
+                body = function.regions[0].blocks[0]
+                context.count("views-removed", simplify_views(_operations(body)))
+                self._convert_composite(_operations(body), context)
+                context.count("views-removed", simplify_views(_operations(body)))
+                self._convert_single(_operations(body), context)
+                _cancel_casts(_operations(body))
+                _inline_literals(_operations(body))
+                _erase_unused(body)
+
+    @staticmethod
+    def _convert_composite(ops: list[ir.Operation], context: PassContext) -> None:
+        # Before the ops that they are made of, which would be converted one by one.
+        masks = MaskReader()
+        for op in ops:
+            if op.name in ("torch.aten.scaled_dot_product_attention", "torch.aten.matmul", "torch.aten.bmm"):
+                if convert_attention(op, masks):
+                    context.count("attention")
+            elif op.name == "torch.aten.mul.Tensor":
+                with ir.InsertionPoint(op), op.location:
+                    made = _make_activation(torch_activations.match_spelled_out(op))
+                    if made is not None:
+                        _replace(op, made)
+                        context.count("activation")
+
+    @staticmethod
+    def _convert_single(ops: list[ir.Operation], context: PassContext) -> None:
+        for op in ops:
+            convert = _CONVERSIONS.get(op.name.removeprefix("torch.aten."))
+            if convert is None or not any(True for _ in op.results[0].uses):
+                continue
+            with ir.InsertionPoint(op), op.location:
+                made = convert(op)
+                if made is not None:
+                    _replace(op, made)
+                    context.count(made.owner.name.removeprefix("sparsity."))
+
+
+def _operations(body: ir.Block) -> list[ir.Operation]:
+    return [op.operation for op in body.operations]
