@@ -33,7 +33,6 @@ def main(arguments: list[str]) -> int:
     from secateur.compiler.baselines import stock_iree, torch_eager
     from secateur.compiler.prune import prune_one_shot
     from secateur.compiler.timing import interleave, ratio
-    from secateur.frontends import import_model
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -56,7 +55,7 @@ def main(arguments: list[str]) -> int:
         candidates[name] = lambda model=compiled: model.run(arrays)
         if block == options.blocks[0]:
             say("compiling: stock IREE")
-            stock = stock_iree(import_model(pruned, inputs), options.threads)
+            stock = stock_iree(pruned, inputs, options.threads)
             candidates["stock IREE"] = lambda: stock(arrays)
             eager = torch_eager(pruned, options.threads)
             candidates["PyTorch"] = lambda: eager(arrays)

@@ -16,9 +16,6 @@ from .verify import torch_outputs
 if TYPE_CHECKING:
     import torch
 
-    from secateur.frontends import ImportedModel
-
-_TO_LINALG = "torch-backend-to-linalg-on-tensors-backend-pipeline"
 
 Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 
@@ -36,16 +33,24 @@ def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
     return run
 
 
-def stock_iree(imported: "ImportedModel", threads: int) -> Run:
+def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", threads: int) -> Run:
     """torch-mlir's own lowering and IREE with its best flags for dense models; none of Secateur's passes takes part.
 
-    `imported.module` is consumed. Weights are parameters beside the module, as in a bundle.
+    Attention is the one of separate matrix products and softmax, which torch-mlir lowers. Weights are parameters
+    beside the module, as in a bundle. The module is not changed.
     """
+    from secateur.frontends import import_model
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.iree.compile import STOCK_FLAGS
     from secateur.runtime_targets.targets import get_target
 
-    run_pipeline(imported.module, _TO_LINALG, PassContext(imported.weights))
+    copy = evaluation_copy(module)
+    if hasattr(copy, "set_attn_implementation"):
+        copy.set_attn_implementation("eager")
+        # The frontend takes the fused attention op of every model that says it has it.
+        copy._supports_sdpa = False  # type: ignore[assignment]
+    imported = import_model(copy, example_inputs)
+    run_pipeline(imported.module, "torch-to-linalg", PassContext(imported.weights))
     assembly = iree.assemble(imported.module, imported.weights)
     code = iree.compile_assembly(assembly, get_target("host-cpu", workers=threads), flags=STOCK_FLAGS)
     scratch = tempfile.TemporaryDirectory(prefix="secateur-stock-")

@@ -47,11 +47,10 @@ def bench_bundle(
         if with_stock_iree:
             import torch
 
-            from secateur.frontends import import_model
 
             progress("compiling with stock IREE")
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            stock = stock_iree(import_model(loaded.module, tensors), threads)
+            stock = stock_iree(loaded.module, tensors, threads)
             candidates["stock IREE"] = lambda: stock(arrays)
     progress("timing")
     return interleave(candidates, rounds=rounds, progress=lambda done, of: progress(f"timing, round {done} of {of}"))

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from secateur.dialects import encodings
 if TYPE_CHECKING:
     import torch
 
-    Model = Union["torch.nn.Module", Mapping[str, np.ndarray], str, os.PathLike[str]]
+    Model: TypeAlias = torch.nn.Module | Mapping[str, np.ndarray] | str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ def pipeline_to(level: str, lowering: str = "kernels", schedule: Mapping[str, in
             scheduled = NAMED["scheduled"].replace("sparsity-schedule", f"sparsity-schedule{{{options}}}")
         return f"sparsity-fuse,{scheduled}"
     if level == "kernels":
-        return "convert-sparsity-to-kernels" if lowering == "kernels" else "convert-sparsity-to-linalg"
+        return {"kernels": "convert-sparsity-to-kernels,", "portable": ""}[lowering] + "convert-sparsity-to-linalg"
     raise ValueError(f"no pipeline leads to '{level}'")
 
 

@@ -212,7 +212,7 @@ def help_text() -> str:
             flag.kind, f"={flag.metavar}"
         )
         head = f"  {dashes}{flag.name}{value}"
-        wrapped = textwrap.wrap(flag.help, 68, initial_indent=" " * 42, subsequent_indent=" " * 42)
+        wrapped = textwrap.wrap(flag.help, 110, initial_indent=" " * 42, subsequent_indent=" " * 42)
         if len(head) < 41:
             wrapped[0] = head.ljust(42) + wrapped[0].lstrip()
             lines += wrapped

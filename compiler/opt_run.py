@@ -1,11 +1,12 @@
 """What `sparsity-opt` does once its command line is read."""
 
+import dataclasses
 import logging
 import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torch_mlir import ir
@@ -29,6 +30,8 @@ from .reproducer import ReproducerError, WriteReproducer, read_reproducer, write
 from .semantics_check import SemanticsCheck
 
 log = logging.getLogger("sparsity-opt")
+
+Listener = Callable[[Diagnostic], None]
 
 _BYTECODE = b"ML\xefR"
 _REPRODUCER_WARNING = "ignoring unknown external resources for 'mlir_reproducer'"
@@ -109,7 +112,7 @@ class _Tool:
         self.options = PassManagerOptions(
             verify_each=verify_each,
             names=self.names,
-            implicit_nesting=True if arguments.passes else False,
+            implicit_nesting=bool(arguments.passes),
             instrumentations=self._instrumentations(),
             source_name=self.name,
         )
@@ -203,7 +206,7 @@ class _Tool:
                 if self.verify is None:
                     print(diagnostic.show(self.source), file=sys.stderr)
 
-        text = self._process(part, listen, emitted)
+        text = self._process(part, listen)
         if self.verify is None:
             return text
         try:
@@ -215,7 +218,7 @@ class _Tool:
             print(diagnostic.show(self.source), file=sys.stderr)
         return None if wrong else text or ""
 
-    def _process(self, part: str | bytes, listen, emitted: list[Diagnostic]) -> str | None:
+    def _process(self, part: str | bytes, listen: Listener) -> str | None:
         rename = {"-": self.name}
         began = time.perf_counter()
         try:
@@ -226,12 +229,13 @@ class _Tool:
         finally:
             self.parse_seconds += time.perf_counter() - began
         log.debug("pipeline: %s", self.pipeline)
-        options = self.options.__class__(**{**vars(self.options), "on_diagnostic": listen})
+        options = dataclasses.replace(self.options, on_diagnostic=listen)
         passes = PassContext(self.weights)
         try:
             result = run_pipeline(module, self.pipeline, passes, options)
         except PipelineError as error:
-            self._tell(error, listen, emitted)
+            self.records += error.finished
+            self._tell(error, listen)
             return None
         self.records += result.passes
         began = time.perf_counter()
@@ -239,7 +243,7 @@ class _Tool:
         self.print_seconds += time.perf_counter() - began
         return text
 
-    def _tell(self, error: PipelineError, listen, emitted: list[Diagnostic]) -> None:
+    def _tell(self, error: PipelineError, listen: Listener) -> None:
         if self.arguments["debug"]:
             traceback.print_exception(error)
         if self.verify is not None:

@@ -32,8 +32,11 @@ __all__ = [
 class PipelineError(Exception):
     """A pass failed, or left IR that does not verify.
 
-    `step` is the pass's text in the pipeline (empty where the fault lies before the first pass), `diagnostics` what was emitted.
+    `step` is the pass's text in the pipeline (empty where the fault lies before the first pass), `diagnostics`
+    what was emitted, `finished` the records of the passes before it.
     """
+
+    finished: Sequence["PassRecord"] = ()
 
     def __init__(self, message: str, step: str = "", diagnostics: Sequence[Diagnostic] = ()) -> None:
         self.message, self.step, self.diagnostics = message, step, list(diagnostics)
@@ -130,7 +133,8 @@ def run_pipeline(
                 result.passes.append(_run_step(module, step, context, options, log))
                 for observer in options.instrumentations:
                     observer.after(step, module)
-            except PipelineError:
+            except PipelineError as error:
+                error.finished = result.passes
                 for observer in options.instrumentations:
                     observer.failed(step, module)
                 raise

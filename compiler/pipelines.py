@@ -1,9 +1,9 @@
 """Named pipelines: name -> text. A name is a flag of `sparsity-opt` and may stand in another pipeline."""
 
 NAMED: dict[str, str] = {
+    "torch-to-structural": "convert-torch-to-sparsity,torch-to-linalg",
     # Upstream's torch-backend-to-linalg-on-tensors-backend-pipeline ends with a check that refuses other dialects.
-    "torch-to-structural": "convert-torch-to-sparsity,"
-    "func.func(torch-decompose-complex-ops,torch-fuse-quantized-ops,torch-scalarize-shapes,"
+    "torch-to-linalg": "func.func(torch-decompose-complex-ops,torch-fuse-quantized-ops,torch-scalarize-shapes,"
     "convert-torch-to-linalg,canonicalize,convert-torch-to-scf,convert-torch-to-arith,convert-torch-to-tensor),"
     "convert-torch-conversion-to-mlprogram,func.func(canonicalize,resolve-shaped-type-result-dims,cse),"
     "torch-func-backend-type-conversion,func.func(canonicalize,torch-finalizing-backend-type-conversion),"

@@ -18,8 +18,8 @@ from .constant_folding import module_path
 from .flattening import PREFIX
 
 # Constants up to these sizes are written into the IR; larger ones would make it unreadable.
-_LITERAL_ELEMENTS = 2048
-_LITERAL_FLOATS = 4
+_LITERAL_BYTES = 16 << 10
+_LITERAL_FLOAT_BYTES = 16
 
 _ELEMENTS = {
     torch.float32: "f32",
@@ -63,7 +63,8 @@ class WeightHooks(FxImporterHooks):
         shape = "x".join([*map(str, tensor.shape), element])
         builtin = ir.RankedTensorType(ir.Type.parse(f"tensor<{shape}>"))
         is_float = tensor.is_floating_point()
-        if tensor.numel() <= (_LITERAL_FLOATS if is_float else _LITERAL_ELEMENTS):
+        size = tensor.numel() * tensor.element_size() // (8 if tensor.dtype == torch.bool else 1)
+        if size <= (_LITERAL_FLOAT_BYTES if is_float else _LITERAL_BYTES):
             source: ir.Attribute = _literal(array, builtin)
         else:
             source = ir.StringAttr.get(self._symbol(tensor, array, name))
@@ -85,8 +86,10 @@ class WeightHooks(FxImporterHooks):
 def _literal(array: np.ndarray, builtin: ir.RankedTensorType) -> ir.DenseElementsAttr:
     array = np.ascontiguousarray(array)
     if array.dtype == np.bool_:
-        elements = [ir.BoolAttr.get(bool(value)) for value in array.reshape(-1)]
-        return ir.DenseElementsAttr.get(elements, builtin)
+        if array.all() or not array.any():
+            return ir.DenseElementsAttr.get_splat(builtin, ir.BoolAttr.get(bool(array.any())))
+        packed = np.packbits(array.reshape(-1), bitorder="little")
+        return ir.DenseElementsAttr.get(packed, type=builtin.element_type, shape=list(builtin.shape))
     if array.size and (array == array.reshape(-1)[0]).all():
         value = array.reshape(-1)[0].item()
         element = builtin.element_type

@@ -17,6 +17,7 @@ from .axes import TensorSpec, find_axes
 from .constant_folding import simplify
 from .errors import FrontendError
 from .flattening import FlatModule
+from .functional_graph import make_functional
 from .fx_hooks import WeightHooks, make_importer
 from .private_copy import private_copy
 from .unsupported import Unsupported, describe, opaque_ops, unsupported_ops
@@ -114,7 +115,7 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad():
-            return torch.export.export(flat, arguments, strict=False)
+            return make_functional(torch.export.export(flat, arguments, strict=False))
     except FrontendError:
         raise
     except Exception as error:

@@ -176,11 +176,10 @@ def print_latencies(
     from secateur.compiler.baselines import stock_iree, torch_eager
     from secateur.compiler.cli.output import table
     from secateur.compiler.timing import interleave, ratio
-    from secateur.frontends import import_model
 
     stage("compiling the dense model with stock IREE ...")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    stock = stock_iree(import_model(dense, tensors), options.threads)
+    stock = stock_iree(dense, tensors, options.threads)
     eager = torch_eager(dense, options.threads)
     candidates: dict[str, Callable[[], object]] = {
         "PyTorch, dense": lambda: eager(arrays),

@@ -27,12 +27,12 @@ from .schemes import (
 )
 
 # Size -> the size that it is reduced from. One row a block is what CSR stores. Narrow row segments with one bit
-# each are a bitmap of single weights, which would find structure in any zeros that lie at random: segments of
-# fewer than eight columns are no candidates, but for four columns in blocks of few rows.
+# each are a bitmap of single weights, which would find structure in any zeros that lie at random: chunks are
+# wider than eight columns, and blocks have at least eight, or four where they have few rows.
 _ROWS = {2: 1, 4: 2, 8: 4, 12: 4, 16: 8, 24: 12, 32: 16, 48: 24, 64: 32, 128: 64}
 _COLUMNS = {2: 1, 4: 2, 8: 4, 16: 8, 32: 16, 64: 32, 128: 64}
 _NARROW, _ROWS_OF_NARROW = 4, 16
-_CHUNKS = (8, 16, 32, 64, 128)
+_CHUNKS = (16, 32, 64, 128)
 _GROUPS = {2: 1, 4: 2, 8: 4, 16: 8}
 _TILES = (4, 3, 2)
 _MAX_PATTERNS = 16
@@ -64,7 +64,7 @@ def candidates(mask: np.ndarray) -> Iterator[tuple[int, Encoding]]:
     """The descriptions that `detect` compares, each with its packed bytes.
 
     Blocks of 2, 4, 8, 12, 16, 24, 32, 48, 64, 128 or all rows by 1, 4 (up to 16 rows), 8, 16, ... 128 or
-    all columns; chunks of 8, 16, ... 128 or all columns; N:M with M of 2, 4, 8, 16 and N a power of two up to
+    all columns; chunks of 16, 32, 64, 128 or all columns; N:M with M of 2, 4, 8, 16 and N a power of two up to
     M / 2; patterns of 2x2 to 4x4 with at most 16 masks of one number of weights; for three or more dimensions
     punched blocks of 4, 8, ... 64 or all filters by 1, 2, 4, ... 64 or all channels.
     """
@@ -111,7 +111,7 @@ def _blocks(bits: np.ndarray) -> Iterator[tuple[int, Encoding]]:
     rows, columns = bits.shape
     segments = _chain(bits, 1, _COLUMNS, np.bitwise_or)
     for chunk in (*(c for c in _CHUNKS if c < columns), columns):
-        if chunk > _NARROW:
+        if chunk > 2 * _NARROW:
             count = segments[chunk].sum(axis=0, dtype=np.int64)
             last = columns - chunk * (len(count) - 1)
             values = chunk * int(count[:-1].sum()) + last * int(count[-1])

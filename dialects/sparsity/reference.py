@@ -26,8 +26,8 @@ class EvaluationError(Exception):
     """An op cannot be computed on these operands. The text continues `'sparsity.x' op`."""
 
 
-def dtype_of(element: ir.Type) -> np.dtype:
-    """The NumPy type of an element type; `bf16` is that of `ml_dtypes`. Raises `EvaluationError` for another."""
+def dtype_of(element: ir.Type | str) -> np.dtype:
+    """The NumPy type of an element type (or of its text); `bf16` is that of `ml_dtypes`. Raises `EvaluationError` for another."""
     name = str(element)
     name = name[1:] if name[:2] in ("si", "ui") else name
     if name == "bf16":

@@ -2,7 +2,8 @@
 
 Run it without installing anything:
 
-    PYTHONPATH=docs/examples sparsity-opt model.mlir --load-pass=count_ops:CountOps --count-ops=prefix=arith. --statistics=text
+    cd docs/examples
+    sparsity-opt model.mlir --load-pass=count_ops:CountOps --count-ops=prefix=arith. --statistics=text
 
 A package that is installed names it in its `pyproject.toml` instead, and `--load-pass` is not needed:
 

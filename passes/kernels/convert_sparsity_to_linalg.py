@@ -248,4 +248,4 @@ def leave_panels(op: ir.OpView) -> None:
 def _untransposed(bias: ir.Value) -> ir.Value:
     first, second, keys, tokens = bias.type.shape
     empty = tensor_dialect.empty([first, second, tokens, keys], ir.F32Type.get())
-    return linalg.transpose(bias, outs=[empty], permutation=[0, 1, 3, 2])
+    return linalg.transpose(bias, outs=[empty], permutation=[0, 1, 3, 2]).result[0]

@@ -93,7 +93,7 @@ def _transposed_bias(bias: ir.Value, keys: int, tokens: int) -> ir.Value:
     first, second, _, _ = bias.type.shape
     padded = _pad(bias, [first, second, tokens, keys], 0.0)
     empty = tensor.empty([first, second, keys, tokens], ir.F32Type.get())
-    return linalg.transpose(padded, outs=[empty], permutation=[0, 1, 3, 2])
+    return linalg.transpose(padded, outs=[empty], permutation=[0, 1, 3, 2]).result[0]
 
 
 def _fits(op: ir.OpView) -> bool:
@@ -129,6 +129,13 @@ class SparsityLayout(Pass):
                 op.result.replace_all_uses_with(owner.opview.x)
                 op.operation.erase()
                 context.count("transposes-cancelled")
+        known: dict[tuple[ir.Value, str], ir.OpView] = {}
+        for op in walk(module, "sparsity.to_panels"):
+            first = known.setdefault((op.x, str(op.layout)), op)
+            if first is not op and first.operation.block == op.operation.block:
+                op.result.replace_all_uses_with(first.result)
+                op.operation.erase()
+                context.count("transposes-shared")
         _drop_unused(module)
 
     def _convert(self, op: ir.OpView) -> None:

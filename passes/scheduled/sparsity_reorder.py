@@ -27,16 +27,11 @@ ORDER = "sparsity.order"
 
 
 def row_patterns(keep: np.ndarray) -> np.ndarray:
-    """A number per row of `keep` [rows, columns], equal where rows keep the same columns."""
+    """A number per row of `keep` [rows, columns], equal where rows keep the same columns, by first appearance."""
     packed = np.packbits(keep, axis=1)
-    _, numbers = np.unique(packed.view([("", packed.dtype)] * packed.shape[1]).ravel(), return_inverse=True)
-    return numbers.reshape(-1)
-
-
-def group_equal_rows(patterns: np.ndarray) -> np.ndarray:
-    """Row order in which equal patterns are adjacent, groups in the order of their first rows."""
-    _, first = np.unique(patterns, return_index=True)
-    return np.lexsort((np.arange(len(patterns)), first[patterns]))
+    rows = packed.view([("", packed.dtype)] * packed.shape[1]).ravel()
+    _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers.reshape(-1)]
 
 
 def fill_tiles(keep: np.ndarray, order: np.ndarray, row_tile: int, band: int) -> np.ndarray:
@@ -60,7 +55,7 @@ def fill_tiles(keep: np.ndarray, order: np.ndarray, row_tile: int, band: int) ->
 def row_order(keep: np.ndarray, row_tile: int, band: int, mixed: bool) -> np.ndarray:
     """The new order of rows: `result[i]` is the original row at place i."""
     patterns = row_patterns(keep)
-    order = group_equal_rows(patterns)
+    order = np.argsort(patterns, kind="stable")
     if mixed and np.bincount(patterns).max() < row_tile:
         order = fill_tiles(keep, np.arange(len(keep)), row_tile, max(band, row_tile))
     return order

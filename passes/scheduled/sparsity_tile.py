@@ -67,8 +67,9 @@ class SparsityTile(Pass):
             pieces = min(schedule.get("workgroups", 1), len(costs))
             cut = balanced_bounds(costs, pieces)
             with op.location, ir.InsertionPoint(op):
-                hint = (symbol_of(segments) or "literal").removesuffix("/segments") + "/work"
-                op.operation.operands[6] = make_weight(cut, hint, context.weights, work).result
+                if not np.array_equal(cut, array_of(work, context.weights)):
+                    hint = (symbol_of(segments) or "literal").removesuffix("/segments") + "/work"
+                    op.operation.operands[6] = make_weight(cut, hint, context.weights, work).result
                 layout = layout_of(op)
                 if layout is not None:
                     lanes = target.vector_bytes // 4

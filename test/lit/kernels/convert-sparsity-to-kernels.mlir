@@ -71,7 +71,7 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 16 : i64, 
   // CHECK: arith.cmpf oeq
   // CHECK-LABEL: func.func @attention
   func.func @attention(%q: tensor<1x1x8x16xf32>, %bias: tensor<1x16xf32>) -> tensor<1x1x8x16xf32> {
-    // CHECK: "sparsity.dispatch"{{.*}} grid = array<i64: 2, 1, 1>
+    // CHECK: "sparsity.dispatch"{{.*}}grid = array<i64: 2, 1, 1>
     %a = "sparsity.attention"(%q, %q, %q, %bias) {layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>, heads = 2 : i64, kv_heads = 2 : i64, scale = 1.0 : f64, causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0>} : (tensor<1x1x8x16xf32>, tensor<1x1x8x16xf32>, tensor<1x1x8x16xf32>, tensor<1x16xf32>) -> tensor<1x1x8x16xf32>
     return %a : tensor<1x1x8x16xf32>
   }

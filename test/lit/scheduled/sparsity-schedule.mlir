@@ -11,9 +11,9 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
     // CHECK: "sparsity.linear"{{.*}} sparsity.schedule = #sparsity.schedule<{row_tile = 6 : i64, token_vectors = 4 : i64, workgroups = 8 : i64}>
     // GIVEN: "sparsity.linear"{{.*}} sparsity.schedule = #sparsity.schedule<{row_tile = 3 : i64, token_vectors = 2 : i64, workgroups = 5 : i64}>
     %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<3x16xf32>, tensor<96x16xf32>) -> tensor<3x96xf32>
-    // CHECK: "sparsity.linear"{{.*}} row_tile = 4
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 4
     %2 = "sparsity.linear"(%x, %b) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<3x16xf32>, tensor<96x16xf32>) -> tensor<3x96xf32>
-    // CHECK: "sparsity.linear"{{.*}} row_tile = 4
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 4
     %3 = "sparsity.linear"(%x, %m) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<3x16xf32>, tensor<96x16xf32>) -> tensor<3x96xf32>
     return %1, %2, %3 : tensor<3x96xf32>, tensor<3x96xf32>, tensor<3x96xf32>
   }
@@ -26,7 +26,7 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 32 : i64, 
   // CHECK-LABEL: func.func @few_registers
   func.func @few_registers(%x: tensor<3x16xf32>) -> (tensor<3x96xf32>, tensor<3x96xf32>) {
     %d = "sparsity.weight"() {source = dense<1.0> : tensor<96x16xf32>} : () -> tensor<96x16xf32>
-    // CHECK: "sparsity.linear"{{.*}} row_tile = 2
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 2
     %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<3x16xf32>, tensor<96x16xf32>) -> tensor<3x96xf32>
     // CHECK: "sparsity.linear"{{.*}} sparsity.schedule = #sparsity.schedule<{row_tile = 1 : i64}>
     // GIVEN: "sparsity.linear"{{.*}} sparsity.schedule = #sparsity.schedule<{row_tile = 1 : i64}>

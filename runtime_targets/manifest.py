@@ -1,0 +1,172 @@
+"""The manifest of a bundle: what it holds, for which machines, and the hash of every file."""
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+FORMAT = "secateur-bundle"
+
+
+class BundleError(Exception):
+    """A bundle cannot be written, opened or run here; the text is one sentence with the file and the fault."""
+
+
+def _relative(path: str) -> str:
+    parts = path.split("/")
+    if any(p in ("", ".", "..") for p in parts) or re.search(r"[\\:\x00-\x1f]", path) or path == MANIFEST:
+        raise ValueError(f"'{path}' is no path of a file inside the bundle")
+    return path
+
+
+def _dtype(name: str) -> str:
+    accepted = ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64")
+    if name not in accepted:
+        raise ValueError(f"'{name}' is no dtype; accepted: {', '.join(accepted)}")
+    return name
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Part):
+    """An input or output: NumPy dtype name, the shape it was compiled for, and what each axis follows.
+
+    `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted), None
+    where it is fixed.
+    """
+
+    name: str
+    shape: tuple[Count, ...]
+    dtype: Annotated[str, AfterValidator(_dtype)]
+    axes: tuple[Literal["batch", "tokens"] | None, ...]
+
+    @model_validator(mode="after")
+    def _rank(self) -> "TensorSpec":
+        if len(self.axes) != len(self.shape):
+            raise ValueError(f"'{self.name}' has {len(self.shape)} dimensions but {len(self.axes)} axes")
+        return self
+
+
+class ModelInfo(_Part):
+    """The model's name and the SHA-256 of what it was made of."""
+
+    name: str
+    sha256: Sha256
+
+
+class TargetFiles(_Part):
+    """The code for one target, and the machines that can run it.
+
+    `cpu_features`: names of /proc/cpuinfo; `workers`: the threads its workgroups were made for; `note`: what is known of
+    its correctness ("verified against PyTorch ...", "unverified: ...").
+    """
+
+    name: str
+    module: RelativePath
+    parameters: RelativePath | None = None
+    architecture: str
+    cpu_features: tuple[str, ...] = ()
+    workers: Annotated[int, Field(ge=1)] = 1
+    note: str
+
+
+class LayerSparsity(_Part):
+    """A linear layer: weight [rows, columns], the encoding of its zeros, the fraction (0..1) that is zero."""
+
+    name: str
+    rows: Count
+    columns: Count
+    encoding: str
+    sparsity_fraction: Fraction
+
+
+class FileEntry(_Part):
+    """Size in bytes and SHA-256 of a file."""
+
+    size_bytes: Count
+    sha256: Sha256
+
+
+class Manifest(_Part):
+    """All of `manifest.json`. `files` is filled in when the bundle is written."""
+
+    format: Literal["secateur-bundle"] = "secateur-bundle"
+    schema_version: Literal[1] = 1
+    model: ModelInfo
+    inputs: tuple[TensorSpec, ...]
+    outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    output_form: Literal["tensor", "tuple", "dict"]
+    targets: Annotated[tuple[TargetFiles, ...], Field(min_length=1)]
+    layers: tuple[LayerSparsity, ...] = ()
+    tools: dict[str, str] = {}
+    tokenizer: tuple[RelativePath, ...] = ()
+    files: dict[RelativePath, FileEntry] = {}
+
+    @model_validator(mode="after")
+    def _names(self) -> "Manifest":
+        for what, items in (("inputs", self.inputs), ("outputs", self.outputs), ("targets", self.targets)):
+            names = [item.name for item in items]
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {what} have one name")
+        return self
+
+    def referenced(self) -> list[str]:
+        """The files that targets and tokenizer name."""
+        found = [*self.tokenizer]
+        for target in self.targets:
+            found += [target.module] + ([target.parameters] if target.parameters is not None else [])
+        return found
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """The one text of a manifest. Its field `sha256` is the hash of the text without that field."""
+    value = manifest.model_dump(mode="json")
+    return _canonical({**value, "sha256": hashlib.sha256(_canonical(value)).hexdigest()})
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Reads a manifest. Raises `BundleError` for one that is no manifest, too new, altered, or wrong in a field."""
+    try:
+        value = json.loads(data)
+        is_manifest = isinstance(value, dict) and value.get("format") == FORMAT
+    except (ValueError, RecursionError):
+        is_manifest = False
+    if not is_manifest:
+        raise BundleError(f"'{where}' is no bundle: its {MANIFEST} is damaged or of another program")
+    version = value.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(
+            f"'{where}' has schema version {version}, and this version of Secateur reads up to {SCHEMA_VERSION}: update it"
+        )
+    digest = value.pop("sha256", None)
+    try:
+        manifest = Manifest.model_validate_json(_canonical(value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(p) for p in first["loc"]) or "as a whole"
+        message = first["msg"].removeprefix("Value error, ")
+        raise BundleError(f"the {MANIFEST} of '{where}' is wrong at '{place}': {message}") from None
+    except ValueError as error:
+        raise BundleError(f"the {MANIFEST} of '{where}' cannot be read: {error}") from None
+    if hashlib.sha256(_canonical(value)).hexdigest() != digest or dump_manifest(manifest) != data:
+        raise BundleError(f"the {MANIFEST} of '{where}' was altered after it was written")
+    missing = sorted(set(manifest.referenced()) - set(manifest.files))
+    if missing:
+        raise BundleError(f"the {MANIFEST} of '{where}' does not list the file '{missing[0]}', which it refers to")
+    return manifest

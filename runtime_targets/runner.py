@@ -1,0 +1,110 @@
+"""Calls a bundle's model with arrays by name; shorter sequences and smaller batches than compiled are padded."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .manifest import TensorSpec
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .iree.session import Session
+
+
+class InputError(ValueError):
+    """An input does not fit the model; the text is one sentence with its name, what was found and what is accepted."""
+
+
+class Runner:
+    """A loaded model. Call it as `runner(input_ids=ids, attention_mask=mask)`; it returns what the model's
+    `output_form` says: one array, a tuple, or a dict by output name. `run` always returns a dict.
+
+    An axis that follows the batch or the sequence length may be shorter than compiled: the input is padded with zeros and
+    the outputs are cut. Several threads may call it; calls are made one after the other.
+    """
+
+    def __init__(self, bundle: "Bundle", session: "Session") -> None:
+        # An unpacked bundle lives as long as the object.
+        self._bundle = bundle
+        self._session = session
+        self.inputs = bundle.manifest.inputs
+        self.outputs = bundle.manifest.outputs
+
+    def __call__(self, **inputs: Any) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
+        """Runs the model. Raises `InputError` or `SessionError`."""
+        found = self.run(inputs)
+        form = self._bundle.manifest.output_form
+        if form == "dict":
+            return found
+        values = tuple(found.values())
+        return values[0] if form == "tensor" else values
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Runs the model on arrays (or what NumPy takes for one) by name. Raises `InputError` or `SessionError`."""
+        known = [spec.name for spec in self.inputs]
+        for name in inputs:
+            if name not in known:
+                raise InputError(f"the model has no input '{name}'; its inputs are {', '.join(known)}")
+        missing = [name for name in known if name not in inputs]
+        if missing:
+            raise InputError(f"the model needs the input '{missing[0]}', which was not given")
+        sizes: dict[str, tuple[int, str]] = {}
+        arrays = [_prepare(spec, inputs[spec.name], sizes) for spec in self.inputs]
+        results = self._session.run(arrays)
+        return {s.name: _cut(s, r, sizes) for s, r in zip(self.outputs, results, strict=True)}
+
+
+def load(path: str | os.PathLike[str], threads: int = 1, target: str | None = None) -> Runner:
+    """Opens a bundle (folder or `.zip`) and loads its model. Raises `BundleError` or `SessionError`."""
+    from .bundle import open_bundle
+
+    return open_bundle(path).runner(target, threads)
+
+
+def _prepare(spec: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]) -> np.ndarray:
+    """The input in the dtype and shape of its spec; notes the sizes of its axes in `sizes`."""
+    array = _cast(spec, np.asarray(value))
+    shape = list(array.shape)
+    if len(shape) != len(spec.shape):
+        raise InputError(f"input '{spec.name}' has shape {shape}; accepted is {_accepted(spec)}")
+    for size, limit, axis in zip(shape, spec.shape, spec.axes, strict=True):
+        if axis is None and size != limit or size > limit or (size == 0 and limit > 0):
+            raise InputError(f"input '{spec.name}' has shape {shape}; accepted is {_accepted(spec)}")
+        if axis is not None and sizes.setdefault(axis, (size, spec.name))[0] != size:
+            other, name = sizes[axis]
+            raise InputError(f"input '{spec.name}' has {size} on its {axis} axis, but '{name}' has {other}")
+    if array.shape == spec.shape:
+        return array
+    padded = np.zeros(spec.shape, array.dtype)
+    padded[tuple(slice(size) for size in shape)] = array
+    return padded
+
+
+def _accepted(spec: TensorSpec) -> str:
+    sizes = [f"{s} or less ({a})" if a else str(s) for s, a in zip(spec.shape, spec.axes, strict=True)]
+    return f"[{', '.join(sizes)}]"
+
+
+def _cast(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    wanted = np.dtype(spec.dtype)
+    if array.dtype == wanted:
+        return array
+    if np.can_cast(array.dtype, wanted, "same_kind"):
+        with np.errstate(over="ignore"):
+            cast = array.astype(wanted)
+        # A narrower integer must hold the same numbers; a narrower float rounds.
+        if wanted.kind == "f" or np.array_equal(cast, array):
+            return cast
+        raise InputError(f"input '{spec.name}' holds numbers that {wanted} cannot hold")
+    raise InputError(f"input '{spec.name}' is {array.dtype}; accepted is {wanted}")
+
+
+def _cut(spec: TensorSpec, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> np.ndarray:
+    if not any(axis in sizes for axis in spec.axes):
+        return array
+    whole = [slice(sizes[axis][0]) if axis in sizes else slice(None) for axis in spec.axes]
+    cut = array[tuple(whole)]
+    # A view would keep the padding alive as long as the result.
+    return array if cut.shape == array.shape else cut.copy()
