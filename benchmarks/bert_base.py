@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
     from secateur.compiler import compile_model
     from secateur.compiler.baselines import stock_iree, torch_eager
-    from secateur.compiler.prune import prune_one_shot
+    from secateur.compiler.prune import parse_scheme, prune_model
     from secateur.compiler.timing import interleave, ratio
 
     def say(text: str) -> None:
@@ -49,16 +49,14 @@ def main(arguments: list[str]) -> int:
     for block in options.blocks:
         name = f"secateur bcr {block}"
         say(f"pruning and compiling: {name}")
-        pruned = prune_one_shot(dense, scheme="bcr", block=block, sparsity=options.sparsity)
+        pruned, _ = prune_model(dense, parse_scheme("bcr", block), options.sparsity)
         compiled = compile_model(pruned, inputs, threads=options.threads)
         details[name] = compiled.report
         candidates[name] = lambda model=compiled: model.run(arrays)
-        if block == options.blocks[0]:
-            say("compiling: stock IREE")
-            stock = stock_iree(pruned, inputs, options.threads)
-            candidates["stock IREE"] = lambda: stock(arrays)
-            eager = torch_eager(pruned, options.threads)
-            candidates["PyTorch"] = lambda: eager(arrays)
+    say("compiling: stock IREE")
+    stock, eager = stock_iree(pruned, inputs, options.threads), torch_eager(pruned, options.threads)
+    candidates["stock IREE"] = lambda: stock(arrays)
+    candidates["PyTorch"] = lambda: eager(arrays)
     say("timing")
     latencies = interleave(candidates, rounds=options.rounds)
 

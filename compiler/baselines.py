@@ -23,6 +23,7 @@ Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
     """PyTorch in evaluation mode on `threads` threads. The number of threads holds for the whole process."""
     import torch
+
     torch.set_num_threads(threads)
     model = evaluation_copy(module)
 

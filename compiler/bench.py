@@ -1,6 +1,5 @@
 """Times a bundle: whole runs in turns with others, and its dispatches one by one."""
 
-import dataclasses
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -47,19 +46,9 @@ def bench_bundle(
         if with_stock_iree:
             import torch
 
-
             progress("compiling with stock IREE")
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             stock = stock_iree(loaded.module, tensors, threads)
             candidates["stock IREE"] = lambda: stock(arrays)
     progress("timing")
     return interleave(candidates, rounds=rounds, progress=lambda done, of: progress(f"timing, round {done} of {of}"))
-
-
-@dataclasses.dataclass(frozen=True)
-class Dispatch:
-    """All calls of one executable in a run of the model: how many, and the milliseconds of all together."""
-
-    name: str
-    count: int
-    total_ms: float

@@ -13,6 +13,8 @@ from .report import Report
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.bundle import Bundle
+    from secateur.runtime_targets.manifest import TensorSpec
+    from secateur.runtime_targets.runner import Runner
 
 
 class CompiledModel:
@@ -35,7 +37,7 @@ class CompiledModel:
         self.ir = ir
         self._bundle = bundle
         self._keep = keep
-        self._runner: Any = None
+        self._runner: Runner | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], threads: int = 1) -> "CompiledModel":
@@ -43,7 +45,12 @@ class CompiledModel:
         from secateur.runtime_targets.bundle import open_bundle
 
         bundle = open_bundle(Path(path))
-        return cls(bundle, Report(target=bundle.manifest.targets[0].name, threads=threads, level="iree"))
+        return cls(bundle, Report(target=bundle.target().name, threads=threads, level="iree"))
+
+    @property
+    def inputs(self) -> "tuple[TensorSpec, ...]":
+        """Name, largest shape and type of every input, and which of its axes may be shorter."""
+        return self._opened().manifest.inputs
 
     @property
     def input_names(self) -> list[str]:

@@ -2,11 +2,13 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import os
+import platform
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     import torch
     from torch_mlir import ir
 
+    from secateur.runtime_targets.manifest import Manifest
+
 __all__ = ["CompileError", "CompiledModel", "compile_model"]
 
 _BUNDLE, _REPORT = "bundle", "report.json"
+_MODULE, _PARAMETERS = "model.vmfb", "weights.irpa"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,10 +181,8 @@ class _Compilation:
     def cached(self, cache: caching.Cache) -> CompiledModel:
         """From the cache, else into it. An entry that cannot be read is made anew."""
         self._options.progress("looking into the cache")
-        weights_hash = caching.hash_weights(self._imported.weights)
         key = caching.cache_key(
-            ir=str(self._imported.module),
-            weights=weights_hash,
+            model=self._model_hash(),
             target=self._target.name,
             flags=list(self._target.iree_flags),
             description=dict(self._target.description),
@@ -190,6 +193,8 @@ class _Compilation:
             ],
             form=self._imported.output_form,
             verified=bool(self._options.verify),
+            threads=self._options.threads,
+            name=self._loaded.name,
             tokenizer={f.name: caching.hash_file(f) for f in self._loaded.tokenizer_files},
         )
         entry = cache.find(key)
@@ -228,8 +233,11 @@ class _Compilation:
     def _fill(self, folder: Path) -> None:
         """Compiles, verifies and writes bundle and report into `folder`."""
         from secateur.runtime_targets import iree
+        from secateur.runtime_targets.bundle import Bundle, write_bundle
+        from secateur.runtime_targets.runner import Runner
 
         options = self._options
+        self.report.model_hash = self._model_hash()
         self._lower()
         options.progress("compiling with IREE")
         began = time.perf_counter()
@@ -239,30 +247,75 @@ class _Compilation:
         code = iree.compile_assembly(assembly, self._target)
         self.report.level = "iree"
         self.report.seconds["iree"] = time.perf_counter() - began
-        options.progress("writing the bundle")
-        self._write_bundle(folder / _BUNDLE, code, assembly.parameters)
-        if options.verify:
-            options.progress("verifying")
-            began = time.perf_counter()
-            self._verify(folder / _BUNDLE)
-            self.report.seconds["verify"] = time.perf_counter() - began
+        with tempfile.TemporaryDirectory(dir=folder, prefix="parameters-") as scratch:
+            archive = Path(scratch) / "weights.irpa"
+            iree.write_parameters(archive, assembly.parameters)
+            self.report.unverified_reason = "it was not asked for" if not options.verify else self._unfit()
+            if not self.report.unverified_reason:
+                options.progress("verifying")
+                began = time.perf_counter()
+                session = iree.Session(code, archive, threads=options.threads)
+                self._verify(Runner(Bundle(Path(scratch), self._manifest()), session).run)
+                self.report.seconds["verify"] = time.perf_counter() - began
+            options.progress("writing the bundle")
+            files = {_MODULE: code, _PARAMETERS: archive, **self._tokenizer()}
+            write_bundle(folder / _BUNDLE, self._manifest(), files)
         write_whole(folder / _REPORT, json.dumps(self.report.to_dict()).encode())
 
-    def _verify(self, bundle: Path) -> None:
-        from secateur.runtime_targets.bundle import open_bundle
+    def _model_hash(self) -> str:
+        text = str(self._imported.module) + caching.hash_weights(self._imported.weights)
+        return hashlib.sha256(text.encode()).hexdigest()
 
+    def _unfit(self) -> str:
+        """Why the code cannot run on this machine; empty where it can."""
+        from secateur.runtime_targets.cpu import cpu_features
+
+        if self._target.architecture != platform.machine():
+            return f"it is made for {self._target.architecture}, and this machine is {platform.machine()}"
+        lacking = sorted(set(self._target.cpu_features) - cpu_features())
+        return f"this machine lacks {', '.join(lacking)}" if lacking else ""
+
+    def _tokenizer(self) -> dict[str, Path]:
+        return {f"tokenizer/{file.name}": file for file in self._loaded.tokenizer_files}
+
+    def _manifest(self) -> "Manifest":
+        from secateur.runtime_targets import manifest
+
+        reason = self.report.unverified_reason
+        target = manifest.TargetFiles(
+            name=self._target.name,
+            module=_MODULE,
+            parameters=_PARAMETERS,
+            architecture=self._target.architecture,
+            cpu_features=self._target.cpu_features,
+            workers=self._options.threads,
+            note=f"unverified: {reason}" if reason else "verified against PyTorch on random and padded inputs",
+        )
+        specs = [
+            tuple(manifest.TensorSpec(**dataclasses.asdict(spec)) for spec in side)
+            for side in (self._imported.inputs, self._imported.outputs)
+        ]
+        return manifest.Manifest(
+            model=manifest.ModelInfo(name=self._loaded.name, sha256=self.report.model_hash),
+            inputs=specs[0],
+            outputs=specs[1],
+            output_form=self._imported.output_form,
+            targets=(target,),
+            layers=tuple(manifest.LayerSparsity(**dataclasses.asdict(layer)) for layer in self.report.layers),
+            tools=caching.tool_versions(),
+            tokenizer=tuple(self._tokenizer()),
+        )
+
+    def _verify(self, run: "Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]") -> None:
         from . import verify
 
-        module, inputs = self._loaded.module, self._imported.inputs
-        compiled = CompiledModel(open_bundle(bundle), self.report)
         examples = {name: tensor.detach().cpu().numpy() for name, tensor in self._loaded.example_inputs.items()}
-        cases = verify.cases(inputs, examples, self._loaded.config)
-        names = [spec.name for spec in self._imported.outputs]
+        cases = verify.cases(self._imported.inputs, examples, self._loaded.config)
         differences = verify.verify(
-            lambda arrays: list(compiled.run(arrays).values()),
-            lambda arrays: verify.torch_outputs(module, arrays),
+            lambda arrays: list(run(arrays).values()),
+            lambda arrays: verify.torch_outputs(self._loaded.module, arrays),
             cases,
-            names,
+            [spec.name for spec in self._imported.outputs],
         )
         self.report.verification = differences
         where = ""

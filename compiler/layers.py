@@ -29,7 +29,7 @@ def layers_of(module: "ir.Module", weights: WeightStore) -> list[LayerReport]:
         array = array_of(weight, weights)
         rows, columns = array.shape
         zeros = array.size - int(np.count_nonzero(array))
-        encoding = weight.attributes[ENCODING] if ENCODING in weight.attributes else None
+        encoding = weight.attributes.get(ENCODING)
         name = (symbol_of(weight) or f"linear_{len(found)}").removesuffix(".weight")
         fraction = zeros / array.size if array.size else 0.0
         found.append(LayerReport(name, rows, columns, _short(encoding), fraction))

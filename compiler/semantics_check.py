@@ -1,23 +1,20 @@
 """`--check-semantics`: the reference runs before the first pass and after every pass, on the same random inputs."""
 
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch_mlir import ir
 
+from secateur.dialects.sparsity.reference import EvaluationError
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, functions
 
+from .diagnostics import file_location
 from .passmanager import Instrumentation, PipelineError
 from .pipeline_text import Step
+from .tensor_types import array_type
 
 Evaluate = Callable[[ir.Module, list[np.ndarray], WeightStore, str], list[np.ndarray]]
-
-_DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "i1": "bool", "index": "int64"}
-_DTYPES |= {f"{sign}i{bits}": f"int{bits}" for sign in ("", "s") for bits in (8, 16, 32, 64)}
-_DTYPES |= {f"ui{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
-
 
 def public_functions(module: ir.Module) -> list[ir.OpView]:
     """The functions with a body that a caller of the module can reach."""
@@ -30,41 +27,35 @@ def public_functions(module: ir.Module) -> list[ir.OpView]:
 
 
 def random_inputs(function: ir.OpView, seed: int, dynamic_size: int = 3) -> list[np.ndarray]:
-    """Inputs for a function on tensors (builtin or torch): normal floats, integers that are valid everywhere.
+    """Inputs for a function on tensors (builtin or torch) and numbers: normal floats, integers valid everywhere.
 
     An integer argument that indexes an embedding takes values below its number of entries, another 0 or 1.
-    An unknown dimension becomes `dynamic_size`. Raises `ValueError` for an argument that is no tensor.
+    An unknown dimension becomes `dynamic_size`. Raises `ValueError` for an argument that is neither.
     """
     random = np.random.default_rng(seed)
     inputs = []
     for number, argument in enumerate(function.regions[0].blocks[0].arguments):
-        shape, element = _tensor(str(argument.type), number)
-        sizes = [dynamic_size if size == "?" else int(size) for size in shape]
-        dtype = np.dtype(_DTYPES[element])
-        if dtype.kind == "f":
-            inputs.append(random.standard_normal(sizes).astype(dtype))
+        kind = array_type(argument.type)
+        if kind is None:
+            raise ValueError(f"argument {number} is a {argument.type}; expected a ranked tensor or a number")
+        sizes = [dynamic_size if size is None else size for size in kind.shape]
+        if kind.dtype.kind == "f":
+            inputs.append(np.asarray(random.standard_normal(sizes), kind.dtype))
         else:
-            inputs.append(random.integers(0, _entries(argument), sizes).astype(dtype))
+            inputs.append(np.asarray(random.integers(0, _entries(argument), sizes), kind.dtype))
     return inputs
 
 
-def _tensor(text: str, number: int) -> tuple[list[str], str]:
-    torch = re.fullmatch(r"!torch\.vtensor<\[([\d,?]*)\],(\w+)>", text)
-    builtin = re.fullmatch(r"tensor<((?:[\d?]+x)*)(\w+)(?:, .*)?>", text)
-    match = torch or builtin
-    if match is None or match[2] not in _DTYPES:
-        raise ValueError(f"argument {number} is of type {text}; expected a tensor of {', '.join(_DTYPES)}")
-    return [size for size in re.split("[,x]", match[1]) if size], match[2]
-
-
 def _entries(argument: ir.Value) -> int:
+    """How many values an integer argument may take: the entries of the smallest table it indexes; otherwise two."""
     bounds = []
     for use in argument.uses:
         owner = use.owner.operation
         table = {"sparsity.embedding": 1, "torch.aten.embedding": 0}.get(owner.name)
         if table is not None and table != use.operand_number:
-            shape, _ = _tensor(str(owner.operands[table].type), table)
-            bounds.append(2 if shape[0] == "?" else int(shape[0]))
+            kind = array_type(owner.operands[table].type)
+            if kind is not None and kind.shape[0] is not None:
+                bounds.append(kind.shape[0])
     return min(bounds, default=2)
 
 
@@ -115,7 +106,7 @@ class SemanticsCheck(Instrumentation):
             name = function.operation.attributes["sym_name"].value
             try:
                 self._inputs[name] = random_inputs(function, self.seed)
-            except ValueError as error:
+            except (ValueError, EvaluationError) as error:
                 raise PipelineError(f"--check-semantics: function @{name}: {error}") from None
         for name in self._inputs:
             self._expected[name] = self._run(module, name, "")
@@ -136,9 +127,12 @@ class SemanticsCheck(Instrumentation):
         evaluate = self._evaluate
         if evaluate is None:
             from .semantics import evaluate  # the execution engine behind it is slow to load
+
         try:
             return [np.array(a) for a in evaluate(module, self._inputs[name], self._weights, name)]
         except Exception as error:
             moment = f"after pass '{step}'" if step else "before the first pass"
-            text = f"--check-semantics: function @{name} cannot be evaluated {moment}: {error}"
+            place = file_location(location) if (location := getattr(error, "location", None)) else None
+            where = f" (line {place.start_line})" if place is not None else ""
+            text = f"--check-semantics: function @{name} cannot be evaluated {moment}: {error}{where}"
             raise PipelineError(text, step) from error

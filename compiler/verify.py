@@ -169,4 +169,6 @@ def check(differences: Sequence[Difference], where: str = "") -> None:
     if failed:
         worst = max(failed, key=lambda d: np.inf if np.isnan(d.relative_l2) else d.relative_l2)
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        raise VerificationError(f"the compiled model differs from PyTorch: {worst}{more}" + (f"; {where}" if where else ""))
+        raise VerificationError(
+            f"the compiled model differs from PyTorch: {worst}{more}" + (f"; {where}" if where else "")
+        )

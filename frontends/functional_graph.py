@@ -79,7 +79,8 @@ def _expand_cumsum(node: Node) -> None:
         def call(target: OpOverload, *args: object, **options: object) -> Node:
             made = node.graph.call_function(target, args, options)
             operands, named = torch.fx.map_arg((args, options), lambda operand: operand.meta["val"])
-            made.meta = {**node.meta, "val": target(*operands, **named)}
+            place = {key: node.meta[key] for key in ("stack_trace", "nn_module_stack") if key in node.meta}
+            made.meta = {**place, "val": target(*operands, **named)}
             return made
 
         summed = source if before.dtype == after.dtype else call(_aten.to.dtype, source, after.dtype)

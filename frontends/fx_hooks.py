@@ -88,8 +88,7 @@ def _literal(array: np.ndarray, builtin: ir.RankedTensorType) -> ir.DenseElement
     if array.dtype == np.bool_:
         if array.all() or not array.any():
             return ir.DenseElementsAttr.get_splat(builtin, ir.BoolAttr.get(bool(array.any())))
-        packed = np.packbits(array.reshape(-1), bitorder="little")
-        return ir.DenseElementsAttr.get(packed, type=builtin.element_type, shape=list(builtin.shape))
+        return ir.DenseElementsAttr.get(array)
     if array.size and (array == array.reshape(-1)[0]).all():
         value = array.reshape(-1)[0].item()
         element = builtin.element_type

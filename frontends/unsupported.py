@@ -140,15 +140,15 @@ def _place(location: ir.Location) -> tuple[str, int, str]:
     """File, line and module path of a location as the importer makes them."""
     module = ""
     for _ in range(8):
-        if location.is_a_name():
+        if isinstance(location, ir.NameLoc):
             module = module or location.name_str
             location = location.child_loc
-        elif location.is_a_fused():
+        elif isinstance(location, ir.FusedLoc):
             location = location.locations[0]
-        elif location.is_a_callsite():
+        elif isinstance(location, ir.CallSiteLoc):
             location = location.callee
         else:
             break
-    if location.is_a_file():
+    if isinstance(location, ir.FileLineColLoc):
         return location.filename, location.start_line, module
     return "", 0, module

@@ -1,8 +1,8 @@
 """Targets, compilation by IREE, bundles and the run-time API. Never imports torch.
 
-    from secateur.runtime_targets import load
-    model = load("bert.bundle", threads=2)
-    outputs = model(input_ids=ids, attention_mask=mask)
+from secateur.runtime_targets import load
+model = load("bert.bundle", threads=2)
+outputs = model(input_ids=ids, attention_mask=mask)
 """
 
 import importlib

@@ -28,8 +28,8 @@ _CHUNK = 1 << 22
 class Bundle:
     """An open bundle: its `manifest`, and the `folder` with its files, all of which have the hashes it states.
 
-    A bundle that was a `.zip` is unpacked into a temporary folder, which is removed with `close`, at the end of a `with`,
-    or with the object. Sessions keep the files that they map.
+    A bundle that was a `.zip` is unpacked into a temporary folder, which is removed with `close`, at the end of a
+    `with`, or with the object. Sessions keep the files that they map.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, unpacked: Any = None) -> None:

@@ -11,16 +11,16 @@ _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 # Instruction sets that compiled code may use. /proc/cpuinfo lists many more flags that say nothing about code.
-_X86 = (
-    """sse sse2 pni ssse3 sse4_1 sse4_2 popcnt cx16 movbe avx f16c fma avx2 bmi1 bmi2 abm aes pclmulqdq sha_ni adx gfni vaes
-    vpclmulqdq avx_vnni avx_ifma avx_vnni_int8 avx512f avx512bw avx512cd avx512dq avx512vl avx512ifma avx512vbmi
-    avx512_vbmi2 avx512_vnni avx512_bitalg avx512_vpopcntdq avx512_bf16 avx512_fp16 avx512_vp2intersect amx_tile amx_int8
-    amx_bf16 amx_fp16"""
-).split()
-_ARM = (
-    """fp asimd aes pmull sha1 sha2 sha3 sha512 crc32 atomics fphp asimdhp asimdrdm jscvt fcma lrcpc dcpop asimddp asimdfhm
-    sve sve2 svei8mm svebf16 i8mm bf16 flagm frint sme sme2"""
-).split()
+_X86 = """
+    sse sse2 pni ssse3 sse4_1 sse4_2 popcnt cx16 movbe avx f16c fma avx2 bmi1 bmi2 abm aes pclmulqdq
+    sha_ni adx gfni vaes vpclmulqdq avx_vnni avx_ifma avx_vnni_int8 avx512f avx512bw avx512cd avx512dq
+    avx512vl avx512ifma avx512vbmi avx512_vbmi2 avx512_vnni avx512_bitalg avx512_vpopcntdq avx512_bf16
+    avx512_fp16 avx512_vp2intersect amx_tile amx_int8 amx_bf16 amx_fp16
+"""
+_ARM = """
+    fp asimd aes pmull sha1 sha2 sha3 sha512 crc32 atomics fphp asimdhp asimdrdm jscvt fcma lrcpc dcpop
+    asimddp asimdfhm sve sve2 svei8mm svebf16 i8mm bf16 flagm frint sme sme2
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ def cpu_features() -> frozenset[str]:
     except OSError:
         return frozenset()
     line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    known = {*_X86, *_ARM}
+    known = {*_X86.split(), *_ARM.split()}
     return frozenset(f for f in (line.group(1).split() if line else ()) if f in known)
 
 

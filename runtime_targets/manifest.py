@@ -43,8 +43,8 @@ class _Part(BaseModel):
 class TensorSpec(_Part):
     """An input or output: NumPy dtype name, the shape it was compiled for, and what each axis follows.
 
-    `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted), None
-    where it is fixed.
+    `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted),
+    None where it is fixed.
     """
 
     name: str
@@ -69,8 +69,8 @@ class ModelInfo(_Part):
 class TargetFiles(_Part):
     """The code for one target, and the machines that can run it.
 
-    `cpu_features`: names of /proc/cpuinfo; `workers`: the threads its workgroups were made for; `note`: what is known of
-    its correctness ("verified against PyTorch ...", "unverified: ...").
+    `cpu_features`: names of /proc/cpuinfo; `workers`: the threads its workgroups were made for; `note`: what is
+    known of its correctness ("verified against PyTorch ...", "unverified: ...").
     """
 
     name: str
@@ -152,7 +152,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     version = value.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
-            f"'{where}' has schema version {version}, and this version of Secateur reads up to {SCHEMA_VERSION}: update it"
+            f"'{where}' has schema version {version}, and this Secateur reads up to {SCHEMA_VERSION}: update it"
         )
     digest = value.pop("sha256", None)
     try:

@@ -15,9 +15,10 @@ from .manifest import BundleError
 
 @dataclasses.dataclass(frozen=True)
 class DispatchTime:
-    """All calls of one dispatch in one run of the model, in milliseconds: `count` calls that take `total_ms` together.
+    """The calls of one executable in a run of the model: `count` calls that take `total_ms` milliseconds together.
 
-    `best_ms` is the shortest call seen. With several threads, times of workgroups that ran side by side are added.
+    `total_ms` is a mean over the runs, `best_ms` the shortest call seen. With several threads, times of workgroups that
+    ran side by side are added.
     """
 
     name: str
@@ -26,13 +27,13 @@ class DispatchTime:
     best_ms: float
 
 
-def profile_bundle(
-    bundle: Bundle, target: str | None = None, threads: int = 1, seconds: float = 1.0
-) -> list[DispatchTime]:
-    """Runs the model on zeros for about `seconds`; returns its dispatches, the longest in total first.
+def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, runs: int = 50) -> list[DispatchTime]:
+    """Runs the model on zeros `runs` times (2 or more); returns its dispatches, the longest in total first.
 
-    Raises `BundleError` where a tool of IREE fails.
+    What runs once, when the module is loaded, is left out. Raises `BundleError` where a tool of IREE fails.
     """
+    if runs < 2:
+        raise ValueError(f"a profile needs at least 2 runs, found {runs}")
     chosen = bundle.target(target)
     with tempfile.TemporaryDirectory(prefix="secateur-profile-") as name:
         scratch = Path(name)
@@ -44,7 +45,7 @@ def profile_bundle(
             *device,
             f"--module={bundle.file(chosen.module)}",
             "--function=main",
-            f"--benchmark_min_time={seconds}s",
+            f"--benchmark_min_time={runs}x",
             "--benchmark_format=json",
             "--device_profiling_mode=host-execution,executable-metadata",
             f"--device_profiling_output={scratch / 'profile'}",
@@ -58,11 +59,17 @@ def profile_bundle(
         _run(command)
         lines = _run([_tool("iree-profile"), "dispatch", "--format=jsonl", str(scratch / "profile")])
     groups = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    return _times([g for g in groups if g.get("type") == "host_dispatch_group"], bundle)
+    return _times([g for g in groups if g.get("type") == "host_dispatch_group"], runs)
 
 
-def _times(groups: list[dict], bundle: Bundle) -> list[DispatchTime]:
-    raise NotImplementedError
+def _times(groups: list[dict], runs: int) -> list[DispatchTime]:
+    found = []
+    for group in groups:
+        count = group["valid"] // runs
+        if count:
+            mean_ms = group["total_ns"] / group["valid"] / 1e6
+            found.append(DispatchTime(group["key"], count, mean_ms * count, group["min_ns"] / 1e6))
+    return sorted(found, key=lambda d: (-d.total_ms, d.name))
 
 
 def _tool(name: str) -> str:

@@ -21,8 +21,8 @@ class Runner:
     """A loaded model. Call it as `runner(input_ids=ids, attention_mask=mask)`; it returns what the model's
     `output_form` says: one array, a tuple, or a dict by output name. `run` always returns a dict.
 
-    An axis that follows the batch or the sequence length may be shorter than compiled: the input is padded with zeros and
-    the outputs are cut. Several threads may call it; calls are made one after the other.
+    An axis that follows the batch or the sequence length may be shorter than compiled: the input is padded with zeros
+    and the outputs are cut. Several threads may call it; calls are made one after the other.
     """
 
     def __init__(self, bundle: "Bundle", session: "Session") -> None:
@@ -70,7 +70,7 @@ def _prepare(spec: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]) ->
     if len(shape) != len(spec.shape):
         raise InputError(f"input '{spec.name}' has shape {shape}; accepted is {_accepted(spec)}")
     for size, limit, axis in zip(shape, spec.shape, spec.axes, strict=True):
-        if axis is None and size != limit or size > limit or (size == 0 and limit > 0):
+        if (axis is None and size != limit) or size > limit or (size == 0 and limit > 0):
             raise InputError(f"input '{spec.name}' has shape {shape}; accepted is {_accepted(spec)}")
         if axis is not None and sizes.setdefault(axis, (size, spec.name))[0] != size:
             other, name = sizes[axis]

@@ -20,8 +20,8 @@ class Target:
     """A machine to compile for.
 
     `description`: the fields of `#sparsity.target` (sizes in bytes; `workers` is the number of threads that workgroups
-    are made for). `iree_flags`: for IREE's compiler. `architecture` and `cpu_features` (names as in /proc/cpuinfo): what
-    a machine must have to run the code. `note`: on which machines the code was seen to run.
+    are made for). `iree_flags`: for IREE's compiler. `architecture` and `cpu_features` (names as in /proc/cpuinfo):
+    what a machine must have to run the code. `note`: on which machines the code was seen to run.
     """
 
     name: str

@@ -21,9 +21,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def write_bundle(path: str | os.PathLike[str], manifest: Manifest, files: Mapping[str, Contents]) -> Manifest:
     """Writes a bundle: a folder, or one file where `path` ends in `.zip`. Returns the manifest with its `files`.
 
-    `files`: path in the bundle -> bytes, or a file to copy. A bundle that stands at `path` is replaced in one step; until
-    then it stays whole. Raises `BundleError` where something stands there that is no bundle, where `files` lacks what the
-    manifest refers to, or where writing fails.
+    `files`: path in the bundle -> bytes, or a file to copy. A bundle that stands at `path` is replaced in one step;
+    until then it stays whole. Raises `BundleError` where something stands there that is no bundle, where `files` lacks
+    what the manifest refers to, or where writing fails.
     """
     path = Path(path).absolute()
     missing = sorted(set(manifest.referenced()) - set(files))

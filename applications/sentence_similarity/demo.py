@@ -63,7 +63,7 @@ def show(options: argparse.Namespace, folder: Path) -> None:
     from transformers.utils import logging
 
     from secateur.compiler import compile_model
-    from secateur.compiler.prune import prune_one_shot
+    from secateur.compiler.prune import parse_scheme, prune_model
 
     logging.disable_progress_bar()
     console = Console(width=110)
@@ -79,7 +79,7 @@ def show(options: argparse.Namespace, folder: Path) -> None:
     compiled, pruned = {}, {}
     for sparsity in (options.survivable, options.high):
         stage(f"pruning to {sparsity:.0%} and compiling ...")
-        pruned[sparsity] = prune_one_shot(dense, scheme="bcr", block=options.block, sparsity=sparsity)
+        pruned[sparsity] = prune_model(dense, parse_scheme("bcr", options.block), sparsity)[0]
         compiled[sparsity] = compile_model(pruned[sparsity], torch_example, threads=options.threads)
 
     encoders: dict[str, Encode] = {

@@ -36,7 +36,7 @@ def command(
     os.environ["OMP_NUM_THREADS"] = str(threads)
     output = Output(as_json, quiet)
     with output.progress(f"timing {bundle}") as progress:
-        from secateur.compiler.bench import bench_bundle, profile_bundle
+        from secateur.compiler.bench import bench_bundle
         from secateur.compiler.timing import ratio
 
         latencies = bench_bundle(
@@ -45,7 +45,10 @@ def command(
         dispatches = []
         if profile:
             progress("profiling")
-            dispatches = profile_bundle(bundle)
+            from secateur.runtime_targets.bundle import open_bundle
+            from secateur.runtime_targets.profile import profile_bundle
+
+            dispatches = profile_bundle(open_bundle(bundle), threads=threads)
     ours = latencies["secateur"]
     others = {name: ratio(latency, ours) for name, latency in latencies.items() if name != "secateur"}
     value = {

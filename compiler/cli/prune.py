@@ -21,9 +21,7 @@ def command(
     sparsity: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Fraction of each layer's weights to remove.")
     ] = None,
-    scheme: Annotated[
-        str, typer.Option(help="bcr, block, pattern, punched, filter, nm or unstructured.")
-    ] = "bcr",
+    scheme: Annotated[str, typer.Option(help="bcr, block, pattern, punched, filter, nm or unstructured.")] = "bcr",
     block: Annotated[
         str | None, typer.Option(help="Sizes of the scheme: 4x16 (bcr), 64 (block), 4x4 (pattern), 2:4 (nm).")
     ] = None,

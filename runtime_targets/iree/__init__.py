@@ -8,19 +8,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .assemble import Assembly, AssemblyError, assemble
+    from .assembly import Assembly, AssemblyError, assemble
     from .compile import CompilationError, compile_assembly
     from .parameters import ParameterError, write_parameters
     from .session import Session, SessionError
 
 _HOMES = {
-    "Assembly": "assemble",
-    "AssemblyError": "assemble",
+    "Assembly": "assembly",
+    "AssemblyError": "assembly",
     "CompilationError": "compile",
     "ParameterError": "parameters",
     "Session": "session",
     "SessionError": "session",
-    "assemble": "assemble",
+    "assemble": "assembly",
     "compile_assembly": "compile",
     "write_parameters": "parameters",
 }
@@ -41,10 +41,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    # The function `assemble` and its module share a name: the module must not shadow the function.
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

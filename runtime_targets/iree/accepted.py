@@ -4,12 +4,13 @@ The two builds of MLIR differ in age. An op is on the list where a test has prin
 the other; anything else is refused with a sentence before IREE's compiler sees it.
 """
 
-_ARITH = """addf addi addui_extended andi bitcast ceildivsi ceildivui cmpf cmpi constant divf divsi divui extf extsi extui
-    floordivsi fptosi fptoui index_cast index_castui maximumf maxnumf maxsi maxui minimumf minnumf minsi minui mulf muli
-    mulsi_extended mului_extended negf ori remf remsi remui select shli shrsi shrui sitofp subf subi truncf trunci
-    uitofp xori"""
-_MATH = """absf absi atan atan2 ceil copysign cos ctlz ctpop cttz erf exp exp2 expm1 floor fma fpowi ipowi log log10 log1p
-    log2 powf round roundeven rsqrt sin sqrt tan tanh trunc"""
+_ARITH = """addf addi addui_extended andi bitcast ceildivsi ceildivui cmpf cmpi constant divf divsi divui extf extsi
+    extui floordivsi fptosi fptoui index_cast index_castui maximumf maxnumf maxsi maxui minimumf minnumf minsi minui
+    mulf muli mulsi_extended mului_extended negf ori remf remsi remui select shli shrsi shrui sitofp subf subi
+    truncf trunci uitofp xori"""
+_MATH = """absf absi acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh ctlz ctpop cttz erf exp
+    exp2 expm1 floor fma fpowi ipowi isfinite isinf isnan log log10 log1p log2 powf round roundeven rsqrt
+    sin sinh sqrt tan tanh trunc"""
 _LINALG = """batch_matmul batch_matvec broadcast conv_1d_ncw_fcw conv_2d_nchw_fchw conv_2d_nhwc_hwcf copy
     depthwise_conv_2d_nchw_chw depthwise_conv_2d_nhwc_hwc dot fill generic index matmul matvec pooling_nchw_max
     pooling_nchw_sum reduce transpose vecmat yield"""
@@ -19,7 +20,7 @@ _SCF = "condition for if while yield"
 _MEMREF = "alloca cast collapse_shape dim expand_shape load store subview"
 _VECTOR = """bitcast broadcast constant_mask contract create_mask extract extract_strided_slice fma from_elements gather
     insert insert_strided_slice load maskedload maskedstore multi_reduction outerproduct reduction shape_cast shuffle
-    step store transfer_read transfer_write transpose yield"""
+    step store transfer_read transfer_write transpose"""
 
 
 def _names(dialect: str, ops: str) -> set[str]:

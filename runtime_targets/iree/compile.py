@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from iree.compiler import tools
 
-from .assemble import Assembly
+from .assembly import Assembly
 
 if TYPE_CHECKING:
     from ..targets import Target

@@ -71,7 +71,8 @@ def dispatch_sizes(op: DispatchOp, kernel: ir.Operation) -> list[int]:
 def build_executable(kernel: ir.Operation, executable: str, results: int) -> None:
     """Adds `stream.executable @<executable>` before `kernel`, whose body moves into it.
 
-    The last `results` memrefs of the kernel are written, those before are read. Raises `AssemblyError` where the body has more than one block or writes to an operand.
+    The last `results` memrefs of the kernel are written, those before are read. Raises `AssemblyError`
+    where the body has more than one block or writes to an operand.
     """
     name = ir.StringAttr(kernel.attributes["sym_name"]).value
     memrefs = _arguments(kernel)

@@ -109,7 +109,7 @@ class Session:
                 f"input {position} is {array.dtype} of shape {list(array.shape)}; "
                 f"accepted is {dtype} of shape {[s if s >= 0 else 'any' for s in shape]}"
             )
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
 
 
 def _restore(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -227,7 +227,9 @@ class _Weights:
         if isinstance(source, ir.StringAttr):
             array = self._array(op, source.value, result.type)
             # A constant can be folded into the ops that use it, but a kernel would get it from a buffer anyway.
-            inline = array.nbytes <= _INLINE_BYTES and all(u.owner.operation.name != "flow.dispatch" for u in result.uses)
+            inline = array.nbytes <= _INLINE_BYTES and all(
+                u.owner.operation.name != "flow.dispatch" for u in result.uses
+            )
             literal = _literal(array, result.type) if inline else None
         else:
             array, literal = None, source
@@ -276,7 +278,7 @@ class _Weights:
 
 
 def _literal(array: np.ndarray, type_: ir.Type) -> ir.Attribute:
-    contiguous = np.ascontiguousarray(array)
+    contiguous = np.asarray(array, order="C")
     if contiguous.dtype == np.bool_:
         values = [ir.BoolAttr.get(bool(v)) for v in contiguous.reshape(-1)]
         return ir.DenseElementsAttr.get(values, type_)
