@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.dialects.sparsity.attributes import ENCODING
+from secateur.dialects import encodings
+from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
 from secateur.dialects.sparsity.weights import array_of, symbol_of
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
@@ -32,16 +33,13 @@ def layers_of(module: "ir.Module", weights: WeightStore) -> list[LayerReport]:
         encoding = weight.attributes.get(ENCODING)
         name = (symbol_of(weight) or f"linear_{len(found)}").removesuffix(".weight")
         fraction = zeros / array.size if array.size else 0.0
-        found.append(LayerReport(name, rows, columns, _short(encoding), fraction))
+        found.append(LayerReport(name, rows, columns, _text(encoding), fraction))
     return found
 
 
-def _short(encoding: "ir.Attribute | None") -> str:
-    """`bcr block_rows=4 block_columns=16` for `#sparsity.bcr<{...}>`; `dense` where there is none."""
+def _text(encoding: "ir.Attribute | None") -> str:
+    """`bcr 4x16` for `#sparsity.bcr<{...}>`; `dense` where there is none."""
     if encoding is None:
         return "dense"
-    name = encoding.attr_name.split(".")[1]
-    fields = []
-    for key, value in encoding.values().items():
-        fields.append(f"{key}={len(value) if isinstance(value, list) else value}")
-    return " ".join([name, *fields])
+    scheme = next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
+    return str(encodings.encoding_of(scheme, encoding.values()))

@@ -65,7 +65,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
 
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        made.add_column(column, justify="right" if i else "left", overflow="fold")
+        made.add_column(column, justify="right" if i else "left", overflow="fold", no_wrap=i > 0)
     for row in rows:
         made.add_row(*row)
     return made

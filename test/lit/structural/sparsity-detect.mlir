@@ -1,18 +1,18 @@
 // Weights of linear layers get the encoding with the fewest packed bytes; other weights get none.
 // RUN: sparsity-opt %s --sparsity-detect --split-input-file | FileCheck %s
 
-// Every third column of all rows: a column list for the whole matrix.
+// Columns 0 to 4 and 9 of all rows: one column list for a band of four rows.
 // CHECK-LABEL: func.func @columns
 // CHECK: "sparsity.weight"
 // CHECK-SAME: sparsity.encoding = #sparsity.bcr<{block_columns = 1 : i64, block_rows = 4 : i64}>
-func.func @columns(%x: tensor<2x9xf32>) -> tensor<2x4xf32> {
-  %w = "sparsity.weight"() {source = dense<[[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 3.0, 0.0, 0.0],
-                                           [4.0, 0.0, 0.0, 5.0, 0.0, 0.0, 6.0, 0.0, 0.0],
-                                           [7.0, 0.0, 0.0, 8.0, 0.0, 0.0, 9.0, 0.0, 0.0],
-                                           [1.5, 0.0, 0.0, 2.5, 0.0, 0.0, 3.5, 0.0, 0.0]]> : tensor<4x9xf32>}
-       : () -> tensor<4x9xf32>
+func.func @columns(%x: tensor<2x16xf32>) -> tensor<2x4xf32> {
+  %w = "sparsity.weight"() {source = dense<[[1.0, 1.1, 1.2, 1.3, 1.4, 0.0, 0.0, 0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+                                           [2.0, 2.1, 2.2, 2.3, 2.4, 0.0, 0.0, 0.0, 0.0, 2.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+                                           [3.0, 3.1, 3.2, 3.3, 3.4, 0.0, 0.0, 0.0, 0.0, 3.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+                                           [4.0, 4.1, 4.2, 4.3, 4.4, 0.0, 0.0, 0.0, 0.0, 4.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]> : tensor<4x16xf32>}
+       : () -> tensor<4x16xf32>
   %y = "sparsity.linear"(%x, %w) {operandSegmentSizes = array<i32: 1, 1, 0, 0>}
-       : (tensor<2x9xf32>, tensor<4x9xf32>) -> tensor<2x4xf32>
+       : (tensor<2x16xf32>, tensor<4x16xf32>) -> tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }
 

@@ -1,0 +1,129 @@
+"""Attention, layer norm and element-wise kernels and their linalg lowerings against the NumPy reference."""
+
+import numpy as np
+import pytest
+from torch_mlir import ir
+
+from secateur.compiler.context import make_context
+from secateur.compiler.passmanager import run_pipeline
+from secateur.compiler.semantics import evaluate
+from secateur.passes.base import PassContext
+
+LOWERINGS = {
+    "kernels": "sparsity-layout,convert-sparsity-to-kernels,convert-sparsity-to-linalg",
+    "linalg": "convert-sparsity-to-linalg",
+    "linalg-in-panels": "sparsity-layout,convert-sparsity-to-linalg",
+}
+TARGET = "sparsity.target = #sparsity.target<{vector_bytes = 32 : i64, registers = 16 : i64}>"
+
+
+def compare(text: str, inputs: list[np.ndarray], pipeline: str) -> None:
+    """Evaluates `text` before and after `pipeline`; NaN must stay NaN."""
+    context = PassContext()
+    with make_context(), ir.Location.unknown():
+        module = ir.Module.parse(text)
+        expected = evaluate(module, inputs, context.weights)
+        run_pipeline(module, pipeline, context)
+        found = evaluate(module, inputs, context.weights)
+        if pipeline is LOWERINGS["kernels"]:
+            assert "sparsity.dispatch" in str(module)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+
+
+def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bool, bias: list[int] | None) -> str:
+    """An attention of batch 2 and depth 6 as text; `bias` gives its first two dimensions."""
+    q, k = f"tensor<2x{tokens}x{heads * 6}xf32>", f"tensor<2x{tokens}x{kv_heads * 6}xf32>"
+    types, names = [q, k, k], ["%q", "%k", "%v"]
+    if key_bias:
+        types, names = [*types, f"tensor<2x{tokens}xf32>"], [*names, "%m"]
+    if bias:
+        types, names = [*types, f"tensor<{bias[0]}x{bias[1]}x{tokens}x{tokens}xf32>"], [*names, "%b"]
+    arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types, strict=True))
+    return f"""
+    module attributes {{{TARGET}}} {{
+      func.func @main({arguments}) -> {q} {{
+        %y = "sparsity.attention"({", ".join(names)}) {{heads = {heads} : i64, kv_heads = {kv_heads} : i64, scale = 0.4 : f64,
+          causal = {str(causal).lower()}, operandSegmentSizes = array<i32: 1, 1, 1, {int(key_bias)}, {int(bool(bias))}>}}
+          : ({", ".join(types)}) -> {q}
+        return %y : {q}
+      }}
+    }}"""
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize(
+    ("tokens", "heads", "kv_heads", "causal", "key_bias", "bias"),
+    [
+        (16, 2, 2, False, False, None),
+        (37, 3, 3, False, True, None),
+        (13, 4, 2, True, True, None),
+        (9, 2, 1, False, True, [1, 2]),
+        (20, 2, 2, True, False, [2, 1]),
+    ],
+)
+def test_attention(lowering, tokens, heads, kv_heads, causal, key_bias, bias):
+    rng = np.random.default_rng(tokens)
+    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    inputs = [draw(2, tokens, heads * 6), draw(2, tokens, kv_heads * 6), draw(2, tokens, kv_heads * 6)]
+    if key_bias:
+        mask = np.zeros((2, tokens), dtype=np.float32)
+        mask[0, tokens // 2 :] = -np.inf
+        # The whole second sequence is masked: zeros are expected, not NaN.
+        mask[1] = -np.inf
+        inputs.append(mask)
+    if bias:
+        inputs.append(draw(*bias, tokens, tokens))
+    compare(attention(tokens, heads, kv_heads, causal, key_bias, bias), inputs, LOWERINGS[lowering])
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_a_nan_reaches_the_result(lowering):
+    inputs = [np.ones((2, 16, 12), dtype=np.float32) for _ in range(3)]
+    inputs[0][1, 3, 2] = np.nan
+    compare(attention(16, 2, 2, False, False, None), inputs, LOWERINGS[lowering])
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("shape", [(1, 16, 8), (2, 33, 5), (7, 3)])
+@pytest.mark.parametrize("residual", [False, True])
+def test_layer_norm(lowering, shape, residual):
+    kind, feature = "tensor<" + "x".join(map(str, shape)) + "xf32>", f"tensor<{shape[-1]}xf32>"
+    types = [kind, feature, feature, *([kind] if residual else [])]
+    names = ["%x", "%w", "%b", *(["%r"] if residual else [])]
+    arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types, strict=True))
+    text = f"""
+    module attributes {{{TARGET}}} {{
+      func.func @main({arguments}) -> {kind} {{
+        %y = "sparsity.layer_norm"({", ".join(names)}) {{epsilon = 1.0e-5 : f64,
+          operandSegmentSizes = array<i32: 1, 1, 1, {int(residual)}>}} : ({", ".join(types)}) -> {kind}
+        return %y : {kind}
+      }}
+    }}"""
+    rng = np.random.default_rng(0)
+    # A large mean shows a variance that is computed from sums of squares.
+    inputs = [(rng.standard_normal(shape) + 100).astype(np.float32)]
+    inputs += [rng.standard_normal(shape[-1]).astype(np.float32) for _ in range(2)]
+    inputs += [rng.standard_normal(shape).astype(np.float32)] if residual else []
+    context = PassContext()
+    with make_context(), ir.Location.unknown():
+        module = ir.Module.parse(text)
+        (expected,) = evaluate(module, inputs, context.weights)
+        run_pipeline(module, LOWERINGS[lowering], context)
+        (found,) = evaluate(module, inputs, context.weights)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("kind", ["gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid"])
+def test_activations(lowering, kind):
+    text = f"""
+    module attributes {{{TARGET}}} {{
+      func.func @main(%x: tensor<3x40x5xf32>) -> tensor<3x40x5xf32> {{
+        %y = "sparsity.activation"(%x) {{kind = "{kind}"}} : (tensor<3x40x5xf32>) -> tensor<3x40x5xf32>
+        %z = "sparsity.add"(%x, %y) : (tensor<3x40x5xf32>, tensor<3x40x5xf32>) -> tensor<3x40x5xf32>
+        return %z : tensor<3x40x5xf32>
+      }}
+    }}"""
+    x = np.linspace(-30, 30, 600, dtype=np.float32).reshape(3, 40, 5)
+    compare(text, [x], LOWERINGS[lowering])
