@@ -19,7 +19,7 @@ class BundleError(Exception):
 def _relative(path: str) -> str:
     parts = path.split("/")
     if any(p in ("", ".", "..") for p in parts) or re.search(r"[\\:\x00-\x1f]", path) or path == MANIFEST:
-        raise ValueError(f"'{path}' is no path of a file inside the bundle")
+        raise ValueError(f"{path!r} is no path of a file inside the bundle")
     return path
 
 
@@ -130,6 +130,13 @@ class Manifest(_Part):
         return found
 
 
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Where a manifest is wrong, and how, each on one line."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(" ".join(str(p).split()) for p in first["loc"])
+    return place or "as a whole", first["msg"].removeprefix("Value error, ")
+
+
 def _canonical(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
@@ -158,9 +165,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(_canonical(value), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(p) for p in first["loc"]) or "as a whole"
-        message = first["msg"].removeprefix("Value error, ")
+        place, message = first_fault(error)
         raise BundleError(f"the {MANIFEST} of '{where}' is wrong at '{place}': {message}") from None
     except ValueError as error:
         raise BundleError(f"the {MANIFEST} of '{where}' cannot be read: {error}") from None

@@ -11,7 +11,9 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .manifest import FORMAT, MANIFEST, BundleError, FileEntry, Manifest, dump_manifest
+from pydantic import ValidationError
+
+from .manifest import FORMAT, MANIFEST, BundleError, FileEntry, Manifest, dump_manifest, first_fault
 
 Contents = bytes | str | os.PathLike[str]
 _CHUNK = 1 << 22
@@ -31,24 +33,31 @@ def write_bundle(path: str | os.PathLike[str], manifest: Manifest, files: Mappin
         raise BundleError(f"the bundle '{path}' refers to the file '{missing[0]}', which it is not given")
     check_replaceable(path)
     try:
+        # No byte is written under a name that leads out of the bundle.
+        nothing = FileEntry(size_bytes=0, sha256="0" * 64)
+        _with_files(manifest, dict.fromkeys(files, nothing))
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".zip":
             # A zip is written from the first byte to the last, and the manifest with all hashes stands first.
-            manifest = manifest.model_copy(update={"files": {n: _entry(c) for n, c in sorted(files.items())}})
-            manifest = Manifest.model_validate(manifest.model_dump())
+            manifest = _with_files(manifest, {n: _entry(c) for n, c in sorted(files.items())})
             with _new(path) as new:
                 _write_zip(new, manifest, files)
         else:
             with _new(path) as new:
                 new.mkdir()
-                entries = {n: _copy(c, new / n) for n, c in sorted(files.items())}
-                manifest = Manifest.model_validate(manifest.model_copy(update={"files": entries}).model_dump())
+                manifest = _with_files(manifest, {n: _copy(c, new / n) for n, c in sorted(files.items())})
                 _copy(dump_manifest(manifest), new / MANIFEST)
+    except ValidationError as error:
+        raise BundleError(f"the bundle '{path}' cannot be written: {first_fault(error)[1]}") from None
     except ValueError as error:
         raise BundleError(f"the bundle '{path}' cannot be written: {error}") from None
     except OSError as error:
         raise BundleError(f"the bundle '{path}' cannot be written: {error.strerror or error}") from None
     return manifest
+
+
+def _with_files(manifest: Manifest, entries: dict[str, FileEntry]) -> Manifest:
+    return Manifest.model_validate(manifest.model_copy(update={"files": entries}).model_dump())
 
 
 def check_replaceable(path: Path) -> None:

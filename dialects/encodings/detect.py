@@ -134,7 +134,7 @@ def _blocks(bits: np.ndarray) -> Iterator[tuple[int, Encoding]]:
             block_rows = by_row[height]
             dtype = np.int32 if max(height, width) <= 128 else np.int64
             values = int(np.multiply(block_rows, kept_columns[width], dtype=dtype).sum(dtype=np.int64))
-            masks = (height // 8) * int(np.count_nonzero(block_rows))
+            masks = -(-height // 8) * int(np.count_nonzero(block_rows))
             yield VALUE_BYTES * values + masks + shared, Bcr(height, width)
 
 

@@ -3,11 +3,12 @@
 import dataclasses
 
 import numpy as np
+from torch_mlir import ir
+
 from secateur.dialects import encodings
 from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp
 from secateur.dialects.sparsity.weights import WeightError, array_of
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 

@@ -81,6 +81,12 @@ class Session:
         """dtype name and shape of every output; -1 where the size depends on the inputs."""
         self._dtypes = [np.dtype(d) for d, _ in self.inputs]
         self._invoke = rt.FunctionInvoker(context, device, function)
+        self._context, self._device = context, device
+
+    def __del__(self) -> None:
+        # A worker pool that ends before the buffers and the context that use it crashes the process.
+        for name in ("_invoke", "_context", "_device"):
+            self.__dict__.pop(name, None)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Calls `@main`. Arrays must have the exact dtype and shape; strided ones are copied. Raises `SessionError`.
@@ -98,6 +104,7 @@ class Session:
             if not isinstance(found, tuple):
                 found = (found,)
             arrays = [np.array(result.to_host(), copy=True) for result in found]
+            del found
         return [_restore(a, d) for a, (d, _) in zip(arrays, self.outputs, strict=True)]
 
     def _check(self, position: int, array: np.ndarray) -> np.ndarray:

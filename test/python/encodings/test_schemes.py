@@ -129,6 +129,12 @@ def test_dense_and_unstructured(mask):
     assert Unstructured().packed_bytes(mask) == 8 * mask.sum() + 4 * (mask.shape[0] + 1)
 
 
+def test_a_tile_takes_the_pattern_with_the_fewest_bits_not_the_first():
+    mask = np.array([[True, False], [False, False]])
+    np.testing.assert_array_equal(Pattern(2, (0b0111, 0b1001)).kept(mask), [[True, False], [False, True]])
+    np.testing.assert_array_equal(Pattern(2, (0b1001, 0b0011)).kept(mask), [[True, False], [False, True]])
+
+
 def test_a_matrix_cannot_be_punched():
     with pytest.raises(IllegalEncodingError, match="filters, channels"):
         Punched(2, 2).kept(np.ones((4, 4), bool))

@@ -181,7 +181,7 @@ def test_refused(text, message):
     assert "\n" not in str(error.value)
 
 
-def test_an_error_names_its_line(model):
+def test_an_error_names_its_line():
     with pytest.raises(AssemblyError, match=r"^\S+:\d+:\d+: 'shape.const_shape' op"):
         assemble(parse(_main("%s = shape.const_shape [1] : tensor<1xindex>")), {})
 
