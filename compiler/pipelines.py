@@ -11,6 +11,6 @@ NAMED: dict[str, str] = {
     "structural": "sparsity-detect,sparsity-fuse",
     "scheduled": "sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,sparsity-tile,"
     "sparsity-eliminate-loads",
-    "kernels": "structural,scheduled,convert-sparsity-to-kernels",
-    "portable": "structural,scheduled,convert-sparsity-to-linalg",
+    "kernels": "structural,scheduled,convert-sparsity-to-kernels,convert-sparsity-to-linalg,canonicalize,cse",
+    "portable": "structural,sparsity-schedule,sparsity-reorder,sparsity-pack,convert-sparsity-to-linalg,canonicalize,cse",
 }

@@ -16,6 +16,7 @@ from .tensor_types import array_type
 
 Evaluate = Callable[[ir.Module, list[np.ndarray], WeightStore, str], list[np.ndarray]]
 
+
 def public_functions(module: ir.Module) -> list[ir.OpView]:
     """The functions with a body that a caller of the module can reach."""
     found = []

@@ -74,7 +74,7 @@ def example_inputs_for(module: nn.Module, batch: int, seq_len: int) -> dict[str,
     parameters = inspect.signature(module.forward).parameters
     if config is None or "input_ids" not in parameters:
         raise FrontendError(f"{type(module).__name__} takes no 'input_ids'; give example inputs by name")
-    longest = getattr(config, "max_position_embeddings", None)
+    longest = _positions(module)
     if longest is not None and seq_len > longest:
         raise FrontendError(f"a sequence length of {seq_len} exceeds the {longest} positions of the model")
     generator = torch.Generator().manual_seed(0)
@@ -89,6 +89,15 @@ def example_inputs_for(module: nn.Module, batch: int, seq_len: int) -> dict[str,
     if "token_type_ids" in parameters and types > 1:
         inputs["token_type_ids"] = torch.randint(0, types, (batch, seq_len), generator=generator)
     return {name: value for name, value in inputs.items() if name in parameters}
+
+
+def _positions(module: nn.Module) -> int | None:
+    """The longest sequence that the model has positions for; None where it sets no limit."""
+    for name, part in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, nn.Embedding):
+            # RoBERTa and its kin count positions from the one after padding.
+            return part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)
+    return None
 
 
 def _read_config(folder: Path) -> Any:

@@ -199,7 +199,7 @@ def test_an_unknown_target_is_refused(bundle_folder):
 def test_a_manifest_that_does_not_fit_its_module_is_refused(bundle_folder):
     changed = _edited(bundle_folder, lambda v: v["inputs"][0].update(shape=[2, 24, 31]))
     (bundle_folder / "manifest.json").write_bytes(changed)
-    with pytest.raises(BundleError, match="the inputs in the manifest.json are not those of the module"):
+    with pytest.raises(BundleError, match=r"the inputs in the manifest\.json are not those of the module"):
         open_bundle(bundle_folder).session()
 
 
@@ -269,7 +269,7 @@ def test_other_things_are_not_overwritten(manifest, contents, tmp_path):
     (tmp_path / "other.zip").write_text("1")
     (tmp_path / "link").symlink_to(tmp_path / "thesis")
     for name in ("thesis", "file", "other.zip", "link"):
-        with pytest.raises(BundleError, match="it is not overwritten|is not written over it"):
+        with pytest.raises(BundleError, match=r"it is not overwritten|is not written over it"):
             write_bundle(tmp_path / name, manifest, contents)
     assert (tmp_path / "thesis/chapter").read_text() == "1"
     assert (tmp_path / "other.zip").read_text() == "1"
@@ -304,7 +304,7 @@ def test_replacing_works_without_an_exchange_of_names(manifest, contents, tmp_pa
 
 def test_files_that_the_manifest_names_must_be_given(manifest, contents, tmp_path):
     given = {k: v for k, v in contents.items() if k != "host-cpu/model.irpa"}
-    with pytest.raises(BundleError, match="refers to the file 'host-cpu/model.irpa', which it is not given"):
+    with pytest.raises(BundleError, match=r"refers to the file 'host-cpu/model\.irpa', which it is not given"):
         write_bundle(tmp_path / "model", manifest, given)
     with pytest.raises(BundleError, match="cannot be written"):
         write_bundle(tmp_path / "model", manifest, {**given, "host-cpu/model.irpa": Path("/nowhere/at/all")})
