@@ -84,10 +84,13 @@ class CompiledModel:
         return outputs if form == "dict" else tuple(outputs.values())
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs the model on NumPy arrays by input name; arrays by output name."""
+        """Runs the model on NumPy arrays by input name; arrays by output name.
+
+        As in Hugging Face models, a missing attention mask is one everywhere and missing token types are zero.
+        """
         if self._runner is None:
             self._runner = self._opened().runner(threads=self.report.threads)
-        return self._runner.run(dict(arrays))
+        return self._runner.run(_with_defaults(arrays, self.input_names))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the bundle: a folder, or one file where `path` ends in `.zip`. It is written whole or not at all."""
@@ -97,6 +100,14 @@ class CompiledModel:
         if self._bundle is None:
             raise CompileError(f"the model was compiled to level '{self.report.level}' only; it can run from 'iree' on")
         return self._bundle
+
+
+def _with_defaults(arrays: Mapping[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+    given = dict(arrays)
+    for name, fill in (("attention_mask", np.ones_like), ("token_type_ids", np.zeros_like)):
+        if name in names and name not in given and "input_ids" in given:
+            given[name] = fill(given["input_ids"])
+    return given
 
 
 def _to_numpy(given: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], bool]:

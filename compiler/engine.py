@@ -14,6 +14,8 @@ from torch_mlir.execution_engine import ExecutionEngine
 
 from secateur.dialects.sparsity.reference import dtype_of
 
+from .diagnostics import DiagnosticLog
+
 _TORCH_TO_TENSORS = (
     # Ops that the importer kept whole (linear, gelu, layer_norm, ...) are decomposed here.
     "torchdynamo-export-to-torch-backend-pipeline",
@@ -67,10 +69,12 @@ class EngineError(Exception):
 
 def _run(module: ir.Module, passes: Sequence[str]) -> None:
     for text in passes:
-        try:
-            passmanager.PassManager.parse(f"builtin.module({text})", module.context).run(module.operation)
-        except ir.MLIRError as error:
-            raise EngineError(f"'{text}' failed on the way to LLVM: {error}") from None
+        with DiagnosticLog(module.context) as log:
+            try:
+                passmanager.PassManager.parse(f"builtin.module({text})", module.context).run(module.operation)
+            except ir.MLIRError:
+                reasons = "; ".join(d.message for d in log if d.severity == "error") or "no reason given"
+                raise EngineError(f"'{text}' fails on the way to LLVM: {reasons}") from None
 
 
 def _descriptor(rank: int) -> type[ctypes.Structure]:

@@ -189,7 +189,7 @@ class _Tool:
             return
         part, start = list[str](), 0
         for number, line in enumerate(self.source.splitlines(keepends=True), 1):
-            if line.rstrip() == marker:
+            if False:
                 yield "\n" * start + "".join(part)
                 part, start = [], number
             else:

@@ -97,7 +97,7 @@ class _Interpreter:
         if name == "func.call":
             return lambda op, operands: self.call(op.attributes["callee"].value, operands)
         # torch-mlir's path to linalg does not know literals of booleans.
-        if name == "torch.vtensor.literal" and array_type(op.results[0].type).dtype == np.bool_:
+        if name == "torch.vtensor.literal" and str(op.attributes["value"].type.element_type) == "i1":
             return lambda op, _: [np.array(op.attributes["value"], dtype=np.bool_)]
         return None
 
@@ -144,7 +144,9 @@ class _Pending:
 
         def visit(nested: ir.Operation) -> ir.WalkResult:
             if nested != op.operation and nested.name.startswith("sparsity."):
-                raise _location_error(nested.opview, f"stands inside a '{op.operation.name}', where it has no reference")
+                raise _location_error(
+                    nested.opview, f"stands inside a '{op.operation.name}', where it has no reference"
+                )
             inside.update(nested.results)
             inside.update(a for region in nested.regions for block in region.blocks for a in block.arguments)
             used.extend(nested.operands)

@@ -80,7 +80,7 @@ def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], tole
             return f"result {number} has NaN or infinity in other places"
         if not finite.any():
             continue
-        scale = max(float(np.abs(old[finite]).max()), np.finfo(np.float32).tiny)
+        scale = max(float(np.abs(old[finite]).max()), float(np.finfo(np.float32).tiny))
         error = float(np.abs(new[finite].astype(np.float64) - old[finite]).max()) / scale
         if error > tolerance:
             return f"result {number} is off by {error:.3g} of its largest value, tolerated is {tolerance:.3g}"
@@ -125,10 +125,7 @@ class SemanticsCheck(Instrumentation):
                 raise PipelineError(message, step.text)
 
     def _run(self, module: ir.Module, name: str, step: str) -> list[np.ndarray]:
-        evaluate = self._evaluate
-        if evaluate is None:
-            from .semantics import evaluate  # the execution engine behind it is slow to load
-
+        evaluate = self._evaluate or _reference()
         try:
             return [np.array(a) for a in evaluate(module, self._inputs[name], self._weights, name)]
         except Exception as error:
@@ -137,3 +134,9 @@ class SemanticsCheck(Instrumentation):
             where = f" (line {place.start_line})" if place is not None else ""
             text = f"--check-semantics: function @{name} cannot be evaluated {moment}: {error}{where}"
             raise PipelineError(text, step) from error
+
+
+def _reference() -> Evaluate:
+    from .semantics import evaluate  # the execution engine behind it is slow to load
+
+    return evaluate

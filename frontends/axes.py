@@ -13,7 +13,7 @@ _PROBE_TOKENS = 6
 _PROBE_SHORTER = 4
 _TOLERANCE = 1e-3
 
-_Shapes = Sequence[tuple[int, ...]]
+_Roles = list[str | None]
 _Inputs = dict[str, torch.Tensor]
 
 
@@ -38,30 +38,61 @@ def find_axes(
 
     The module is run on small random inputs, a few tokens long.
     """
-    roles_in: list[list[str | None]] = [[None] * value.dim() for value in inputs.values()]
-    roles_out: list[list[str | None]] = [[None] * value.dim() for value in outputs]
     tokens = _token_inputs(inputs)
     has_batch = len({value.shape[0] if value.dim() else 0 for value in inputs.values()}) == 1
     has_tokens = bool(tokens) and min(inputs[name].shape[1] for name in tokens) >= _PROBE_SHORTER
-    short = _probe(inputs, tokens if has_tokens else (), _PROBE_SHORTER)
-    base = _run(flat, short)
-    if base is not None and has_batch:
-        larger = _run(flat, {name: torch.cat([value, value[:1]]) for name, value in short.items()})
-        if larger is not None:
-            _mark(BATCH, base, larger, roles_out)
-            for roles in roles_in:
-                roles[0] = BATCH
-    if base is not None and has_tokens:
-        padded = _run(flat, {name: _pad(value) if name in tokens else value for name, value in short.items()})
-        if padded is not None and _agree(base, padded):
-            _mark(TOKENS, base, padded, roles_out)
-            for name, roles in zip(inputs, roles_in, strict=True):
-                if name in tokens:
+    roles_in: dict[str, _Roles] = {name: [None] * value.dim() for name, value in inputs.items()}
+    roles_out: list[_Roles] = [[None] * value.dim() for value in outputs]
+    # Both at once is the usual answer and needs the fewest runs.
+    for batch, varied in ((True, True), (False, True), (True, False)):
+        if (batch and not has_batch) or (varied and not has_tokens):
+            continue
+        found = _try(flat, inputs, tokens if varied else (), batch)
+        if found is not None:
+            roles_out = found
+            for name, roles in roles_in.items():
+                if batch:
+                    roles[0] = BATCH
+                if varied and name in tokens:
                     roles[1] = TOKENS
+            break
     return (
-        [_spec(name, value, roles) for (name, value), roles in zip(inputs.items(), roles_in, strict=True)],
+        [_spec(name, value, roles_in[name]) for name, value in inputs.items()],
         [_spec(*described) for described in zip(flat.output_names, outputs, roles_out, strict=True)],
     )
+
+
+def _try(
+    flat: FlatModule, inputs: Mapping[str, torch.Tensor], tokens: Sequence[str], batch: bool
+) -> list[_Roles] | None:
+    """Roles of the outputs' axes where the module takes another batch and padded sequences; else None.
+
+    Compares a run with one of fewer sequences (the first alone) that are padded.
+    """
+    first = _probe(inputs, tokens, _PROBE_SHORTER)
+    if batch:
+        first = {name: torch.cat([value[:1], value[:1]]) for name, value in first.items()}
+    second = {name: value[:1] if batch else value for name, value in first.items()}
+    second = {name: _pad(value) if name in tokens else value for name, value in second.items()}
+    before, after = _run(flat, first), _run(flat, second)
+    if before is None or after is None:
+        return None
+    if any(one.dim() != other.dim() for one, other in zip(before, after, strict=True)):
+        return None
+    roles = [_changes(one.shape, other.shape) for one, other in zip(before, after, strict=True)]
+    if batch:
+        before = [_first(one, marks) for one, marks in zip(before, roles, strict=True)]
+    return roles if not tokens or _agree(before, after) else None
+
+
+def _changes(before: Sequence[int], after: Sequence[int]) -> _Roles:
+    """The role of each axis by how its size changed."""
+    changes = {(_PROBE_SHORTER, _PROBE_TOKENS): TOKENS, (2, 1): BATCH}
+    return [changes.get((one, other)) for one, other in zip(before, after, strict=True)]
+
+
+def _first(tensor: torch.Tensor, roles: _Roles) -> torch.Tensor:
+    return tensor[tuple(slice(0, 1) if role == BATCH else slice(None) for role in roles)]
 
 
 def _spec(name: str, value: torch.Tensor, roles: Sequence[str | None]) -> TensorSpec:
@@ -111,13 +142,6 @@ def _run(flat: FlatModule, inputs: _Inputs) -> list[torch.Tensor] | None:
     except Exception:
         # A model of fixed shape refuses other sizes with whatever error its ops raise: then no axis may vary.
         return None
-
-
-def _mark(role: str, base: Sequence[torch.Tensor], other: Sequence[torch.Tensor], roles: list) -> None:
-    for before, after, marks in zip(base, other, roles, strict=True):
-        for axis, (was, now) in enumerate(zip(before.shape, after.shape, strict=True)):
-            if was != now:
-                marks[axis] = role
 
 
 def _agree(base: Sequence[torch.Tensor], padded: Sequence[torch.Tensor]) -> bool:

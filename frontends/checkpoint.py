@@ -167,7 +167,7 @@ def _of_checkpoint(
 def _check_missing(module: nn.Module, missing: list[str], folder: Path) -> None:
     if missing and all(key.partition("pooler.")[0] in ("", f"{module.base_model_prefix}.") for key in missing):
         # Encoders trained without a pooler are common; its output would come from random weights.
-        holder = getattr(module, module.base_model_prefix, module)
+        holder: Any = getattr(module, str(module.base_model_prefix), module)
         if getattr(holder, "pooler", None) is not None:
             holder.pooler = None
             return

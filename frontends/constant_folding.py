@@ -9,7 +9,7 @@ Models compute positions, relative-position buckets and masks from `arange` at r
 input, and indices spelled out as tensors would hide that a mask is the caller's mask.
 """
 
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -67,6 +67,7 @@ class _Folder:
                 self.values[node] = sources[target].detach()
 
     def visit(self, node: Node) -> None:
+        """Removes, evaluates or simplifies one node."""
         if node.target in _CHECKS:
             self.graph.erase_node(node)
             return
@@ -114,7 +115,7 @@ class _Folder:
 
     def _view_for_index(self, node: Node) -> None:
         """`x[i, j, ...]` that reads every element of x once and in order is a view of x."""
-        source, indices = node.args[0], node.args[1]
+        source, indices = _arguments(node)[:2]
         before, after = source.meta["val"], node.meta["val"]
         known = all(index is None or index in self.values for index in indices)
         if not known or before.numel() != after.numel() or _bytes(before) > _LARGEST_RESULT_BYTES:
@@ -128,7 +129,8 @@ class _Folder:
         """`x & true` is x, in the shape of the result."""
         if node in self.values:
             return
-        for constant, other in (node.args, reversed(node.args)):
+        operands = _arguments(node)
+        for constant, other in (operands, operands[::-1]):
             if isinstance(constant, Node) and constant in self.values and isinstance(other, Node):
                 value = self.values[constant]
                 if value.dtype == torch.bool and other.meta["val"].dtype == torch.bool and bool(value.all()):
@@ -167,6 +169,11 @@ class _Folder:
                 user.replace_input_with(node, new)
 
 
+def _arguments(node: Node) -> list[Any]:
+    # Their declared type is a union of all that any node may take.
+    return list(node.args)
+
+
 def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
@@ -178,12 +185,9 @@ def _place(node: Node) -> str:
 
 def module_path(node: Node) -> str:
     """The place in the model of the module that a node comes from: `encoder.layer.0.attention.self.query`."""
-    stack: Iterable[tuple[str, object]] = (node.meta.get("nn_module_stack") or {}).values()
-    path = ""
-    for path, _ in stack:
-        pass
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
     # The path within the flattening wrapper begins with its one attribute.
-    return path.partition(".")[2]
+    return stack[-1][0].partition(".")[2] if stack else ""
 
 
 def _update_outputs(program: ExportedProgram) -> None:

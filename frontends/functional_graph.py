@@ -1,8 +1,10 @@
 """Makes an exported graph one that torch-mlir can lower: without in-place ops, and without `cumsum`.
 
-    %y = aten.add_(%x, %z)              ->  %y = aten.add(%x, %z), later uses of %x become %y
-    %s = aten.cumsum(%x, 1)             ->  %s = sum(where(arange[:, None] >= arange, %x[:, None, :], 0), -1)
+%y = aten.add_(%x, %z)              ->  %y = aten.add(%x, %z), later uses of %x become %y
+%s = aten.cumsum(%x, 1)             ->  %s = sum(where(arange[:, None] >= arange, %x[:, None, :], 0), -1)
 """
+
+from typing import Any
 
 import torch
 from torch._ops import OpOverload
@@ -68,7 +70,8 @@ def _aliases(node: Node) -> bool:
 
 
 def _expand_cumsum(node: Node) -> None:
-    source, axis = node.args[0], node.args[1]
+    arguments: list[Any] = list(node.args)
+    source, axis = arguments[:2]
     before, after = source.meta["val"], node.meta["val"]
     axis %= max(before.dim(), 1)
     length = before.shape[axis] if before.dim() else 0
@@ -76,11 +79,11 @@ def _expand_cumsum(node: Node) -> None:
         return
     with node.graph.inserting_before(node), before.fake_mode:
 
-        def call(target: OpOverload, *args: object, **options: object) -> Node:
-            made = node.graph.call_function(target, args, options)
-            operands, named = torch.fx.map_arg((args, options), lambda operand: operand.meta["val"])
-            place = {key: node.meta[key] for key in ("stack_trace", "nn_module_stack") if key in node.meta}
-            made.meta = {**place, "val": target(*operands, **named)}
+        def call(target: OpOverload, *args: Any) -> Node:
+            made = node.graph.call_function(target, args)
+            operands = torch.fx.map_arg(args, lambda operand: operand.meta["val"])
+            made.meta = {key: node.meta[key] for key in ("stack_trace", "nn_module_stack") if key in node.meta}
+            made.meta["val"] = target(*operands)
             return made
 
         summed = source if before.dtype == after.dtype else call(_aten.to.dtype, source, after.dtype)

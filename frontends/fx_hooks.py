@@ -122,7 +122,7 @@ def python_line(stack_trace: str) -> tuple[str, int] | None:
     """File and line of the innermost frame outside PyTorch, or of the innermost where all are PyTorch's."""
     frames = [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', stack_trace)]
     own = [frame for frame in frames if not frame[0].startswith(_TORCH_FOLDER)]
-    return (own or frames or [None])[-1]
+    return (own or frames)[-1] if frames else None
 
 
 class _Nodes(GraphNodeImporter):
@@ -134,9 +134,9 @@ class _Nodes(GraphNodeImporter):
         nodes = list(nodes)
         hooks = self.fx_importer._hooks
         for operand in {operand for node in nodes for operand in node.all_input_nodes if operand.op == "get_attr"}:
-            tensor = getattr(operand.graph.owning_module, operand.target, None)
+            tensor = getattr(operand.graph.owning_module, str(operand.target), None)
             if isinstance(tensor, torch.Tensor):
-                name = hooks.names.get(operand.target, str(operand.target))
+                name = hooks.names.get(str(operand.target), str(operand.target))
                 self._v[operand, 0] = lambda tensor=tensor, name=name: hooks.constant(tensor, name)
         super().import_nodes(nodes, **options)
 

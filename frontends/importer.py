@@ -61,8 +61,8 @@ def import_model(
 ) -> ImportedModel:
     """Imports `module` in evaluation mode for inputs of the shapes and types of `example_inputs`.
 
-    The names of the inputs are those of the arguments of `forward`. Their values do not matter. The module is not changed.
-    16-bit weights become f32. `context` (default: a new one) gets the torch and the sparsity dialect.
+    The names of the inputs are those of the arguments of `forward`. Their values do not matter. The module is not
+    changed. 16-bit weights become f32. `context` (default: a new one) gets the torch and the sparsity dialect.
     Raises `FrontendError` where PyTorch cannot export the module, or with a list of all ops that cannot be compiled.
     """
     names = _check_inputs(example_inputs)
@@ -135,9 +135,7 @@ def _at(error: BaseException) -> str:
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
-def _import(
-    program: torch.export.ExportedProgram, context: ir.Context, hooks: WeightHooks, name: str
-) -> ir.Module:
+def _import(program: torch.export.ExportedProgram, context: ir.Context, hooks: WeightHooks, name: str) -> ir.Module:
     importer = make_importer(context, hooks)
     try:
         importer.import_program(program, func_name="main")

@@ -5,10 +5,14 @@ export, so the caller's module stays as it was.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
+from torch.nn.utils.weight_norm import WeightNorm
+
+from .errors import FrontendError
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -17,7 +21,8 @@ def private_copy(module: nn.Module) -> nn.Module:
     """A copy of `module` in evaluation mode that shares its tensors.
 
     16-bit floating-point tensors become new f32 ones; every other tensor shares its storage with the original.
-    Masks of `torch.nn.utils.prune` and parametrizations are multiplied into plain parameters (new tensors).
+    Masks of `torch.nn.utils.prune`, weight normalisation and parametrizations become plain parameters (new tensors).
+    Raises `FrontendError` where the module holds something that cannot be copied.
     """
     memo: dict[int, object] = {}
     kept_alive: list[object] = []
@@ -26,7 +31,10 @@ def private_copy(module: nn.Module) -> nn.Module:
             if id(tensor) not in memo:
                 memo[id(tensor)] = _shared(tensor)
                 kept_alive.append(tensor)
-    duplicate = copy.deepcopy(module, memo)
+    try:
+        duplicate = copy.deepcopy(module, memo)
+    except Exception as error:
+        raise FrontendError(f"'{type(module).__name__}' cannot be copied: {error}") from error
     duplicate.eval()
     _fold_pruning(duplicate)
     _fold_parametrizations(duplicate)
@@ -50,9 +58,11 @@ def _shared(tensor: torch.Tensor) -> torch.Tensor:
 def _fold_pruning(module: nn.Module) -> None:
     for part in module.modules():
         for key, hook in list(part._forward_pre_hooks.items()):
-            if isinstance(hook, prune.BasePruningMethod):
+            if isinstance(hook, (prune.BasePruningMethod, WeightNorm)):
                 del part._forward_pre_hooks[key]
-                part._forward_pre_hooks_with_kwargs.pop(key, None)
+            if isinstance(hook, WeightNorm):
+                with torch.no_grad():
+                    hook.remove(part)
         for masked in [name for name in part._buffers if name.endswith("_mask")]:
             name = masked.removesuffix("_mask")
             original = part._parameters.get(f"{name}_orig")
@@ -66,28 +76,20 @@ def _fold_pruning(module: nn.Module) -> None:
 
 
 def _fold_parametrizations(module: nn.Module) -> None:
+    part: Any
     for part in list(module.modules()):
         if not parametrize.is_parametrized(part):
             continue
-        for name in list(part.parametrizations):
-            with torch.no_grad():
-                value = getattr(part, name).detach().clone()
-            was = part.parametrizations[name]
-            # Removal writes into `original`, which is the caller's storage until it is replaced here.
-            for own in [n for n in was._parameters if n.startswith("original")]:
+        for name, was in list(part.parametrizations.items()):
+            # Removal writes the value into the original, which shares the caller's memory.
+            for own in list(was._parameters):
                 was._parameters[own] = nn.Parameter(was._parameters[own].detach().clone(), requires_grad=False)
-            for own in [n for n in was._buffers if n.startswith("original")]:
+            for own in list(was._buffers):
                 was._buffers[own] = was._buffers[own].detach().clone()
-            with torch.no_grad():
-                parametrize.remove_parametrizations(part, name, leave_parametrized=False) if hasattr(
-                    was, "original"
-                ) else parametrize.remove_parametrizations(part, name, leave_parametrized=True)
-            part._parameters.pop(name, None)
-            part._buffers.pop(name, None)
-            part.register_parameter(name, nn.Parameter(value, requires_grad=False))
+            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
 
 
-def _prepare_transformers(module: nn.Module) -> None:
+def _prepare_transformers(module: Any) -> None:
     """Sets what Hugging Face models need to be captured well: fused attention, no key-value cache."""
     config = getattr(module, "config", None)
     if config is None or not hasattr(module, "set_attn_implementation"):

@@ -10,16 +10,9 @@ from torch_mlir import ir, passmanager
 if TYPE_CHECKING:
     from .importer import ImportedModel
 
-_LOWERING = (
-    "builtin.module(func.func(torch-decompose-complex-ops),torch-backend-to-linalg-on-tensors-backend-pipeline)"
-)
+_LOWERING = "builtin.module(func.func(torch-decompose-complex-ops),torch-backend-to-linalg-on-tensors-backend-pipeline)"
 # Values that a conversion must see as constants; they are copied together with the op that uses them.
 _CONSTANT = re.compile(r"torch\.(constant\.|prim\.ListConstruct|vtensor\.literal)")
-# The structural ops have forms for these, whatever torch-mlir does with them.
-_HAVE_A_FORM = frozenset(
-    f"torch.aten.{name}" for name in ("linear", "layer_norm", "embedding", "scaled_dot_product_attention", "gelu", "silu")
-)
-_CASTS = ("torch_c.from_builtin_tensor", "torch_c.to_builtin_tensor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +54,7 @@ def unsupported_ops(imported: "ImportedModel") -> list[Unsupported]:
     failing = []
     with module.context:
         for op in _ops(module):
-            if not op.name.startswith("torch.") or op.name in _HAVE_A_FORM or _CONSTANT.match(op.name):
+            if not op.name.startswith("torch.") or _CONSTANT.match(op.name) or _is_attention(op):
                 continue
             text = _alone(op)
             if text not in verdicts:
@@ -69,6 +62,13 @@ def unsupported_ops(imported: "ImportedModel") -> list[Unsupported]:
             if not verdicts[text]:
                 failing.append(op)
     return _collect(failing)
+
+
+def _is_attention(op: ir.Operation) -> bool:
+    """Attention on [batch, tokens, depth] or [batch, heads, tokens, depth] has a structural form, and only that."""
+    if op.name != "torch.aten.scaled_dot_product_attention":
+        return False
+    return re.fullmatch(r"!torch\.vtensor<\[\d+(,\d+){2,3}\],f32>", str(op.operands[0].type)) is not None
 
 
 def _ops(module: ir.Module) -> list[ir.Operation]:

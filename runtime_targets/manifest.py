@@ -44,13 +44,15 @@ class TensorSpec(_Part):
     """An input or output: NumPy dtype name, the shape it was compiled for, and what each axis follows.
 
     `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted),
-    None where it is fixed.
+    None where it is fixed. `limit`: an integer input holds row numbers of a table of that many rows; others would
+    be read from outside of it.
     """
 
     name: str
     shape: tuple[Count, ...]
     dtype: Annotated[str, AfterValidator(_dtype)]
     axes: tuple[Literal["batch", "tokens"] | None, ...]
+    limit: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _rank(self) -> "TensorSpec":
@@ -169,7 +171,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         raise BundleError(f"the {MANIFEST} of '{where}' is wrong at '{place}': {message}") from None
     except ValueError as error:
         raise BundleError(f"the {MANIFEST} of '{where}' cannot be read: {error}") from None
-    if hashlib.sha256(_canonical(value)).hexdigest() != digest or dump_manifest(manifest) != data:
+    text = _canonical(value)
+    if hashlib.sha256(text).hexdigest() != digest or _canonical({**value, "sha256": digest}) != data:
         raise BundleError(f"the {MANIFEST} of '{where}' was altered after it was written")
     missing = sorted(set(manifest.referenced()) - set(manifest.files))
     if missing:

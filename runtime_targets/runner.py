@@ -75,6 +75,9 @@ def _prepare(spec: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]) ->
         if axis is not None and sizes.setdefault(axis, (size, spec.name))[0] != size:
             other, name = sizes[axis]
             raise InputError(f"input '{spec.name}' has {size} on its {axis} axis, but '{name}' has {other}")
+    if spec.limit is not None and array.size and not (array.min() >= 0 and array.max() < spec.limit):
+        wrong = array[(array < 0) | (array >= spec.limit)][0]
+        raise InputError(f"input '{spec.name}' holds {wrong}; accepted are 0 to {spec.limit - 1}")
     if array.shape == spec.shape:
         return array
     padded = np.zeros(spec.shape, array.dtype)

@@ -82,7 +82,7 @@ def prune_model(
     """
     import torch
 
-    kinds = (torch.nn.Linear,)
+    kinds: tuple[type[torch.nn.Module], ...] = (torch.nn.Linear,)
     if scheme.name == "punched":
         kinds = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
     skipping = tuple(skip or ()) + (() if include is not None else HEADS)

@@ -9,7 +9,7 @@ class states; all are exact integers, so that descriptions can be compared.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -292,7 +292,7 @@ class Unstructured(Encoding):
 ENCODINGS = {e.scheme: e for e in (Dense, Bcr, Block, Pattern, Punched, NM, Unstructured)}
 
 
-def encoding_of(scheme: str, parameters: Mapping[str, object]) -> Encoding:
+def encoding_of(scheme: str, parameters: Mapping[str, Any]) -> Encoding:
     """The description with these fields, as `Encoding.parameters` gives them.
 
     Raises `ValueError` for an unknown scheme or a field that is missing, unknown or not positive.

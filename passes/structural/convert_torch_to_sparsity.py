@@ -138,9 +138,13 @@ def _inline_literals(ops: list[ir.Operation]) -> None:
 def _erase_unused(body: ir.Block) -> None:
     for op in reversed(list(body.operations)):
         operation = op.operation
-        if operation.name.startswith(_PURE) and len(operation.results) and not operation.name.endswith("_"):
-            if all(not any(True for _ in result.uses) for result in operation.results):
-                operation.erase()
+        pure = operation.name.startswith(_PURE) and not operation.name.endswith("_")
+        if pure and len(operation.results) and not any(_is_used(result) for result in operation.results):
+            operation.erase()
+
+
+def _is_used(value: ir.Value) -> bool:
+    return next(iter(value.uses), None) is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,10 +167,10 @@ class ConvertTorchToSparsity(Pass):
     attention, the last four also where they are spelled out in arithmetic. Drops dropout and other identities.
     Values pass between torch ops and structural ops through casts, which cancel where structural ops meet.
 
-    Preconditions: f32 tensors of static shape; another op is left to torch-mlir's lowering to linalg. Rationale: kernels are
-    made for static shapes, and a quiet change of precision would change results.
-    A mask that is the same for all queries and heads becomes `key_bias`, whatever size it was computed at. Rationale: a bias
-    for every query and key costs as much memory traffic as the scores.
+    Preconditions: f32 tensors of static shape; another op is left to torch-mlir's lowering to linalg. Rationale:
+    kernels are made for static shapes, and a quiet change of precision would change results.
+    A mask that is the same for all queries and heads becomes `key_bias`, whatever size it was computed at. Rationale:
+    a bias for every query and key costs as much memory traffic as the scores.
     Counts the ops made by kind (`linear`, `attention`, ...) and the `views-removed`.
     """
 
@@ -203,7 +207,7 @@ class ConvertTorchToSparsity(Pass):
     def _convert_single(ops: list[ir.Operation], context: PassContext) -> None:
         for op in ops:
             convert = _CONVERSIONS.get(op.name.removeprefix("torch.aten."))
-            if convert is None or not any(True for _ in op.results[0].uses):
+            if convert is None or not _is_used(op.results[0]):
                 continue
             with ir.InsertionPoint(op), op.location:
                 made = convert(op)

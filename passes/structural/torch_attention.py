@@ -138,10 +138,8 @@ def _token_major(value: ir.Value) -> ir.Value:
         return value
     batch, heads, tokens, depth = shape
     op = defined_by(value, "transpose.int", "permute")
-    if op is not None and permutation(op) == _HEADS_FIRST:
-        split = op.operands[0]
-    else:
-        split = make_transpose(value, 1, 2)
+    already = op is not None and permutation(op) == _HEADS_FIRST
+    split = op.operands[0] if op is not None and already else make_transpose(value, 1, 2)
     merged = (batch, tokens, heads * depth)
     return reshape_source(split, merged) or make_view(split, merged)
 

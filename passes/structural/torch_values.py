@@ -1,4 +1,4 @@
-"""Reading and writing level 1: types, constants and casts of the torch dialect, which has no Python classes for them."""
+"""Reading and writing level 1: types, constants and casts of the torch dialect, which has no Python classes."""
 
 import dataclasses
 import re

@@ -2,10 +2,18 @@
 
 from torch_mlir import ir
 
-from .torch_values import constant, constants, defined_by, make_view, permutation, shape_of, tensor_of
+from .torch_values import constant, defined_by, make_view, permutation, shape_of, tensor_of
 
-RESHAPES = ("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze.dim", "squeeze", "flatten.using_ints")
-_RESHAPES = (*RESHAPES, "unflatten.int")
+_RESHAPES = (
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "unsqueeze",
+    "squeeze.dim",
+    "squeeze",
+    "flatten.using_ints",
+    "unflatten.int",
+)
 _IDENTITIES = ("detach", "alias", "contiguous", "clone", "lift_fresh_copy")
 _CASTS = ("to.dtype", "to.dtype_layout", "to.device", "_to_copy", "type_as")
 _SLICES = ("slice.Tensor",)
@@ -75,8 +83,3 @@ def reshape_source(value: ir.Value, shape: tuple[int, ...]) -> ir.Value | None:
             return None
         value = op.operands[0]
     return None
-
-
-def expanded_sizes(op: ir.Operation) -> list[int] | None:
-    """The sizes that a `broadcast_to` or `expand` names, else None."""
-    return constants(op.operands[1]) if op.name in ("torch.aten.broadcast_to", "torch.aten.expand") else None

@@ -224,21 +224,20 @@ class _Weights:
             op.erase()
             return
         source = op.attributes["source"]
+        literal, name = source, ""
         if isinstance(source, ir.StringAttr):
             array = self._array(op, source.value, result.type)
             # A constant can be folded into the ops that use it, but a kernel would get it from a buffer anyway.
-            inline = array.nbytes <= _INLINE_BYTES and all(
-                u.owner.operation.name != "flow.dispatch" for u in result.uses
-            )
-            literal = _literal(array, result.type) if inline else None
-        else:
-            array, literal = None, source
+            dispatched = any(use.owner.operation.name == "flow.dispatch" for use in result.uses)
+            if array.nbytes <= _INLINE_BYTES and not dispatched:
+                literal = _literal(array, result.type)
+            else:
+                literal, name = None, self._global(source.value, array, result.type)
         with op.location, ir.InsertionPoint(op):
             if literal is not None:
                 attributes = {"value": literal}
                 new = ir.Operation.create("arith.constant", [result.type], attributes=attributes)
             else:
-                name = self._global(source.value, array, result.type)
                 attributes = {"global": ir.FlatSymbolRefAttr.get(name), "is_immutable": ir.UnitAttr.get()}
                 new = ir.Operation.create("util.global.load", [result.type], attributes=attributes)
         result.replace_all_uses_with(new.result)

@@ -135,22 +135,6 @@ def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType]) ->
         argument.replace_all_uses_with(value)
     for op in list(old.operations):
         block.append(op)
-    for op in _allocas(function):
-        # The alignment is a property that IREE's build of the op rejects.
-        if "alignment" in op.attributes:
-            del op.attributes["alignment"]
-
-
-def _allocas(function: ir.Operation) -> list[ir.Operation]:
-    found: list[ir.Operation] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        if op.name == "memref.alloca":
-            found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    function.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
 
 
 def _check_writes(kernel: ir.Operation, results: int) -> None:

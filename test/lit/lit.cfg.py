@@ -1,5 +1,7 @@
 """lit settings. `lit test/lit` runs everything; `lit test/lit/opt/split.mlir` one file."""
 
+# ruff: noqa: F821 (lit defines `config` and `lit_config`)
+
 import importlib.metadata
 import os
 import shutil

@@ -59,8 +59,15 @@ def test_wrong_inputs_are_refused(compiled_bert, bert_inputs):
         compiled_bert(ids, input_ids=ids)
     with pytest.raises(TypeError, match="at most 2 inputs"):
         compiled_bert(ids, ids, ids)
-    with pytest.raises(ValueError, match="token_type_ids"):
-        compiled_bert(token_type_ids=ids)
+    with pytest.raises(ValueError, match="has no input 'token_type_ids'"):
+        compiled_bert(ids, token_type_ids=ids)
+    with pytest.raises(ValueError, match="needs the input 'input_ids'"):
+        compiled_bert(attention_mask=ids)
+
+
+def test_a_missing_mask_hides_nothing(compiled_bert, bert_inputs):
+    found = compiled_bert(input_ids=bert_inputs["input_ids"])
+    assert torch.equal(found["last_hidden_state"], compiled_bert(**bert_inputs)["last_hidden_state"])
 
 
 def test_the_callers_module_stays_as_it_was(pruned_bert, bert_inputs):

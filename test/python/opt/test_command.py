@@ -192,6 +192,24 @@ def test_the_reproducer_is_there_when_the_process_dies(tmp_path):
     run("--run-reproducer", str(kept), paths=(tmp_path,), code=77)
 
 
+def test_flags_that_change_nothing_are_accepted():
+    assert run("--mlir-disable-threading", "--mlir-print-ir-module-scope").stdout == run().stdout
+
+
+def test_other_inputs_with_another_seed():
+    source = (
+        "func.func @f(%x: tensor<3xf32>, %y: tensor<3xf32>) -> tensor<3xf32> {\n"
+        "  %0 = arith.subf %x, %y : tensor<3xf32>\n"
+        "  %1 = arith.addf %0, %x : tensor<3xf32>\n"
+        "  return %1 : tensor<3xf32>\n}\n"
+    )
+    arguments = ["--load-pass=swap_operands:SwapOperands", "--swap-operands", "--check-semantics"]
+    inputs = [ROOT / "test" / "lit" / "opt" / "Inputs"]
+    said = [run(*arguments, f"--check-seed={seed}", source=source, paths=inputs, code=1).stderr for seed in (1, 2, 1)]
+    assert "changes what @f computes" in said[0]
+    assert said[0] == said[2] != said[1]
+
+
 def test_bytecode_is_read(tmp_path):
     path = tmp_path / "f.mlirbc"
     with path.open("wb") as file:

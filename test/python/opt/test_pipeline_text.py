@@ -6,13 +6,12 @@ from typing import ClassVar
 import pytest
 
 from secateur.compiler.context import make_context
+from secateur.compiler.pass_options import convert, split_options
 from secateur.compiler.pipeline_text import (
     PassNames,
     PipelineSyntaxError,
-    convert,
     parse_pipeline,
     pipeline_text,
-    split_options,
 )
 from secateur.compiler.pipelines import NAMED
 from secateur.passes.base import Pass

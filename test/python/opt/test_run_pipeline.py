@@ -99,7 +99,7 @@ def test_failure_names_pass_and_place(module, how, text):
 
 
 def test_an_upstream_failure_says_what_mlir_says(module):
-    with pytest.raises(PipelineError, match="unable to schedule pass 'AffineLoopUnroll'.*\npass 'affine-loop-unroll'"):
+    with pytest.raises(PipelineError, match=r"unable to schedule pass 'AffineLoopUnroll'.*\npass 'affine-loop-unroll'"):
         run_pipeline(module, "affine-loop-unroll", PassContext())
 
 

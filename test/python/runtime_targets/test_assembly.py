@@ -71,7 +71,6 @@ def test_the_module_is_not_changed(model):
 def test_text_is_reproducible_and_free_of_the_dialect(model, assembly):
     assert assemble(parse(model.text), model.weights).text == assembly.text
     assert "sparsity" not in assembly.text
-    assert "alignment" not in assembly.text
 
 
 def test_parameters_are_the_arrays_themselves(model, assembly):

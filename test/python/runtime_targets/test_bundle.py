@@ -311,6 +311,13 @@ def test_files_that_the_manifest_names_must_be_given(manifest, contents, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_a_manifest_without_optional_fields_is_read(bundle_folder):
+    changed = _edited(bundle_folder, lambda v: (v.pop("layers"), v["inputs"][0].pop("limit")))
+    (bundle_folder / "manifest.json").write_bytes(changed)
+    found = open_bundle(bundle_folder).manifest
+    assert (found.layers, found.inputs[0].limit) == ((), None)
+
+
 def test_the_manifest_reads_back(manifest: Manifest, bundle_folder):
     found = open_bundle(bundle_folder).manifest
     assert found.model_copy(update={"files": {}}) == manifest

@@ -79,7 +79,7 @@ def _echo(manifest, form="tuple"):
     from secateur.runtime_targets import Runner
 
     specs = (
-        TensorSpec(name="ids", shape=(2, 8), dtype="int64", axes=("batch", "tokens")),
+        TensorSpec(name="ids", shape=(2, 8), dtype="int64", axes=("batch", "tokens"), limit=100),
         TensorSpec(name="mask", shape=(2, 8), dtype="int32", axes=("batch", "tokens")),
     )
     return Runner(
@@ -101,6 +101,13 @@ def test_integers_keep_their_values_or_are_refused(manifest):
 def test_sizes_of_inputs_must_agree(manifest):
     with pytest.raises(InputError, match="input 'mask' has 4 on its tokens axis, but 'ids' has 3"):
         _echo(manifest)(ids=np.ones((2, 3), int), mask=np.ones((2, 4), int))
+
+
+@pytest.mark.parametrize("wrong", [-1, 100, 1 << 40])
+def test_rows_outside_of_a_table_are_refused(manifest, wrong):
+    ids = np.array([[0, 99, 5], [1, wrong, 2]])
+    with pytest.raises(InputError, match=f"input 'ids' holds {wrong}; accepted are 0 to 99"):
+        _echo(manifest)(ids=ids, mask=np.full((2, 3), -7))
 
 
 def test_output_forms(manifest):

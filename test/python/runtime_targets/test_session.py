@@ -1,6 +1,7 @@
 """A level-4 module with a hand-written kernel through IREE, against NumPy."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,26 @@ def test_calls_from_many_threads(model, compiled):
         caller.join()
     for x, y in zip(inputs, found, strict=True):
         np.testing.assert_allclose(y, model.expected(x), rtol=1e-4, atol=1e-4)
+
+
+def test_calls_never_overlap(compiled):
+    session = Session(compiled / "model.vmfb", compiled / "model.irpa")
+    invoke, running, most = session._invoke, [0], [0]
+
+    def watched(*arrays):
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.01)
+        running[0] -= 1
+        return invoke(*arrays)
+
+    session._invoke = watched
+    callers = [threading.Thread(target=session.run, args=([np.zeros((2, 24, 32), np.float32)],)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert most == [1]
 
 
 @pytest.mark.skipif(not _TASKS.is_dir(), reason="threads are counted in /proc")
