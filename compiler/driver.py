@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import torch
     from torch_mlir import ir
 
+    from secateur.frontends import ImportedModel
     from secateur.runtime_targets.manifest import Manifest
+    from secateur.runtime_targets.targets import Target
 
 __all__ = ["CompileError", "CompiledModel", "compile_model"]
 
@@ -80,6 +82,9 @@ def compile_model(
         progress or (lambda stage: None),
     )  # fmt: skip
     _check(options, seq_len, batch)
+    from secateur.runtime_targets.targets import get_target
+
+    machine = get_target(target, workers=threads)
     options.progress("loading")
     began = time.perf_counter()
     loaded = _load(model, example_inputs, seq_len, batch)
@@ -87,7 +92,7 @@ def compile_model(
     from secateur.frontends import import_model
 
     imported = import_model(loaded.module, loaded.example_inputs)
-    compilation = _Compilation(options, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
+    compilation = _Compilation(options, machine, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
     compilation.report.seconds["import"] = time.perf_counter() - began
     # A dump shows every level, which an entry of the cache does not hold.
     folder = caching.cache_folder() if cache and dump_ir is None and options.compile_to == "iree" else None
@@ -170,11 +175,11 @@ def evaluation_copy(module: "torch.nn.Module") -> "torch.nn.Module":
 class _Compilation:
     """One compilation, from the imported module on."""
 
-    def __init__(self, options: _Options, loaded: _Loaded, imported: Any, dump: Dump | None) -> None:
-        from secateur.runtime_targets.targets import get_target
-
+    def __init__(
+        self, options: _Options, target: "Target", loaded: _Loaded, imported: "ImportedModel", dump: Dump | None
+    ) -> None:
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
-        self._target = get_target(options.target, workers=options.threads)
+        self._target = target
         self._lowering = Lowering(imported.module, imported.weights)
         self.report = Report(target=options.target, threads=options.threads, lowering=options.lowering)
 

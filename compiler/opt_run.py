@@ -61,7 +61,7 @@ def _load_pass(reference: str) -> type[Pass]:
         sys.path.append("")
     try:
         found = registry.load_class(reference)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:
         raise UsageError(f"--load-pass={reference}: expected module:Class of a pass: {error}") from error
     if not found.name:
         raise UsageError(f"--load-pass={reference}: the class has no name")
@@ -189,7 +189,7 @@ class _Tool:
             return
         part, start = list[str](), 0
         for number, line in enumerate(self.source.splitlines(keepends=True), 1):
-            if False:
+            if line.rstrip() == marker:
                 yield "\n" * start + "".join(part)
                 part, start = [], number
             else:

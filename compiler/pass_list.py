@@ -13,7 +13,7 @@ def pass_list(names: PassNames) -> tuple[str, list[str]]:
     for name in dict.fromkeys([*names.loaded, *registry.known_passes()]):
         try:
             found = names.find(name)
-        except (ImportError, AttributeError, TypeError) as error:
+        except Exception as error:
             broken.append(f"the pass '{name}' cannot be loaded: {error}")
             continue
         assert found is not None

@@ -75,7 +75,7 @@ class PassNames:
     pipelines: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def find(self, name: str) -> type[Pass] | None:
-        """The class of a Python pass, or None. Raises `ImportError`, `AttributeError`, `TypeError` for a broken one."""
+        """The class of a Python pass, or None. Raises what importing a broken one raises."""
         if name in self.loaded:
             return self.loaded[name]
         known = registry.known_passes()
@@ -171,7 +171,7 @@ class _Parser:
     def resolve(self, name: str, start: int, options: str, options_start: int, anchors: tuple[str, ...]) -> list[Step]:
         try:
             found = self.names.find(name)
-        except (ImportError, AttributeError, TypeError) as error:
+        except Exception as error:
             raise self.fail(f"the pass '{name}' cannot be loaded: {error}", start, len(name)) from error
         if found is not None:
             if anchors:

@@ -20,7 +20,7 @@ from .flattening import FlatModule
 from .functional_graph import make_functional
 from .fx_hooks import WeightHooks, make_importer
 from .private_copy import private_copy
-from .unsupported import Unsupported, describe, opaque_ops, unsupported_ops
+from .unsupported import describe, refused_ops, unsupported_ops
 
 # Ops that stay whole: the structural ops have a form for them, and their decomposition would hide it.
 WHOLE_OPS = (
@@ -51,11 +51,6 @@ class ImportedModel:
     outputs: list[TensorSpec]
     output_form: str
 
-    def unsupported(self) -> list[Unsupported]:
-        """The ops that neither the structural ops nor torch-mlir can lower."""
-        return unsupported_ops(self)
-
-
 def import_model(
     module: nn.Module, example_inputs: Mapping[str, torch.Tensor], context: ir.Context | None = None
 ) -> ImportedModel:
@@ -78,9 +73,10 @@ def import_model(
         imported = _import(program, context, WeightHooks(weights, folded), type(module).__name__)
     inputs, outputs = find_axes(flat, dict(zip(names, arguments, strict=True)), made)
     result = ImportedModel(context, imported, weights, inputs, outputs, flat.output_form)
-    _refuse(opaque_ops(imported), type(module).__name__)
-    _run(imported, _backend_pipeline(), type(module).__name__)
-    _refuse(unsupported_ops(result), type(module).__name__)
+    _simplify(imported, type(module).__name__)
+    found = unsupported_ops(result)
+    if found:
+        raise FrontendError(describe(found, type(module).__name__))
     return result
 
 
@@ -145,20 +141,18 @@ def _import(program: torch.export.ExportedProgram, context: ir.Context, hooks: W
     return importer.module
 
 
-def _backend_pipeline() -> str:
+def _simplify(module: ir.Module, name: str) -> None:
+    """Torch-mlir's own simplification, with the ops that have a structural form kept whole."""
     legal = ",".join(WHOLE_OPS)
-    return f"builtin.module(torchdynamo-export-to-torch-backend-pipeline{{backend-legal-ops={legal}}})"
-
-
-def _run(module: ir.Module, pipeline: str, name: str) -> None:
-    try:
-        with module.context:
+    pipeline = f"builtin.module(torchdynamo-export-to-torch-backend-pipeline{{backend-legal-ops={legal}}})"
+    with module.context:
+        before = module.operation.clone()
+        try:
             passmanager.PassManager.parse(pipeline).run(module.operation)
-    except ir.MLIRError as error:
-        found = "; ".join(f"{d.message} at {d.location}" for d in error.error_diagnostics)
-        raise FrontendError(f"torch-mlir cannot lower '{name}': {found or error}") from error
-
-
-def _refuse(found: list[Unsupported], name: str) -> None:
-    if found:
-        raise FrontendError(describe(found, name))
+        except ir.MLIRError as error:
+            # It stops at the first op it does not know; the user is told of all.
+            refused = refused_ops(before)
+            if refused:
+                raise FrontendError(describe(refused, name)) from error
+            found = "; ".join(f"{d.message} at {d.location}" for d in error.error_diagnostics)
+            raise FrontendError(f"torch-mlir cannot lower '{name}': {found or error}") from error

@@ -10,7 +10,7 @@ from torch_mlir import ir, passmanager
 if TYPE_CHECKING:
     from .importer import ImportedModel
 
-_LOWERING = "builtin.module(func.func(torch-decompose-complex-ops),torch-backend-to-linalg-on-tensors-backend-pipeline)"
+_LOWERING = "builtin.module(torchdynamo-export-to-torch-backend-pipeline,torch-backend-to-linalg-on-tensors-backend-pipeline)"
 # Values that a conversion must see as constants; they are copied together with the op that uses them.
 _CONSTANT = re.compile(r"torch\.(constant\.|prim\.ListConstruct|vtensor\.literal)")
 
@@ -39,17 +39,16 @@ def describe(found: Iterable[Unsupported], name: str) -> str:
     return f"'{name}' uses {len(lines)} op(s) that cannot be compiled:\n" + "\n".join(lines)
 
 
-def opaque_ops(module: ir.Module) -> list[Unsupported]:
-    """The ops of a freshly imported module that the torch dialect does not know: custom ops and very new ones."""
-    return _collect(op for op in _ops(module) if op.name == "torch.operator")
-
-
 def unsupported_ops(imported: "ImportedModel") -> list[Unsupported]:
     """The ops of level 1 that have no structural form and that torch-mlir's way to linalg refuses.
 
     Each op is lowered by itself, once per signature, so the answer names all of them and not the first.
     """
-    module = imported.module
+    return refused_ops(imported.module)
+
+
+def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
+    """As `unsupported_ops`, for a module of torch ops."""
     verdicts: dict[str, bool] = {}
     failing = []
     with module.context:
@@ -71,7 +70,7 @@ def _is_attention(op: ir.Operation) -> bool:
     return re.fullmatch(r"!torch\.vtensor<\[\d+(,\d+){2,3}\],f32>", str(op.operands[0].type)) is not None
 
 
-def _ops(module: ir.Module) -> list[ir.Operation]:
+def _ops(module: ir.Module | ir.Operation) -> list[ir.Operation]:
     found: list[ir.Operation] = []
 
     def visit(op: ir.Operation) -> ir.WalkResult:
@@ -90,8 +89,8 @@ def _alone(op: ir.Operation) -> str:
 
     def name_of(value: ir.Value) -> str:
         if value not in names:
-            owner = value.owner
-            if isinstance(owner, ir.Block) or not _CONSTANT.match(owner.name):
+            owner = None if isinstance(value.owner, ir.Block) else value.owner.operation
+            if owner is None or not _CONSTANT.match(owner.name):
                 names[value] = f"%a{len(arguments)}"
                 arguments.append(f"{names[value]}: {value.type}")
             else:

@@ -81,6 +81,8 @@ def match_spelled_out(op: ir.Operation) -> Attention | None:
         return None
     product, scale, addends = scores
     query, transposed = product.operands
+    if not all(is_f32(addend) for addend in addends):
+        return None
     if not is_f32(query) or not is_f32(transposed) or len(shape_of(query)) != rank:
         return None
     key = _swap_last(transposed)

@@ -12,6 +12,7 @@ from torch_mlir import ir
 from .torch_values import (
     TorchTensor,
     defined_by,
+    is_f32,
     make,
     make_float,
     make_int,
@@ -84,8 +85,8 @@ class MaskReader:
         while (op := defined_by(inner, "broadcast_to", "expand")) is not None:
             inner = op.operands[0]
         op = defined_by(inner, "add.Tensor")
-        tensor = tensor_of(inner)
-        if op is None or tensor is None or tensor.element != "f32" or number(op.operands[2]) != 1.0:
+        # A boolean addend counts as 0 or 1, while a boolean mask by itself hides keys.
+        if op is None or not (is_f32(op.operands[0]) and is_f32(op.operands[1])) or number(op.operands[2]) != 1.0:
             return [value]
         return [term for operand in (op.operands[0], op.operands[1]) for term in self._terms(operand)]
 

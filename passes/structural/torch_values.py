@@ -54,7 +54,7 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
 
 def owner(value: ir.Value) -> ir.Operation | None:
     """The op that defines `value`; None for a block argument."""
-    return None if isinstance(value.owner, ir.Block) else value.owner
+    return None if isinstance(value.owner, ir.Block) else value.owner.operation
 
 
 def defined_by(value: ir.Value, *names: str) -> ir.Operation | None:

@@ -33,8 +33,9 @@ def run(arguments, folder, **more):
 def model_folder(tmp_path_factory):
     """`my-bert` and `my-pruned-bert`, small, where the pages expect them."""
     import torch
-    from secateur.compiler.prune import parse_scheme, prune_model
     from transformers import BertConfig, BertModel
+
+    from secateur.compiler.prune import parse_scheme, prune_model
 
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
@@ -78,7 +79,10 @@ def test_a_pass_of_ones_own(tmp_path):
     (tmp_path / "layer.mlir").write_text(blocks(page, "mlir")[0])
     done = run(command(page, "drop_dead_bias:DropDeadBias"), tmp_path)
     assert "biases-dropped" in done.stderr
-    found = run([str(BIN / "sparsity-opt"), "layer.mlir", "--load-pass=drop_dead_bias:DropDeadBias", "--drop-dead-bias"], tmp_path)
+    found = run(
+        [str(BIN / "sparsity-opt"), "layer.mlir", "--load-pass=drop_dead_bias:DropDeadBias", "--drop-dead-bias"],
+        tmp_path,
+    )
     assert "array<i32: 1, 1, 0, 0>" in found.stdout
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from secateur.compiler.prune import parse_scheme, prune_model
 from transformers import BertConfig, BertModel
+
+from secateur.compiler.prune import parse_scheme, prune_model
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+
 from secateur.compiler import cache as caching
 from secateur.compiler.cache import Cache, cache_folder, cache_key, hash_weights
 

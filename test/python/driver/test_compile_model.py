@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from secateur.compiler import compile_model, driver
 from secateur.compiler.errors import CompileError, VerificationError
 from secateur.compiler.levels import Lowering
@@ -210,9 +211,7 @@ def test_dumped_levels_and_weights_serve_a_pass_writer(pruned_bert, bert_inputs,
 
 def test_the_portable_lowering_agrees_too(pruned_bert, bert_inputs):
     model = compile_model(pruned_bert, bert_inputs, lowering="portable")
-    close(
-        model(**bert_inputs)["last_hidden_state"], reference(pruned_bert, **bert_inputs)["last_hidden_state"]
-    )
+    close(model(**bert_inputs)["last_hidden_state"], reference(pruned_bert, **bert_inputs)["last_hidden_state"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from secateur.compiler.timing import Latency, interleave, ratio
 
 

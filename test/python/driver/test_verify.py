@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from secateur.compiler.errors import VerificationError
 from secateur.compiler.verify import TOLERANCES, cases, check, compare
 

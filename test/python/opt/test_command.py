@@ -222,3 +222,11 @@ def test_every_flag_stands_in_a_test():
     tests = lit + "".join(p.read_text() for p in Path(__file__).parent.glob("*.py"))
     missing = [n for n in FLAGS if not any(f"{dash}{n}{end}" in tests for dash in ("-", "--") for end in " =\"'\n")]
     assert not missing
+
+
+def test_a_pass_file_with_a_syntax_error_is_named(tmp_path):
+    (tmp_path / "half.py").write_text("class Half(\n")
+    assert (
+        "--load-pass=half:Half: expected module:Class of a pass"
+        in run("--load-pass=half:Half", paths=(tmp_path,), code=2).stderr
+    )
