@@ -9,9 +9,8 @@ import numpy as np
 
 from secateur.passes.base import PassContext
 
-from .driver import evaluation_copy
 from .passmanager import run_pipeline
-from .verify import torch_outputs
+from .verify import evaluation_copy, torch_outputs
 
 if TYPE_CHECKING:
     import torch

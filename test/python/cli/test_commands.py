@@ -107,7 +107,8 @@ def test_compile_as_json_says_what_was_verified(secateur, pruned_folder, tmp_pat
 
 
 def test_compile_to_a_level_prints_ir(secateur, pruned_folder, tmp_path):
-    result = secateur("compile", pruned_folder, "--seq-len", "16", "--compile-to", "structural")
+    base = ["compile", pruned_folder, "--seq-len", "16"]
+    result = secateur(*base, "--compile-to", "structural")
     assert "sparsity.linear" in result.out
     assert "sparsity.packed_linear" not in result.out
     result = secateur(

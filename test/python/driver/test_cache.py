@@ -44,7 +44,7 @@ def test_of_several_writers_one_wins_and_the_entry_is_whole(tmp_path):
         assert writer.exitcode == 0
     entry = Cache(tmp_path).find("key")
     assert (entry / "a").read_text() == (entry / "b").read_text()
-    assert os.listdir(tmp_path) == ["key"]
+    assert [p.name for p in tmp_path.iterdir()] == ["key"]
 
 
 def test_the_least_recently_used_entries_go_first(tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_the_least_recently_used_entries_go_first(tmp_path, monkeypatch):
         os.utime(tmp_path / key, (caching.time.time() - age,) * 2)
     with cache.write("last") as folder:
         (folder / "file").write_bytes(bytes(100))
-    assert sorted(os.listdir(tmp_path)) == ["last", "newest"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last", "newest"]
 
 
 def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
