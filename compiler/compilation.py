@@ -17,6 +17,7 @@ from . import verify
 from .compiled_model import CompiledModel
 from .errors import CompileError
 from .layers import layers_of
+from .input_limits import input_limits
 from .levels import LEVELS, Dump, Lowering, Progress, pipeline_to, write_whole
 from .report import Report
 
@@ -65,6 +66,7 @@ class Compilation:
     ) -> None:
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
         self._target = target
+        self._limits: list[int | None] = []
         self._lowering = Lowering(imported.module, imported.weights)
         self.report = Report(target=options.target, threads=options.threads, lowering=options.lowering)
 
@@ -181,9 +183,10 @@ class Compilation:
             workers=self._options.threads,
             note=f"unverified: {reason}" if reason else "verified against PyTorch on random and padded inputs",
         )
+        limits = dict(zip((spec.name for spec in self._imported.inputs), self._limits, strict=True))
         specs = [
-            tuple(manifest.TensorSpec(**dataclasses.asdict(spec)) for spec in side)
-            for side in (self._imported.inputs, self._imported.outputs)
+            tuple(manifest.TensorSpec(**dataclasses.asdict(s), limit=known.get(s.name)) for s in side)
+            for side, known in ((self._imported.inputs, limits), (self._imported.outputs, {}))
         ]
         return manifest.Manifest(
             model=manifest.ModelInfo(name=self._loaded.name, sha256=self.report.model_hash),
@@ -256,6 +259,7 @@ class Compilation:
                 options.progress(level)
                 lowering.lower(level, pipeline_to(level, options.lowering, options.schedule))
                 if level == "structural":
+                    self._limits = input_limits(lowering.module)
                     self.report.layers = layers_of(lowering.module, lowering.weights)
                 text = self._reached()
         finally:

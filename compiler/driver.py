@@ -10,7 +10,6 @@ from . import cache as caching
 from .compilation import Compilation, Loaded, Options
 from .compiled_model import CompiledModel
 from .errors import CompileError
-from .input_limits import input_limits
 from .levels import LEVELS, LOWERINGS, Dump, Progress
 from .verify import evaluation_copy
 
@@ -75,12 +74,12 @@ def _check(options: Options, seq_len: int, batch: int) -> None:
     for name, value in (("seq_len", seq_len), ("batch", batch), ("threads", options.threads)):
         if value < 1:
             raise CompileError(f"expected '{name}' to be 1 or more, found {value}")
-    for name, value, accepted in (
+    for name, choice, accepted in (
         ("compile_to", options.compile_to, LEVELS),
         ("lowering", options.lowering, LOWERINGS),
     ):
-        if value not in accepted:
-            raise CompileError(f"unknown '{name}' {value!r}; accepted: {', '.join(accepted)}")
+        if choice not in accepted:
+            raise CompileError(f"unknown '{name}' {choice!r}; accepted: {', '.join(accepted)}")
     if options.verify not in (True, False, "layers"):
         raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")
 

@@ -1,6 +1,7 @@
 """A PyTorch module as level 1: torch ops over `sparsity.weight` symbols, and its weights in a store."""
 
 import dataclasses
+import logging
 import re
 import traceback
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ class ImportedModel:
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     output_form: str
+
 
 def import_model(
     module: nn.Module, example_inputs: Mapping[str, torch.Tensor], context: ir.Context | None = None
@@ -109,6 +111,10 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) -> torch.export.ExportedProgram:
+    # PyTorch logs what it raises as well; the user reads it once.
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         with torch.no_grad():
             return make_functional(torch.export.export(flat, arguments, strict=False))
@@ -117,6 +123,8 @@ def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) ->
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise FrontendError(f"PyTorch cannot export '{name}'{_at(error)}: {reason}") from error
+    finally:
+        log.setLevel(level)
 
 
 def _results(program: torch.export.ExportedProgram) -> list[torch.Tensor]:

@@ -10,7 +10,9 @@ from torch_mlir import ir, passmanager
 if TYPE_CHECKING:
     from .importer import ImportedModel
 
-_LOWERING = "builtin.module(torchdynamo-export-to-torch-backend-pipeline,torch-backend-to-linalg-on-tensors-backend-pipeline)"
+_LOWERING = (
+    "builtin.module(torchdynamo-export-to-torch-backend-pipeline,torch-backend-to-linalg-on-tensors-backend-pipeline)"
+)
 # Values that a conversion must see as constants; they are copied together with the op that uses them.
 _CONSTANT = re.compile(r"torch\.(constant\.|prim\.ListConstruct|vtensor\.literal)")
 

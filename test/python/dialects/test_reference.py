@@ -103,18 +103,121 @@ def test_rounds_once_to_the_result_type(context: ir.Context) -> None:
     assert found[0, 0] == np.float16(2051)
 
 
+HEADS = 4
+
+
 def attention(
     q: np.ndarray,
     k: np.ndarray,
     v: np.ndarray,
-    key_bias: np.ndarray | None,
-    bias: np.ndarray | None,
-    kv_heads: int = 4,
+    key_bias: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    kv_heads: int = HEADS,
     causal: bool = False,
     extra: str = "",
+    result: np.ndarray | None = None,
 ) -> np.ndarray:
-    attributes = f"heads = 4, kv_heads = {kv_heads}, scale = 0.3 : f64, causal = {str(causal).lower()}{extra}"
-    attributes = attributes.replace("heads = 4", "heads = 4 : i64").replace("i64: i64", "i64")
-    attributes = attributes.replace(f"kv_heads = {kv_heads},", f"kv_heads = {kv_heads} : i64,")
-    result = tensor_type(q if v.shape[-1] == k.shape[-1] else np.empty((*q.shape[:2], v.shape[2] * 4 // kv_heads), q.dtype))
-    return run("attention", [q, k, v, key_bias, bias], attributes, result, segments=True)
+    attributes = (
+        f"heads = {HEADS} : i64, kv_heads = {kv_heads} : i64, scale = 0.3 : f64, causal = {str(causal).lower()}{extra}"
+    )
+    kind = tensor_type(q if result is None else result)
+    return run("attention", [q, k, v, key_bias, bias], attributes, kind, segments=True)
+
+
+def torch_attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: torch.Tensor | None = None,
+    kv_heads: int = HEADS,
+    causal: bool = False,
+) -> torch.Tensor:
+    def split(x: np.ndarray, heads: int) -> torch.Tensor:
+        t = torch.from_numpy(x).double()
+        return t.view(*t.shape[:2], heads, -1).transpose(1, 2)
+
+    y = F.scaled_dot_product_attention(
+        split(q, HEADS),
+        split(k, kv_heads),
+        split(v, kv_heads),
+        None if mask is None else mask.double(),
+        is_causal=causal,
+        scale=0.3,
+        enable_gqa=True,
+    )
+    return y.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_of_shared_heads(context: ir.Context, kv_heads: int, causal: bool) -> None:
+    q, k, v = normal(2, 5, 12), normal(2, 7, 3 * kv_heads, seed=1), normal(2, 7, 2 * kv_heads, seed=2)
+    found = attention(q, k, v, kv_heads=kv_heads, causal=causal, result=np.empty((2, 5, 8), np.float32))
+    close(found, torch_attention(q, k, v, None, kv_heads, causal))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("heads", [1, HEADS])
+def test_attention_biases_broadcast(context: ir.Context, batch: int, heads: int) -> None:
+    q, k, v = (normal(2, 5, 12, seed=s) for s in range(3))
+    key_bias, bias = normal(2, 5), normal(batch, heads, 5, 5)
+    key_bias[0, 3:] = -np.inf
+    mask = torch.from_numpy(bias) + torch.from_numpy(key_bias)[:, None, None, :]
+    close(attention(q, k, v, key_bias, bias), torch_attention(q, k, v, mask))
+
+
+def test_attention_without_keys_gives_zeros(context: ir.Context) -> None:
+    q, k, v = (normal(2, 3, 8, seed=s) for s in range(3))
+    key_bias = np.zeros((2, 3), np.float32)
+    key_bias[0] = -np.inf
+    found = attention(q, k, v, key_bias)
+    assert (found[0] == 0).all()
+    close(found, torch_attention(q, k, v, torch.from_numpy(key_bias)[:, None, None, :]))
+
+
+def test_attention_of_one_merged_tensor(context: ir.Context) -> None:
+    merged = normal(1, 3, 24)
+    extra = ", offsets = [0, 8, 16], depth = 2 : i64"
+    found = attention(merged, merged, merged, extra=extra, result=np.empty((1, 3, 8), np.float32))
+    close(found, torch_attention(merged[..., :8].copy(), merged[..., 8:16].copy(), merged[..., 16:].copy()))
+
+
+def test_panels_there_and_back() -> None:
+    x = normal(2, 5, 3)
+    panels = to_panels(x, 4)
+    assert panels.shape == (2, 2, 3, 4)
+    assert panels[1, 1, 2, 0] == x[1, 4, 2]
+    assert (panels[:, 1, :, 1:] == 0).all()
+    np.testing.assert_array_equal(from_panels(panels, 5), x)
+
+
+LAYOUT = ", layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>"
+
+
+def test_attention_in_panels_is_attention(context: ir.Context) -> None:
+    q, k, v = (normal(2, 8, 8, seed=s) for s in range(3))
+    key_bias, bias = normal(2, 8), normal(1, HEADS, 8, 8)
+    expected = attention(q, k, v, key_bias, bias)
+    panels = [to_panels(x, 4) for x in (q, k, v)]
+    found = attention(*panels, key_bias, np.ascontiguousarray(bias.swapaxes(2, 3)), extra=LAYOUT)
+    np.testing.assert_array_equal(from_panels(found), expected)
+
+
+def test_layer_norm_in_panels_is_layer_norm(context: ir.Context) -> None:
+    x, w, b = normal(1, 8, 6), normal(6, seed=1), normal(6, seed=2)
+    epsilon = "epsilon = 1.0e-5 : f64"
+    expected = run("layer_norm", [x, w, b, None], epsilon, tensor_type(x), segments=True)
+    panels = to_panels(x, 4)
+    found = run("layer_norm", [panels, w, b, None], epsilon + LAYOUT, tensor_type(panels), segments=True)
+    np.testing.assert_array_equal(from_panels(found), expected)
+
+
+def test_operands_must_have_their_types(context: ir.Context) -> None:
+    module = ir.Module.parse("""
+      func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {
+        %r = "sparsity.add"(%a, %a) : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
+        return %r : tensor<2xf32>
+      }""")
+    op = module.body.operations[0].regions[0].blocks[0].operations[0]
+    with pytest.raises(EvaluationError, match="expected operand 1 to be float32"):
+        evaluate(op, [np.zeros(2, np.float32), np.zeros(2)], WeightStore())
