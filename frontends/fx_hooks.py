@@ -37,17 +37,19 @@ _TORCH_FOLDER = str(Path(torch.__file__).parent)
 class WeightHooks(FxImporterHooks):
     """Turns each parameter, buffer and folded constant into `sparsity.weight` and fills `weights`.
 
-    Arrays are views of the tensors' memory. Tensors that share memory share one symbol, the first name met.
+    Arrays are views of the tensors' memory. Tensors that share memory share one symbol. `names` are those of folded
+    constants, `tied` maps the further names of a tied parameter to its first.
     """
 
-    def __init__(self, weights: WeightStore, names: Mapping[str, str]) -> None:
+    def __init__(self, weights: WeightStore, names: Mapping[str, str], tied: Mapping[str, str]) -> None:
         self.weights = weights
         self.names = names
+        self.tied = tied
         self._symbols: dict[tuple, str] = {}
 
     def resolve_input(self, gni: GraphNodeImporter, value: Any, info: InputInfo) -> ir.Value | None:
         name = info.input_spec.target.removeprefix(PREFIX)
-        return self.constant(value, name)
+        return self.constant(value, self.tied.get(name, name))
 
     def resolve_literal(self, gni: GraphNodeImporter, literal: Any, info: InputInfo | None) -> ir.Value | None:
         return self.constant(literal, "constant") if isinstance(literal, torch.Tensor) else None

@@ -72,7 +72,7 @@ def import_model(
     folded = simplify(program)
     made = _results(program)
     with context:
-        imported = _import(program, context, WeightHooks(weights, folded), type(module).__name__)
+        imported = _import(program, context, WeightHooks(weights, folded, _tied_names(copy)), type(module).__name__)
     inputs, outputs = find_axes(flat, dict(zip(names, arguments, strict=True)), made)
     result = ImportedModel(context, imported, weights, inputs, outputs, flat.output_form)
     _simplify(imported, type(module).__name__)
@@ -125,6 +125,14 @@ def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) ->
         raise FrontendError(f"PyTorch cannot export '{name}'{_at(error)}: {reason}") from error
     finally:
         log.setLevel(level)
+
+
+def _tied_names(module: nn.Module) -> dict[str, str]:
+    first: dict[int, str] = {}
+    tied = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        tied[name] = first.setdefault(id(parameter), name)
+    return tied
 
 
 def _results(program: torch.export.ExportedProgram) -> list[torch.Tensor]:

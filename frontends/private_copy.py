@@ -76,17 +76,17 @@ def _fold_pruning(module: nn.Module) -> None:
 
 
 def _fold_parametrizations(module: nn.Module) -> None:
-    part: Any
     for part in list(module.modules()):
         if not parametrize.is_parametrized(part):
             continue
-        for name, was in list(part.parametrizations.items()):
-            # Removal writes the value into the original, which shares the caller's memory.
-            for own in list(was._parameters):
-                was._parameters[own] = nn.Parameter(was._parameters[own].detach().clone(), requires_grad=False)
-            for own in list(was._buffers):
-                was._buffers[own] = was._buffers[own].detach().clone()
-            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+        names = list(part.get_submodule("parametrizations")._modules)
+        with torch.no_grad():
+            values = {name: getattr(part, name).detach().clone() for name in names}
+        # PyTorch's own removal edits the class made for the layer, which the caller's layer has as well.
+        del part._modules["parametrizations"]
+        part.__class__ = type(part).__bases__[0]
+        for name, value in values.items():
+            part.register_parameter(name, nn.Parameter(value, requires_grad=False))
 
 
 def _prepare_transformers(module: Any) -> None:

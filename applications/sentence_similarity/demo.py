@@ -96,7 +96,7 @@ def show(options: argparse.Namespace, folder: Path) -> None:
     if not apart <= AGREEMENT:
         raise DemoError(f"compiled and PyTorch cosines differ by {apart:.2e}, accepted is {AGREEMENT:.0e}")
     console.print(
-        f"Compiled agrees with PyTorch on the same pruned weights to {apart:.1e} (accepted {AGREEMENT:.0e}).\n"
+        f"Compiled and PyTorch differ by {apart:.1e} on the same pruned weights (accepted {AGREEMENT:.0e}).\n"
     )
 
     print_layers(console, {s: model.report for s, model in compiled.items()})
@@ -156,7 +156,7 @@ def print_layers(console: Any, reports: dict[float, Any]) -> None:
 
     columns = ["layer", "shape"]
     for sparsity in reports:
-        columns += [f"zeros, {sparsity:.0%} asked", "encoding found"]
+        columns += [f"zeros at {sparsity:.0%}", "encoding"]
     rows = []
     for layers in zip(*(report.layers for report in reports.values()), strict=True):
         row = [layers[0].name, f"{layers[0].rows} x {layers[0].columns}"]

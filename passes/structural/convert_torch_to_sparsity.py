@@ -115,8 +115,14 @@ def _replace(op: ir.Operation, made: ir.Value) -> None:
 
 
 def _cancel_casts(ops: list[ir.Operation]) -> None:
-    """A cast of a cast back is the value before both."""
+    """A cast of a cast back is the value before both; a value is cast once."""
+    casts: dict[ir.Value, ir.Value] = {}
     for op in ops:
+        if op.name == TO_BUILTIN:
+            first = casts.setdefault(op.operands[0], op.results[0])
+            if first != op.results[0]:
+                op.results[0].replace_all_uses_with(first)
+                continue
         before = owner(op.operands[0]) if op.name in (FROM_BUILTIN, TO_BUILTIN) else None
         if before is not None and {op.name, before.name} == {FROM_BUILTIN, TO_BUILTIN}:
             op.results[0].replace_all_uses_with(before.operands[0])
@@ -182,6 +188,8 @@ class ConvertTorchToSparsity(Pass):
                 body = function.regions[0].blocks[0]
                 context.count("views-removed", simplify_views(_operations(body)))
                 self._convert_composite(_operations(body), context)
+                # Else what a composite op was made of would be converted for nothing.
+                _erase_unused(body)
                 context.count("views-removed", simplify_views(_operations(body)))
                 self._convert_single(_operations(body), context)
                 _cancel_casts(_operations(body))

@@ -86,15 +86,9 @@ def test_the_demo_on_a_model_of_ones_own(tmp_path):
     torch.manual_seed(0)
     sizes = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(**sizes, vocab_size=50, max_position_embeddings=64)).save_pretrained(folder)
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *["how", "do", "i", "reset", "my", "password", "forgot", "?", ",", "can", "change", "it", "the"],
-    ]
-    (folder / "vocab.txt").write_text("\n".join(words))
+    words = ["how", "do", "i", "reset", "my", "password", "forgot", "?", ",", "can", "change", "it", "the"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     out = run(DEMO / "demo.py", "--model", folder, "--tokens", 32, "--rounds", 3)
     assert "Compiled and PyTorch differ by" in out

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,8 +201,8 @@ def test_a_branch_on_values_is_refused_with_its_line():
 
 
 def peak_kilobytes():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 @pytest.mark.slow
@@ -223,8 +224,7 @@ def test_bert_base_imports_fast_and_without_copies(monkeypatch):
         return program
 
     monkeypatch.setattr(importer, "_export", timed)
-    with open("/proc/self/clear_refs", "w") as reset:
-        reset.write("5")
+    Path("/proc/self/clear_refs").write_text("5")
     held, began = peak_kilobytes(), time.perf_counter()
     import_model(model, example)
     seconds = time.perf_counter() - began - spent[0]

@@ -43,7 +43,7 @@ def test_the_class_of_the_config_is_loaded(build, tmp_path, class_name):
 
 def test_another_class_may_be_asked_for(build, tmp_path):
     build("BertForQuestionAnswering").save_pretrained(tmp_path)
-    with pytest.raises(FrontendError, match="no weights for classifier.bias, classifier.weight"):
+    with pytest.raises(FrontendError, match=r"no weights for .*classifier\.bias and 1 more"):
         load_model(tmp_path, architecture="BertForSequenceClassification")
     with pytest.raises(FrontendError, match="asks for the class 'NoSuchModel'"):
         load_model(tmp_path, architecture="NoSuchModel")
