@@ -24,18 +24,18 @@ def pipeline_to(level: str, lowering: str = "kernels", schedule: Mapping[str, in
 
     `schedule`: options of `sparsity-schedule`, for example `{"row_tile": 6}`.
     """
+    from .pipelines import NAMED
+
     if level == "structural":
         return "torch-to-structural,sparsity-detect"
     if level == "scheduled":
-        scheduled = "scheduled"
+        scheduled = NAMED[{"kernels": "scheduled", "portable": "scheduled-token-major"}[lowering]]
         if schedule:
-            from .pipelines import NAMED
-
             options = " ".join(f"{name.replace('_', '-')}={value}" for name, value in sorted(schedule.items()))
-            scheduled = NAMED["scheduled"].replace("sparsity-schedule", f"sparsity-schedule{{{options}}}")
+            scheduled = scheduled.replace("sparsity-schedule", f"sparsity-schedule{{{options}}}")
         return f"sparsity-fuse,{scheduled}"
     if level == "kernels":
-        return {"kernels": "convert-sparsity-to-kernels,", "portable": ""}[lowering] + "convert-sparsity-to-linalg"
+        return {"kernels": "scheduled-to-kernels", "portable": "scheduled-to-linalg"}[lowering]
     raise ValueError(f"no pipeline leads to '{level}'")
 
 

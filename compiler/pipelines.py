@@ -11,6 +11,9 @@ NAMED: dict[str, str] = {
     "structural": "sparsity-detect,sparsity-fuse",
     "scheduled": "sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,sparsity-tile,"
     "sparsity-eliminate-loads",
-    "kernels": "structural,scheduled,convert-sparsity-to-kernels,convert-sparsity-to-linalg,canonicalize,cse",
-    "portable": "structural,sparsity-schedule,sparsity-reorder,sparsity-pack,convert-sparsity-to-linalg,canonicalize,cse",
+    "scheduled-token-major": "sparsity-schedule,sparsity-reorder,sparsity-pack",
+    "scheduled-to-kernels": "convert-sparsity-to-kernels,convert-sparsity-to-linalg,canonicalize,cse",
+    "scheduled-to-linalg": "convert-sparsity-to-linalg,canonicalize,cse",
+    "kernels": "structural,scheduled,scheduled-to-kernels",
+    "portable": "structural,scheduled-token-major,scheduled-to-linalg",
 }

@@ -7,7 +7,7 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
 
 // CHECK-LABEL: func.func @weights
 func.func @weights() -> (tensor<2x2xf32>, tensor<2xi32>) {
-  // CHECK: "sparsity.weight"() <{source = dense<1.000000e+00> : tensor<2x2xf32>}> {sparsity.encoding = #sparsity.dense<{}>}
+  // CHECK: "sparsity.weight"() {source = dense<1.000000e+00> : tensor<2x2xf32>, sparsity.encoding = #sparsity.dense<{}>}
   %0 = "sparsity.weight"() {source = dense<1.0> : tensor<2x2xf32>, sparsity.encoding = #sparsity.dense<{}>} : () -> tensor<2x2xf32>
   // CHECK: #sparsity.bcr<{block_columns = 16 : i64, block_rows = 4 : i64}>
   %1 = "sparsity.weight"() {source = dense<1.0> : tensor<2x2xf32>, sparsity.encoding = #sparsity.bcr<{block_rows = 4 : i64, block_columns = 16 : i64}>} : () -> tensor<2x2xf32>
