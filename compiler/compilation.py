@@ -16,8 +16,8 @@ from . import cache as caching
 from . import verify
 from .compiled_model import CompiledModel
 from .errors import CompileError
-from .layers import layers_of
 from .input_limits import input_limits
+from .layers import layers_of
 from .levels import LEVELS, Dump, Lowering, Progress, pipeline_to, write_whole
 from .report import Report
 

@@ -106,7 +106,7 @@ def _npy(array: np.ndarray) -> tuple[bytes, memoryview]:
     array = np.asarray(array, order="C")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    return header.getvalue(), memoryview(array.reshape(-1).view(np.uint8))
+    return header.getvalue(), array.reshape(-1).view(np.uint8).data
 
 
 def _write(target: Path, *parts: bytes | memoryview) -> None:

@@ -136,12 +136,17 @@ def _pad(value: torch.Tensor) -> torch.Tensor:
 
 
 def _run(flat: FlatModule, inputs: _Inputs) -> list[torch.Tensor] | None:
+    # So few tokens take longer to hand out to threads than to compute.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         with torch.no_grad():
             return list(flat(*inputs.values()))
     except Exception:
         # A model of fixed shape refuses other sizes with whatever error its ops raise: then no axis may vary.
         return None
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _agree(base: Sequence[torch.Tensor], padded: Sequence[torch.Tensor]) -> bool:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
-from secateur.dialects.weight_store import WeightStore
 from torch_mlir import ir
 from torch_mlir.dialects import ext
+
+from secateur.dialects.weight_store import WeightStore
 
 
 class PassFailure(Exception):

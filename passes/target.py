@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.attributes import TARGET, Target
 from secateur.dialects.sparsity.dialect import VerifyError
-from torch_mlir import ir
 
 from .base import PassFailure
 

@@ -32,7 +32,7 @@ def _to_attr(value: object) -> ir.Attribute:
 
 
 def to_python(attribute: ir.Attribute) -> object:
-    """The Python value of an integer, float, bool, string, array or dictionary attribute."""
+    """The Python value of an integer, float, bool, string, array or dictionary attribute; another as it is."""
     attribute = attribute.maybe_downcast()
     if isinstance(attribute, ir.ArrayAttr):
         return [to_python(a) for a in attribute]
@@ -40,7 +40,7 @@ def to_python(attribute: ir.Attribute) -> object:
         return {named.name: to_python(named.attr) for named in attribute}
     if isinstance(attribute, (ir.DenseI64ArrayAttr, ir.DenseI32ArrayAttr)):
         return list(attribute)
-    return attribute.value
+    return getattr(attribute, "value", attribute)
 
 
 class Described(Sparsity.Attribute):
@@ -49,6 +49,8 @@ class Described(Sparsity.Attribute):
     fields: ir.DictAttr
     FIELDS = ()
     OPTIONAL = ()
+    # The fields that hold a list of integers; all others hold one positive integer.
+    LISTS = ()
 
     @classmethod
     def of(cls, **values: object) -> ir.Attribute:
@@ -60,15 +62,19 @@ class Described(Sparsity.Attribute):
         return to_python(self.fields)
 
     def check(self) -> None:
-        """Raises `VerifyError` for a missing, unknown or non-positive field."""
+        """Raises `VerifyError` for a missing or unknown field, or one that is no positive integer."""
         values, name = self.values(), self.attr_name
         for field in self.FIELDS:
             expect(field in values, f"expected #{name} to have '{field}', found {sorted(values)}")
         for field, value in values.items():
             known = (*self.FIELDS, *self.OPTIONAL)
             expect(field in known, f"unknown field '{field}' of #{name}; accepted: {', '.join(known) or 'none'}")
-            if isinstance(value, int) and not isinstance(value, bool):
-                expect(value > 0, f"expected '{field}' of #{name} to be positive, found {value}")
+            if field in self.LISTS:
+                integers = isinstance(value, list) and all(type(v) is int for v in value)
+                expect(integers, f"expected '{field}' of #{name} to be a list of integers, found {value}")
+            else:
+                positive = type(value) is int and value > 0
+                expect(positive, f"expected '{field}' of #{name} to be a positive integer, found {value}")
 
 
 class Dense(Described, name="dense"):
@@ -97,6 +103,7 @@ class Pattern(Described, name="pattern"):
     """
 
     FIELDS = ("size", "patterns")
+    LISTS = ("patterns",)
 
     def check(self) -> None:
         super().check()

@@ -1,6 +1,6 @@
 """Level 4: the call of a kernel from the tensor-level function."""
 
-from typing import Any, Optional
+from typing import Any
 
 from torch_mlir import ir
 from torch_mlir.dialects import ext
@@ -29,17 +29,17 @@ class DispatchOp(Sparsity.Operation, name="dispatch", traits=[ext.Pure]):
     input0: Tensor
     kernel: ir.FlatSymbolRefAttr
     grid: Any
-    input1: Optional[Tensor] = None
-    input2: Optional[Tensor] = None
-    input3: Optional[Tensor] = None
-    input4: Optional[Tensor] = None
-    input5: Optional[Tensor] = None
-    input6: Optional[Tensor] = None
-    input7: Optional[Tensor] = None
-    input8: Optional[Tensor] = None
-    input9: Optional[Tensor] = None
-    input10: Optional[Tensor] = None
-    input11: Optional[Tensor] = None
+    input1: Tensor | None = None
+    input2: Tensor | None = None
+    input3: Tensor | None = None
+    input4: Tensor | None = None
+    input5: Tensor | None = None
+    input6: Tensor | None = None
+    input7: Tensor | None = None
+    input8: Tensor | None = None
+    input9: Tensor | None = None
+    input10: Tensor | None = None
+    input11: Tensor | None = None
 
     @verifier
     def verify_invariants(op):

@@ -10,7 +10,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .attributes import Layout, check_discardable
+from .attributes import Layout, check_discardable, to_python
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
 
 ACTIVATIONS = ("none", "gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid")
@@ -23,7 +23,7 @@ def layout_of(op: ir.OpView) -> Layout | None:
 
 def activation_of(op: ir.OpView) -> str:
     """The op's fused activation; `none` where it has none."""
-    return op.attributes["activation"].value if "activation" in op.attributes else "none"
+    return to_python(op.attributes["activation"]) if "activation" in op.attributes else "none"
 
 
 def feature_axis(op: ir.OpView, rank: int) -> int:
@@ -218,12 +218,14 @@ def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:
 
 def _check_merged(op: ir.OpView, *features: int) -> None:
     """The rules of `offsets` and `depth`; `features` of query, key, value and result."""
-    offsets = op.attributes["offsets"]
+    offsets = to_python(op.attributes["offsets"])
     expect(
-        isinstance(offsets, ir.ArrayAttr) and len(offsets) == 3 and all(o.value >= 0 for o in offsets),
-        f"expected 'offsets' to be three positions, found {offsets}",
+        isinstance(offsets, list) and len(offsets) == 3 and all(type(o) is int and o >= 0 for o in offsets),
+        f"expected 'offsets' to be three positions, found {op.attributes['offsets']}",
     )
     expect("depth" in op.attributes, "expected 'depth' beside 'offsets', found none")
+    depth = to_python(op.attributes["depth"])
+    expect(type(depth) is int and depth > 0, f"expected 'depth' to be a positive integer, found {depth}")
     heads, kv_heads, result = op.heads.value, op.kv_heads.value, features[3]
     expect(result % heads == 0, f"expected heads ({heads}) to divide the result's features ({result})")
     _, depth, out_depth = head_slices(op)

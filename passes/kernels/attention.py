@@ -7,9 +7,10 @@ the context is again a sum of value scalars times probability vectors: no transp
 
 import math as _math
 
-from secateur.dialects.sparsity.structural_ops import head_slices
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
+
+from secateur.dialects.sparsity.structural_ops import head_slices
 
 from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
 

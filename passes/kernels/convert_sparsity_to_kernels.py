@@ -19,11 +19,12 @@ The vector width is that of `sparsity.target` (128 bits where the module names n
 import dataclasses
 from collections.abc import Callable
 
+from torch_mlir import ir
+from torch_mlir.dialects import func
+
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.kernel_ops import dispatch
 from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
-from torch_mlir import ir
-from torch_mlir.dialects import func
 
 from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import target_of

@@ -18,12 +18,13 @@ Preconditions: f32; token-major activations of any rank, panels of rank four. Pa
 import dataclasses
 
 import numpy as np
-from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp, row_masks_of
-from secateur.dialects.sparsity.structural_ops import layout_of
-from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
 from torch_mlir import ir, passmanager
 from torch_mlir.dialects import func, linalg
 from torch_mlir.dialects import tensor as tensor_dialect
+
+from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp, row_masks_of
+from secateur.dialects.sparsity.structural_ops import layout_of
+from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
 from .linalg_ops import LOWERINGS, epilogue
@@ -72,7 +73,8 @@ def _to_panels(snippet: Snippet, value: str, shape: list[int], panel: int) -> tu
     if padded != shape:
         zero = snippet.constant(0.0)
         value = snippet.line(
-            f"tensor.pad {value} low[0, 0, 0] high[0, {padded[1] - tokens}, 0] {{\n  ^bb0(%i: index, %j: index, %k: index):\n"
+            f"tensor.pad {value} low[0, 0, 0] high[0, {padded[1] - tokens}, 0] {{\n"
+            "  ^bb0(%i: index, %j: index, %k: index):\n"
             f"    tensor.yield {zero} : f32\n  }} : {tensor(shape)} to {tensor(padded)}"
         )
     cut = [batch, panels, panel, features]

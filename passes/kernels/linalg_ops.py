@@ -1,7 +1,8 @@
 """One function per structural op: its lowering to linalg on token-major tensors, as text."""
 
-from secateur.dialects.sparsity.structural_ops import activation_of, head_slices
 from torch_mlir import ir
+
+from secateur.dialects.sparsity.structural_ops import activation_of, head_slices
 
 from .linalg_text import Snippet, activation_lines, literal, tensor
 
@@ -130,7 +131,8 @@ def attention(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
         if source != wanted:
             sizes = ", ".join(map(str, wanted))
             value = snippet.line(
-                f"tensor.extract_slice {value}[0, 0, {start}] [{sizes}] [1, 1, 1] : {tensor(source)} to {tensor(wanted)}"
+                f"tensor.extract_slice {value}[0, 0, {start}] [{sizes}] [1, 1, 1] : "
+                f"{tensor(source)} to {tensor(wanted)}"
             )
         shape = [*source[:2], count, size]
         text = f"tensor.expand_shape {value} [[0], [1], [2, 3]] output_shape {shape} : {tensor(wanted)} into "

@@ -5,10 +5,11 @@ per block of tokens the sums stay in registers; a column costs one index, `token
 and, per row that uses it, one broadcast of a weight folded into the multiply-add.
 """
 
-from secateur.dialects.sparsity.packed_ops import row_masks_of
-from secateur.dialects.sparsity.structural_ops import activation_of
 from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
+
+from secateur.dialects.sparsity.packed_ops import row_masks_of
+from secateur.dialects.sparsity.structural_ops import activation_of
 
 from .build import Lanes, Value, add, index, load_index, loop
 

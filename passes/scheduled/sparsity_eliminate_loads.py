@@ -21,9 +21,10 @@ import dataclasses
 import itertools
 
 import numpy as np
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.packed_ops import row_masks_of
 from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from .sparsity_pack import not_empty

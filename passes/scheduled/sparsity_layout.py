@@ -13,19 +13,20 @@ The panel (64, 32 or 16 tokens) with the least padding is chosen per sequence le
 equal. In attention, padded keys get a bias of minus infinity, so that no query sees them; padded queries are finite
 and cut off by `from_panels`. A `[tokens, features]` operand becomes a batch of one.
 
-Preconditions: static f32 activations of two or three dimensions; queries and keys that get the same panel. Other ops
-are left alone. Rationale: panels are cut from one sequence each, and a kernel has one panel. An op that has a layout already is left alone.
+Preconditions: static f32 activations of two or three dimensions; queries and keys that get the same panel; no layout yet.
+Other ops are left alone. Rationale: panels are cut from one sequence each, and a kernel has one panel.
 """
 
 import dataclasses
 import math
 
 import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import arith, linalg, tensor
+
 from secateur.dialects.sparsity.attributes import Layout
 from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp
 from secateur.dialects.sparsity.structural_ops import layout_of
-from torch_mlir import ir
-from torch_mlir.dialects import arith, linalg, tensor
 
 from ..base import Pass, PassContext, PassFailure, walk
 

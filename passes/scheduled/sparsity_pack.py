@@ -21,6 +21,8 @@ alone. Rationale: only known zeros can be left out, and tiles are the order in w
 import dataclasses
 
 import numpy as np
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import PackedLinearOp
 from secateur.dialects.sparsity.weights import (
@@ -30,7 +32,6 @@ from secateur.dialects.sparsity.weights import (
     symbol_of,
     weight_behind,
 )
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from .sparsity_reorder import ORDER, row_patterns

@@ -17,9 +17,10 @@ order depends on the zeros and on how many rows a tile has. A dense weight keeps
 import dataclasses
 
 import numpy as np
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense
 from secateur.dialects.sparsity.weights import WeightError, array_of, encoding_of, weight_behind
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 

@@ -14,9 +14,10 @@ four rows keep the number of row masks (15) small. Options force a value for all
 
 import dataclasses
 
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule
 from secateur.dialects.sparsity.weights import encoding_of, weight_behind
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import TargetDescription, target_of

@@ -18,11 +18,12 @@ balance depends on the segments' lengths.
 import dataclasses
 
 import numpy as np
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.attributes import SCHEDULE, Schedule
 from secateur.dialects.sparsity.packed_ops import row_masks_of
 from secateur.dialects.sparsity.structural_ops import layout_of
 from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import target_of

@@ -24,6 +24,8 @@ Preconditions: a producer that is joined has no other reader. Rationale: its res
 import dataclasses
 
 import numpy as np
+from torch_mlir import ir
+
 from secateur.dialects.sparsity.attributes import ENCODING
 from secateur.dialects.sparsity.structural_ops import (
     AttentionOp,
@@ -40,7 +42,6 @@ from secateur.dialects.sparsity.weights import (
     symbol_of,
     weight_behind,
 )
-from torch_mlir import ir
 
 from ..base import Pass, PassContext, PassFailure, walk
 

@@ -158,6 +158,6 @@ def permutation(op: ir.Operation) -> list[int] | None:
         order[first % rank], order[second % rank] = second % rank, first % rank
         return order
     if op.name == "torch.aten.permute":
-        order = constants(op.operands[1])
-        return [axis % rank for axis in order] if order is not None else None
+        axes = constants(op.operands[1])
+        return [axis % rank for axis in axes] if axes is not None else None
     return None

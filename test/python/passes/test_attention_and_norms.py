@@ -40,11 +40,12 @@ def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bo
     if bias:
         types, names = [*types, f"tensor<{bias[0]}x{bias[1]}x{tokens}x{tokens}xf32>"], [*names, "%b"]
     arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types, strict=True))
+    sizes = f"array<i32: 1, 1, 1, {int(key_bias)}, {int(bool(bias))}>"
     return f"""
     module attributes {{{TARGET}}} {{
       func.func @main({arguments}) -> {q} {{
-        %y = "sparsity.attention"({", ".join(names)}) {{heads = {heads} : i64, kv_heads = {kv_heads} : i64, scale = 0.4 : f64,
-          causal = {str(causal).lower()}, operandSegmentSizes = array<i32: 1, 1, 1, {int(key_bias)}, {int(bool(bias))}>}}
+        %y = "sparsity.attention"({", ".join(names)}) {{heads = {heads} : i64, kv_heads = {kv_heads} : i64,
+          scale = 0.4 : f64, causal = {str(causal).lower()}, operandSegmentSizes = {sizes}}}
           : ({", ".join(types)}) -> {q}
         return %y : {q}
       }}
@@ -64,7 +65,10 @@ def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bo
 )
 def test_attention(lowering, tokens, heads, kv_heads, causal, key_bias, bias):
     rng = np.random.default_rng(tokens)
-    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
     inputs = [draw(2, tokens, heads * 6), draw(2, tokens, kv_heads * 6), draw(2, tokens, kv_heads * 6)]
     if key_bias:
         mask = np.zeros((2, tokens), dtype=np.float32)

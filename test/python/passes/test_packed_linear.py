@@ -52,15 +52,15 @@ def prune(weight: np.ndarray, scheme: str, rng: np.random.Generator) -> np.ndarr
 
 def layer(tokens: int, rows: int, columns: int, activation: str) -> str:
     """One linear layer with bias and residual as text."""
+    x, y, sizes = f"tensor<2x{tokens}x{columns}xf32>", f"tensor<2x{tokens}x{rows}xf32>", "array<i32: 1, 1, 1, 1>"
     return f"""
     module attributes {{sparsity.target = #sparsity.target<{{vector_bytes = 32 : i64, registers = 16 : i64}}>}} {{
-      func.func @main(%x: tensor<2x{tokens}x{columns}xf32>, %r: tensor<2x{tokens}x{rows}xf32>) -> tensor<2x{tokens}x{rows}xf32> {{
+      func.func @main(%x: {x}, %r: {y}) -> {y} {{
         %w = "sparsity.weight"() {{source = "w"}} : () -> tensor<{rows}x{columns}xf32>
         %b = "sparsity.weight"() {{source = "b"}} : () -> tensor<{rows}xf32>
-        %y = "sparsity.linear"(%x, %w, %b, %r) {{activation = "{activation}", operandSegmentSizes = array<i32: 1, 1, 1, 1>}}
-          : (tensor<2x{tokens}x{columns}xf32>, tensor<{rows}x{columns}xf32>, tensor<{rows}xf32>, tensor<2x{tokens}x{rows}xf32>)
-          -> tensor<2x{tokens}x{rows}xf32>
-        return %y : tensor<2x{tokens}x{rows}xf32>
+        %y = "sparsity.linear"(%x, %w, %b, %r) {{activation = "{activation}", operandSegmentSizes = {sizes}}}
+          : ({x}, tensor<{rows}x{columns}xf32>, tensor<{rows}xf32>, {y}) -> {y}
+        return %y : {y}
       }}
     }}"""
 
