@@ -27,7 +27,7 @@ class EvaluationError(Exception):
 
 
 def dtype_of(element: ir.Type | str) -> np.dtype:
-    """The NumPy type of an element type (or of its text), `bf16` by `ml_dtypes`. Raises `EvaluationError` for another."""
+    """The NumPy type of an element type (or its text), `bf16` by `ml_dtypes`. Raises `EvaluationError` for another."""
     name = str(element)
     name = name[1:] if name[:2] in ("si", "ui") else name
     if name == "bf16":

@@ -13,7 +13,7 @@ The panel (64, 32 or 16 tokens) with the least padding is chosen per sequence le
 equal. In attention, padded keys get a bias of minus infinity, so that no query sees them; padded queries are finite
 and cut off by `from_panels`. A `[tokens, features]` operand becomes a batch of one.
 
-Preconditions: static f32 activations of two or three dimensions; queries and keys that get the same panel; no layout yet.
+Preconditions: static f32 activations of two or three dimensions; queries and keys that get the same panel; no layout.
 Other ops are left alone. Rationale: panels are cut from one sequence each, and a kernel has one panel.
 """
 
