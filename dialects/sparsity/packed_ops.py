@@ -54,6 +54,8 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
 
     @verifier
     def verify_invariants(op):
+        integers = all(isinstance(mask, ir.IntegerAttr) for mask in op.row_masks)
+        expect(integers, f"expected row masks to be integers, found {op.row_masks}")
         row_tile, masks = op.row_tile.value, row_masks_of(op)
         expect(1 <= row_tile <= 32, f"expected row_tile from 1 to 32, found {row_tile}")
         expect(bool(masks), "expected at least one row mask, found none")

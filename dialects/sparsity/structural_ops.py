@@ -228,11 +228,10 @@ def _check_merged(op: ir.OpView, *features: int) -> None:
     expect(type(depth) is int and depth > 0, f"expected 'depth' to be a positive integer, found {depth}")
     heads, kv_heads, result = op.heads.value, op.kv_heads.value, features[3]
     expect(result % heads == 0, f"expected heads ({heads}) to divide the result's features ({result})")
-    _, depth, out_depth = head_slices(op)
-    expect(depth > 0, f"expected 'depth' to be positive, found {depth}")
+    out_depth = result // heads
     ends = (heads * depth, kv_heads * depth, kv_heads * out_depth)
     for name, offset, length, found in zip(("query", "key", "value"), offsets, ends, features, strict=False):
-        end = offset.value + length
+        end = offset + length
         expect(end <= found, f"expected {name} with {end} features or more, found {found}")
 
 
