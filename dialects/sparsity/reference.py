@@ -201,7 +201,7 @@ def _attention(
 
     q = split(query, offsets[0], heads, depth)
     k, v = (
-        np.tile(split(x, offset, kv_heads, width), (1, heads // kv_heads, 1, 1))
+        np.repeat(split(x, offset, kv_heads, width), heads // kv_heads, axis=1)
         for x, offset, width in ((key, offsets[1], depth), (value, offsets[2], out_depth))
     )
     scores = op.scale.value * (q @ k.transpose(0, 1, 3, 2))
