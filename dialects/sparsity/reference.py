@@ -13,8 +13,9 @@ import numpy as np
 from torch_mlir import ir
 
 from ..weight_store import WeightStore
+from .attention_op import head_slices
 from .packed_ops import row_masks_of
-from .structural_ops import activation_of, head_slices, layout_of
+from .structural_ops import activation_of, layout_of
 from .weights import WeightError, array_of
 
 Array = np.ndarray

@@ -31,7 +31,8 @@ def feature_axis(op: ir.OpView, rank: int) -> int:
     return rank - 1 if layout_of(op) is None else rank - 2
 
 
-def _check_layout(op: ir.OpView, *values: ir.Value) -> None:
+def check_layout(op: ir.OpView, *values: ir.Value) -> None:
+    """Where the op has a panel layout: `values` are [batch, panels, features, panel]."""
     layout = layout_of(op)
     if layout is None:
         return
@@ -61,7 +62,7 @@ def check_epilogue(op: ir.OpView, rows: int) -> None:
         activation in ACTIVATIONS,
         f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'",
     )
-    _check_layout(op, op.x, op.result)
+    check_layout(op, op.x, op.result)
 
 
 class WeightOp(Sparsity.Operation, name="weight", traits=[ext.Pure]):
@@ -131,110 +132,6 @@ class LinearOp(Sparsity.Operation, name="linear", traits=[ext.Pure]):
         check_discardable(op)
 
 
-class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
-    """Multi-head attention, all heads side by side in the feature dimension.
-
-    ```mlir
-    %y = "sparsity.attention"(%q, %k, %v, %mask) {heads = 12 : i64, kv_heads = 12 : i64, scale = 0.125 : f64,
-         causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0>} : (tensor<1x128x768xf32>,
-         tensor<1x128x768xf32>, tensor<1x128x768xf32>, tensor<1x128xf32>) -> tensor<1x128x768xf32>
-    ```
-    Per head h: `softmax(scale * q_h @ transpose(k_h) + key_bias + bias_h) @ v_h`. A query whose keys are
-    all at minus infinity gives zeros, as PyTorch's scaled_dot_product_attention does.
-    Operands: `query` [batch, tokens, heads * d], `key` [batch, keys, kv_heads * d], `value` [batch, keys,
-    kv_heads * e], `key_bias` [batch, keys] (optional), `bias` [batch or 1, heads or 1, tokens, keys]
-    (optional). In panels the biases are padded to whole panels: `key_bias` [batch, panels * panel] (minus
-    infinity where a key is padding), and `bias` is transposed as well: [.., .., keys, tokens].
-    With the optional attributes `offsets = [q, k, v]` and `depth = d` the operands may be one merged tensor: the
-    features of the query's head h begin at `q + h * d`, likewise for key and value.
-    Rejected: heads that do not divide the features, kv_heads that do not divide heads, shapes that differ.
-    """
-
-    result: TensorResult
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    heads: ir.IntegerAttr
-    kv_heads: ir.IntegerAttr
-    scale: ir.FloatAttr
-    # A false `BoolAttr` is falsy, and `ext` takes a falsy attribute for a missing one.
-    causal: Any = ext.attribute(default_factory=lambda: ir.BoolAttr.get(False))
-    key_bias: Tensor | None = None
-    bias: Tensor | None = None
-
-    @verifier
-    def verify_invariants(op):
-        query, key, value, result = (list(v.type.shape) for v in (op.query, op.key, op.value, op.result))
-        panels = layout_of(op) is not None
-        rank = 4 if panels else 3
-        for name, shape in (("query", query), ("key", key), ("value", value), ("result", result)):
-            expect(len(shape) == rank, f"expected {name} to have {rank} dimensions, found {shape}")
-        _check_layout(op, op.query, op.key, op.value, op.result)
-        axis = feature_axis(op, rank)
-        expect(isinstance(op.causal, ir.BoolAttr), f"expected 'causal' to be true or false, found {op.causal}")
-        heads, kv_heads = op.heads.value, op.kv_heads.value
-        expect(heads > 0 and kv_heads > 0, f"expected positive heads, found {heads} and {kv_heads}")
-        expect(heads % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide heads ({heads})")
-        if "offsets" in op.attributes:
-            _check_merged(op, query[axis], key[axis], value[axis], result[axis])
-        else:
-            expect(
-                query[axis] % heads == 0,
-                f"expected heads ({heads}) to divide the query's features ({query[axis]})",
-            )
-            depth = query[axis] // heads
-            expect(
-                key[axis] == depth * kv_heads,
-                f"expected key with {depth * kv_heads} features, found {key[axis]}",
-            )
-            expect(value[axis] % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide the value's features")
-            features = value[axis] // kv_heads * heads
-            expect(result[axis] == features, f"expected a result with {features} features, found {result[axis]}")
-        tokens = query[1] * query[3] if panels else query[1]
-        keys = key[1] * key[3] if panels else key[1]
-        expect(value[:axis] == key[:axis], f"expected key and value of equal length, found {key} and {value}")
-        expect(result[:axis] == query[:axis], f"expected a result as long as the query {query}, found {result}")
-        if op.key_bias is not None:
-            found = list(op.key_bias.type.shape)
-            expect(found == [query[0], keys], f"expected key_bias of shape [{query[0]}, {keys}], found {found}")
-        if op.bias is not None:
-            found = list(op.bias.type.shape)
-            last = [keys, tokens] if panels else [tokens, keys]
-            fits = len(found) == 4 and found[0] in (1, query[0]) and found[1] in (1, heads) and found[2:] == last
-            expect(fits, f"expected bias [{query[0]} or 1, {heads} or 1, {last[0]}, {last[1]}], found {found}")
-        check_discardable(op)
-
-
-def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:
-    """Where query, key and value begin in the features of their operands, and the features of a head of
-    query/key and of value: `([q, k, v], depth, value depth)`.
-    """
-    heads, axis = op.heads.value, feature_axis(op, op.query.type.rank)
-    out_depth = op.result.type.shape[axis] // heads
-    if "offsets" in op.attributes:
-        return [o.value for o in op.attributes["offsets"]], op.attributes["depth"].value, out_depth
-    return [0, 0, 0], op.query.type.shape[axis] // heads, out_depth
-
-
-def _check_merged(op: ir.OpView, *features: int) -> None:
-    """The rules of `offsets` and `depth`; `features` of query, key, value and result."""
-    offsets = to_python(op.attributes["offsets"])
-    expect(
-        isinstance(offsets, list) and len(offsets) == 3 and all(type(o) is int and o >= 0 for o in offsets),
-        f"expected 'offsets' to be three positions, found {op.attributes['offsets']}",
-    )
-    expect("depth" in op.attributes, "expected 'depth' beside 'offsets', found none")
-    depth = to_python(op.attributes["depth"])
-    expect(type(depth) is int and depth > 0, f"expected 'depth' to be a positive integer, found {depth}")
-    heads, kv_heads, result = op.heads.value, op.kv_heads.value, features[3]
-    expect(result % heads == 0, f"expected heads ({heads}) to divide the result's features ({result})")
-    out_depth = result // heads
-    ends = (heads * depth, kv_heads * depth, kv_heads * out_depth)
-    for name, offset, length, found in zip(("query", "key", "value"), offsets, ends, features, strict=False):
-        end = offset + length
-        expect(end <= found, f"expected {name} with {end} features or more, found {found}")
-
-
 class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
     """`h = x + residual; result = (h - mean(h)) / sqrt(variance(h) + epsilon) * weight + bias` over features.
 
@@ -256,7 +153,7 @@ class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
     @verifier
     def verify_invariants(op):
         expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
-        _check_layout(op, op.x)
+        check_layout(op, op.x)
         shape = list(op.x.type.shape)
         expect(len(shape) >= 1, "expected x to have at least one dimension, found none")
         features = shape[feature_axis(op, len(shape))]
@@ -287,7 +184,7 @@ class ActivationOp(Sparsity.Operation, name="activation", traits=[ext.Pure]):
         expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
         kinds = ACTIVATIONS[1:]
         expect(op.kind.value in kinds, f"expected a kind among {', '.join(kinds)}, found '{op.kind.value}'")
-        _check_layout(op, op.x)
+        check_layout(op, op.x)
 
 
 class AddOp(Sparsity.Operation, name="add", traits=[ext.Pure]):
@@ -310,7 +207,7 @@ class AddOp(Sparsity.Operation, name="add", traits=[ext.Pure]):
             f"expected operands of one type, found {op.lhs.type} and {op.rhs.type}",
         )
         expect(op.lhs.type == op.result.type, f"expected a result of {op.lhs.type}, found {op.result.type}")
-        _check_layout(op, op.lhs)
+        check_layout(op, op.lhs)
 
 
 class EmbeddingOp(Sparsity.Operation, name="embedding", traits=[ext.Pure]):

@@ -10,7 +10,7 @@ import math as _math
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
-from secateur.dialects.sparsity.structural_ops import head_slices
+from secateur.dialects.sparsity.attention_op import head_slices
 
 from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
 

@@ -2,7 +2,8 @@
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import activation_of, head_slices
+from secateur.dialects.sparsity.attention_op import head_slices
+from secateur.dialects.sparsity.structural_ops import activation_of
 
 from .linalg_text import Snippet, activation_lines, literal, tensor
 

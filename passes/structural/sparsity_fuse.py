@@ -26,9 +26,9 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
+from secateur.dialects.sparsity.attention_op import AttentionOp
 from secateur.dialects.sparsity.attributes import ENCODING
 from secateur.dialects.sparsity.structural_ops import (
-    AttentionOp,
     LayerNormOp,
     LinearOp,
     activation_of,

@@ -9,7 +9,7 @@ import math
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import AttentionOp
+from secateur.dialects.sparsity.attention_op import AttentionOp
 
 from .torch_masks import MaskReader, ScoreShape
 from .torch_values import (
