@@ -171,7 +171,7 @@ class _Tool:
         if a["check-semantics"]:
             seed, tolerance = a.number("check-seed", int), a.number("check-tolerance", float)
             assert seed is not None and tolerance is not None
-            found.append(SemanticsCheck(int(seed), float(tolerance)))
+            found.append(SemanticsCheck(int(seed), float(tolerance), on_skip=_tell_skipped))
         return found
 
     def _parts(self, data: bytes) -> Iterator[str | bytes]:
@@ -273,3 +273,10 @@ class _Tool:
             write_whole(Path(target), text)
         except OSError as error:
             raise UsageError(f"cannot write '{target}': {error.strerror}") from error
+
+
+def _tell_skipped(step: str) -> None:
+    print(
+        f"sparsity-opt: --check-semantics: '{step}' leaves IR that cannot run; it is checked with the next pass",
+        file=sys.stderr,
+    )

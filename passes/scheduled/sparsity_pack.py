@@ -114,8 +114,11 @@ class SparsityPack(Pass):
                 order = np.array(op.attributes[ORDER])
                 if not np.array_equal(np.sort(order), np.arange(len(array))):
                     raise PassFailure(op, f"expected '{ORDER}' to be a permutation of its {len(array)} rows")
-            self._replace(op, weight, pack_rows(array, order, schedule["row_tile"]), context)
-            context.count("kept-weights", int(np.count_nonzero(array)))
+            packed = pack_rows(array, order, schedule["row_tile"])
+            self._replace(op, weight, packed, context)
+            kept = int(np.count_nonzero(array))
+            context.count("kept-weights", kept)
+            context.count("padding-values", int(packed.values.size) - kept)
 
     def _replace(self, op: ir.OpView, weight: ir.OpView, packed: PackedRows, context: PassContext) -> None:
         tiles, row_tile = packed.rows.shape

@@ -1,4 +1,5 @@
 // RUN: sparsity-opt %s --sparsity-pack --split-input-file | FileCheck %s
+// RUN: sparsity-opt %s --sparsity-pack --split-input-file --statistics=json 2>&1 >/dev/null | FileCheck %s --check-prefix=STAT
 
 // Every row of a tile gets a segment; the two rows of a group point at one column list (compact column), and values
 // follow row by row. The order puts rows 0 and 2 into the first tile, 1 and 3 into the second.
@@ -22,6 +23,9 @@ func.func @bcrc(%x: tensor<3x4xf32>) -> tensor<3x4xf32> {
 // -----
 
 // Three rows in tiles of two: the last tile repeats its row, values and all. An empty row has an empty segment.
+// STAT: "padding-values": 0
+// STAT: "repeated-rows": 1
+// STAT: "padding-values": 1
 // CHECK-LABEL: func.func @remainder
 func.func @remainder(%x: tensor<3x2xf32>) -> tensor<3x3xf32> {
   %w = "sparsity.weight"() {source = dense<[[1.0, 2.0], [0.0, 0.0], [0.0, 4.0]]> : tensor<3x2xf32>} : () -> tensor<3x2xf32>

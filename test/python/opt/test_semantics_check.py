@@ -117,3 +117,35 @@ def test_difference(found, expected, text):
 
 def test_number_of_results():
     assert difference([], [np.zeros(1)], 1) == "0 results instead of 1"
+
+
+def fails_after(*calls):
+    """An evaluation that cannot run the module at the given calls (0 is before the first pass)."""
+    count = iter(range(100))
+
+    def evaluate(module, inputs, weights, function):
+        if next(count) in calls:
+            raise ValueError("half converted")
+        return [inputs[0]]
+
+    return evaluate
+
+
+def check_with(evaluate, text):
+    skipped = []
+    instrumentation = SemanticsCheck(evaluate=evaluate, on_skip=skipped.append)
+    module = ir.Module.parse(SUBTRACT, make_context())
+    options = PassManagerOptions(names=NAMES, instrumentations=[instrumentation])
+    run_pipeline(module, text, PassContext(), options)
+    return skipped
+
+
+def test_an_upstream_pass_may_leave_ir_that_cannot_run():
+    assert check_with(fails_after(1), "cse,func.func(canonicalize)") == ["cse"]
+
+
+def test_the_last_pass_and_ours_may_not():
+    with pytest.raises(PipelineError, match="cannot be evaluated after pass 'cse': half converted"):
+        check_with(fails_after(1), "cse")
+    with pytest.raises(PipelineError, match="cannot be evaluated after pass 'swap'"):
+        check_with(fails_after(1), "swap,cse")
