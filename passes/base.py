@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
+from secateur.dialects.sparsity.structural_ops import WeightOp
+from secateur.dialects.sparsity.weights import WeightError, array_of
 from secateur.dialects.weight_store import WeightStore
 
 
@@ -35,6 +38,13 @@ class PassContext:
     def count(self, name: str, amount: float = 1) -> None:
         """Adds `amount` to the statistic `name` (kebab-case)."""
         self.statistics[name] += amount  # type: ignore[assignment]
+
+    def array(self, weight: WeightOp) -> np.ndarray:
+        """The array of a `sparsity.weight`; never write to it. Raises `PassFailure` at an op whose array is missing."""
+        try:
+            return array_of(weight, self.weights)
+        except WeightError as error:
+            raise PassFailure(weight, str(error)) from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch_mlir.dialects import tensor as tensor_dialect
 
 from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp, row_masks_of
 from secateur.dialects.sparsity.structural_ops import layout_of
-from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
 from .linalg_ops import LOWERINGS, epilogue
@@ -208,10 +208,7 @@ class ConvertSparsityToLinalg(Pass):
             weight = weight_behind(getattr(op, name))
             if weight is None:
                 raise PassFailure(op, f"expected its {name} to be a 'sparsity.weight'")
-            try:
-                arrays[name] = array_of(weight, context.weights)
-            except WeightError as error:
-                raise PassFailure(weight, str(error)) from None
+            arrays[name] = context.array(weight)
         dense = unpack_rows(arrays, row_masks_of(op), op.x.type.shape[-1])
         weights, lists = rectangle(dense)
         context.count("rectangle-values", weights.size)

@@ -24,9 +24,9 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.packed_ops import row_masks_of
-from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
-from ..base import Pass, PassContext, PassFailure, walk
+from ..base import Pass, PassContext, walk
 from .sparsity_pack import not_empty
 
 # Masks of a tile up to this height are all given a loop: 2^4 - 1 = 15 loops.
@@ -130,10 +130,7 @@ class SparsityEliminateLoads(Pass):
             singles = [1 << i for i in range(op.row_tile.value)]
             if any(weight is None for weight in weights) or row_masks_of(op) != singles:
                 continue
-            try:
-                arrays = [array_of(weight, context.weights) for weight in weights]
-            except WeightError as error:
-                raise PassFailure(op, f"has an operand that {error}") from None
+            arrays = [context.array(weight) for weight in weights]
             joined = join_rows(*arrays)
             context.count("vector-loads-before", joined.loads_before)
             context.count("vector-loads-after", joined.loads_after)

@@ -26,8 +26,6 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import PackedLinearOp
 from secateur.dialects.sparsity.weights import (
-    WeightError,
-    array_of,
     make_weight,
     symbol_of,
     weight_behind,
@@ -105,10 +103,7 @@ class SparsityPack(Pass):
             schedule = op.attributes[SCHEDULE].values()
             if "row_tile" not in schedule:
                 raise PassFailure(op, "expected its schedule to have 'row_tile', found none")
-            try:
-                array = array_of(weight, context.weights)
-            except WeightError as error:
-                raise PassFailure(weight, str(error)) from None
+            array = context.array(weight)
             order = np.arange(len(array))
             if ORDER in op.attributes:
                 order = np.array(op.attributes[ORDER])

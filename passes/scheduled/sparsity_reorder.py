@@ -20,9 +20,9 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense
-from secateur.dialects.sparsity.weights import WeightError, array_of, encoding_of, weight_behind
+from secateur.dialects.sparsity.weights import encoding_of, weight_behind
 
-from ..base import Pass, PassContext, PassFailure, walk
+from ..base import Pass, PassContext, walk
 
 ORDER = "sparsity.order"
 
@@ -80,10 +80,7 @@ class SparsityReorder(Pass):
             encoding = encoding_of(weight)
             if encoding is None or isinstance(encoding, Dense):
                 continue
-            try:
-                keep = array_of(weight, context.weights) != 0
-            except WeightError as error:
-                raise PassFailure(weight, str(error)) from None
+            keep = context.array(weight) != 0
             row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
             bands = isinstance(encoding, Bcr)
             mixed = not (bands and encoding.values()["block_columns"] == 1)

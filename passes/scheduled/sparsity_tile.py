@@ -23,9 +23,9 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.attributes import SCHEDULE, Schedule
 from secateur.dialects.sparsity.packed_ops import row_masks_of
 from secateur.dialects.sparsity.structural_ops import layout_of
-from secateur.dialects.sparsity.weights import WeightError, array_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
-from ..base import Pass, PassContext, PassFailure, walk
+from ..base import Pass, PassContext, walk
 from ..target import target_of
 
 # What one tile costs beside its multiply-adds (bounds, stores), in multiply-adds.
@@ -59,16 +59,13 @@ class SparsityTile(Pass):
             if SCHEDULE not in op.attributes or work is None or segments is None:
                 continue
             schedule = op.attributes[SCHEDULE].values()
-            try:
-                bounds = array_of(segments, context.weights)
-            except WeightError as error:
-                raise PassFailure(segments, str(error)) from None
+            bounds = context.array(segments)
             rows = np.array([bin(mask).count("1") for mask in row_masks_of(op)])
             costs = ((bounds[..., 1] - bounds[..., 0]) * rows).sum(axis=1) + _TILE_OVERHEAD
             pieces = min(schedule.get("workgroups", 1), len(costs))
             cut = balanced_bounds(costs, pieces)
             with op.location, ir.InsertionPoint(op):
-                if not np.array_equal(cut, array_of(work, context.weights)):
+                if not np.array_equal(cut, context.array(work)):
                     hint = (symbol_of(segments) or "literal").removesuffix("/segments") + "/work"
                     op.operation.operands[6] = make_weight(cut, hint, context.weights, work).result
                 layout = layout_of(op)

@@ -8,7 +8,6 @@ from torch_mlir import ir
 from secateur.dialects import encodings
 from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp
-from secateur.dialects.sparsity.weights import WeightError, array_of
 
 from ..base import Pass, PassContext, PassFailure, walk
 
@@ -60,10 +59,7 @@ class SparsityDetect(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         for op in weights_of_linears(module):
-            try:
-                mask = encodings.nonzeros(array_of(op, context.weights))
-            except WeightError as error:
-                raise PassFailure(op, str(error)) from None
+            mask = encodings.nonzeros(context.array(op))
             if ENCODING in op.attributes and not self.force:
                 encoding = verify_encoding(op, mask)
                 context.count("weights-verified")

@@ -35,15 +35,13 @@ from secateur.dialects.sparsity.structural_ops import (
     layout_of,
 )
 from secateur.dialects.sparsity.weights import (
-    WeightError,
-    array_of,
     encoding_of,
     make_weight,
     symbol_of,
     weight_behind,
 )
 
-from ..base import Pass, PassContext, PassFailure, walk
+from ..base import Pass, PassContext, walk
 
 
 def _linear_behind(value: ir.Value) -> ir.OpView | None:
@@ -129,10 +127,7 @@ def _mergeable(linears: list[ir.OpView | None]) -> bool:
 
 def _merged(weights: list[ir.OpView], at: ir.OpView, context: PassContext) -> ir.OpView:
     """One weight op with the rows of all of `weights`."""
-    try:
-        array = np.concatenate([array_of(weight, context.weights) for weight in weights])
-    except WeightError as error:
-        raise PassFailure(at, f"has a weight that {error}") from None
+    array = np.concatenate([context.array(weight) for weight in weights])
     hint = "+".join(symbol_of(weight) or "literal" for weight in weights)
     with at.location, ir.InsertionPoint(at):
         made = make_weight(array, hint, context.weights, weights[0])
