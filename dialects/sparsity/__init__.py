@@ -5,6 +5,17 @@ weight, never in a tensor type. Level 3 (`packed_ops`) holds packed weights and 
 Level 4 (`kernel_ops`) calls kernels written in upstream dialects. `reference` computes every op with NumPy.
 """
 
-from .dialect import Sparsity, VerifyError, load
+from torch_mlir import ir
+
+from . import attention_op, kernel_ops, packed_ops, structural_ops  # noqa: F401  (a class registers itself)
+from .dialect import Sparsity, VerifyError
 
 __all__ = ["Sparsity", "VerifyError", "load"]
+
+
+def load(context: ir.Context | None = None) -> None:
+    """Loads the dialect into `context` (default: the current one). Calling it twice is fine."""
+    context = context or ir.Context.current
+    if not context.is_dialect_loaded(Sparsity.DIALECT_NAMESPACE):
+        with context, ir.Location.unknown(context):
+            Sparsity.load()

@@ -48,13 +48,3 @@ def verifier(rule: Callable[[ir.OpView], None]) -> staticmethod:
         return True
 
     return staticmethod(verify_invariants)
-
-
-def load(context: ir.Context | None = None) -> None:
-    """Loads the dialect into `context` (default: the current one). Calling it twice is fine."""
-    from . import attention_op, kernel_ops, packed_ops, structural_ops  # noqa: F401  (their classes register themselves)
-
-    context = context or ir.Context.current
-    if not context.is_dialect_loaded(Sparsity.DIALECT_NAMESPACE):
-        with context, ir.Location.unknown(context):
-            Sparsity.load()
