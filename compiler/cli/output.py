@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,14 +43,24 @@ class Output:
     def progress(self, title: str) -> Iterator[Callable[[str], None]]:
         """Shows `title`, the current stage and the time that has passed; yields the function that names the stage.
 
-        Where standard error is no terminal each stage is one line, so that a log shows how far it came.
+        Where standard error is no terminal each stage is one line, so that a log shows how far it came; steps within
+        a stage (what follows a comma) are told every two seconds.
         """
         if self._quiet:
             yield lambda stage: None
             return
         console = _console(stderr=True)
         if not console.is_terminal:
-            yield lambda stage: console.print(f"{title}: {stage}", markup=False, highlight=False)
+            told, when = "", 0.0
+
+            def tell(stage: str) -> None:
+                nonlocal told, when
+                now, head = time.monotonic(), stage.partition(",")[0]
+                if head != told or now - when >= 2:
+                    console.print(f"{title}: {stage}", markup=False, highlight=False)
+                    told, when = head, now
+
+            yield tell
             return
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
