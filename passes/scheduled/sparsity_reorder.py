@@ -6,8 +6,9 @@ after:
     %y = "sparsity.linear"(%x, %w) {..., sparsity.order = dense<[0, 2, 1, 3]> : tensor<4xi32>}
 
 Rows with the same column pattern become adjacent and form a group. In weights whose tiles hold rows with different
-patterns, each tile is filled with the rows that share most columns with its first row. Nothing moves at run time:
-packing stores the weight in this order and the kernel writes every row where the next layer expects it.
+patterns, whole tiles of equal rows come first; each tile of the rest holds rows of one band that share many columns.
+Nothing moves at run time: packing stores the weight in this order and the kernel writes every row where the next layer
+expects it.
 Source: GRIM, section 4 (matrix reorder); the tile filling is a greedy heuristic of our own.
 
 Preconditions: the weight is a `sparsity.weight` and the op has a schedule; other ops are left alone. Rationale: the
@@ -35,35 +36,54 @@ def row_patterns(keep: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[numbers.reshape(-1)]
 
 
-def fill_tiles(keep: np.ndarray, order: np.ndarray, row_tile: int, band: int) -> np.ndarray:
-    """Reorders within each run of `band` rows of `order` so that a tile's rows share most columns with its first."""
-    result = []
-    for start in range(0, len(order), band):
-        members = order[start : start + band]
-        shared = keep[members].astype(np.float32) @ keep[members].T.astype(np.float32)
-        free = np.ones(len(members), dtype=bool)
-        for _ in range(-(-len(members) // row_tile)):
-            seed = int(np.flatnonzero(free)[0])
-            gain = np.where(free, shared[seed], -1.0)
-            gain[seed] = np.inf
-            # A stable sort keeps the original order among rows that share equally much.
-            chosen = np.sort(np.argsort(-gain, kind="stable")[: min(row_tile, int(free.sum()))])
-            free[chosen] = False
-            result.extend(members[chosen])
-    return np.array(result)
+def fill_tiles(keep: np.ndarray, rows: np.ndarray, row_tile: int, band: int) -> np.ndarray:
+    """Orders `rows` so that each tile holds rows that share many columns with its first one.
+
+    Tiles are filled within bands of `band` original rows, which were pruned together; what is left of the bands fills
+    the last tiles. (Taking similar rows from any band is worse: it breaks up the bands they came from.)
+    """
+    dense = keep.astype(np.float32)
+    tiles, left = [], []
+
+    def take(members: np.ndarray) -> np.ndarray:
+        near = members[:_WINDOW]
+        shared = dense[near] @ dense[near[0]]
+        shared[0] = np.inf
+        # A stable sort keeps the original order among rows that share equally much.
+        chosen = np.sort(np.argsort(-shared, kind="stable")[:row_tile])
+        tiles.append(near[chosen])
+        return np.delete(members, chosen)
+
+    starts = np.flatnonzero(np.diff(rows // band)) + 1
+    for members in np.split(rows, starts):
+        while len(members) >= row_tile:
+            members = take(members)
+        left.append(members)
+    rest = np.concatenate(left)
+    while len(rest):
+        rest = take(rest)
+    return np.concatenate([rest, *tiles])
 
 
 def row_order(keep: np.ndarray, row_tile: int, band: int, mixed: bool) -> np.ndarray:
-    """The new order of rows: `result[i]` is the original row at place i."""
+    """The new order of rows: `result[i]` is the original row at place i.
+
+    `mixed`: rows of a tile may differ, so whole tiles of equal rows come first and the other rows fill tiles; `band` is
+    the number of rows that were pruned together.
+    """
     patterns = row_patterns(keep)
     order = np.argsort(patterns, kind="stable")
-    if mixed and np.bincount(patterns).max() < row_tile:
-        order = fill_tiles(keep, np.arange(len(keep)), row_tile, max(band, row_tile))
-    return order
+    if not mixed:
+        return order
+    counts = np.bincount(patterns)
+    group = patterns[order]
+    place = np.arange(len(order)) - (np.cumsum(counts) - counts)[group]
+    whole = place < counts[group] // row_tile * row_tile
+    return np.concatenate([order[whole], fill_tiles(keep, np.sort(order[~whole]), row_tile, band)])
 
 
 # Comparing every row with every other is quadratic; the heuristic looks this far at most.
-_WINDOW = 512
+_WINDOW = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +102,9 @@ class SparsityReorder(Pass):
                 continue
             keep = context.array(weight) != 0
             row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
-            bands = isinstance(encoding, Bcr)
-            mixed = not (bands and encoding.values()["block_columns"] == 1)
-            band = encoding.values()["block_rows"] if bands else _WINDOW
-            order = row_order(keep, row_tile, min(band, _WINDOW), mixed).astype(np.int32)
+            mixed = not (isinstance(encoding, Bcr) and encoding.values()["block_columns"] == 1)
+            band = encoding.values()["block_rows"] if isinstance(encoding, Bcr) else len(keep)
+            order = row_order(keep, row_tile, max(band, row_tile), mixed).astype(np.int32)
             patterns = row_patterns(keep)[order]
             context.count("groups-formed", 1 + int(np.count_nonzero(patterns[1:] != patterns[:-1])))
             moved = int(np.count_nonzero(order != np.arange(len(order))))

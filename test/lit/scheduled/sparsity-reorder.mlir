@@ -25,6 +25,17 @@ func.func @similar(%x: tensor<3x4xf32>) -> tensor<3x4xf32> {
 
 // -----
 
+// Empty rows fill a tile of their own. The bands that they leave incomplete are tiled last, so that others stay whole.
+// CHECK-LABEL: func.func @bands
+func.func @bands(%x: tensor<3x4xf32>) -> tensor<3x6xf32> {
+  %w = "sparsity.weight"() {source = dense<[[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]]> : tensor<6x4xf32>, sparsity.encoding = #sparsity.bcr<{block_rows = 2 : i64, block_columns = 2 : i64}>} : () -> tensor<6x4xf32>
+  // CHECK: sparsity.order = dense<[1, 4, 2, 3, 0, 5]>
+  %y = "sparsity.linear"(%x, %w) {sparsity.schedule = #sparsity.schedule<{row_tile = 2 : i64}>, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<3x4xf32>, tensor<6x4xf32>) -> tensor<3x6xf32>
+  return %y : tensor<3x6xf32>
+}
+
+// -----
+
 // Without a schedule, without an encoding or with a dense one nothing is reordered.
 // CHECK-LABEL: func.func @left_alone
 // CHECK-NOT: sparsity.order
