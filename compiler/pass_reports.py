@@ -35,7 +35,7 @@ def statistics_text(passes: Sequence[PassRecord]) -> str:
     for record in passes:
         if record.statistics:
             lines.append(record.text)
-            lines += [f"  (S) {value:>10g} {name}" for name, value in sorted(record.statistics.items())]
+            lines += [f"  (S) {value:>12,.12g} {name}" for name, value in sorted(record.statistics.items())]
     return _title("... Pass statistics report ...") + "\n".join(lines or ["(no statistics)"]) + "\n"
 
 
