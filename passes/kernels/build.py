@@ -1,16 +1,25 @@
 """Building blocks of kernels: index arithmetic, loops that carry values, vectors of tokens.
 
-Everything here adds upstream ops (arith, scf, memref, vector, math) at the current insertion point.
+Everything here adds upstream ops (arith, scf, memref, vector) at the current insertion point.
 """
 
-import math as _math
 from collections.abc import Callable, Sequence
 
 from torch_mlir import ir
-from torch_mlir.dialects import arith, math, memref, scf, vector
+from torch_mlir.dialects import arith, memref, scf, vector
+
+from . import functions
 
 Value = ir.Value
 F32_LOWEST = -3.4028234663852886e38
+_ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
+    "gelu": functions.gelu,
+    "gelu_tanh": functions.gelu_tanh,
+    "relu": functions.relu,
+    "sigmoid": functions.sigmoid,
+    "silu": functions.silu,
+    "tanh": functions.tanh,
+}
 
 
 def index(value: int) -> Value:
@@ -91,26 +100,11 @@ class Lanes:
 
     def activate(self, kind: str, x: Value) -> Value:
         """`kind(x)`, element-wise; the kinds of `sparsity.activation` and `none`."""
-        one = self.constant
         if kind == "none":
             return x
-        if kind == "relu":
-            return arith.maximumf(x, one(0.0))
-        if kind == "gelu":
-            erf = math.erf(arith.mulf(x, one(_math.sqrt(0.5))))
-            return arith.mulf(arith.mulf(x, one(0.5)), arith.addf(erf, one(1.0)))
-        if kind == "gelu_tanh":
-            cubic = arith.mulf(arith.mulf(x, x), one(0.044715))
-            inner = arith.mulf(arith.mulf(x, one(_math.sqrt(2 / _math.pi))), arith.addf(cubic, one(1.0)))
-            return arith.mulf(arith.mulf(x, one(0.5)), arith.addf(math.tanh(inner), one(1.0)))
-        if kind == "tanh":
-            return math.tanh(x)
-        denominator = arith.addf(math.exp(arith.negf(x)), one(1.0))
-        if kind == "sigmoid":
-            return arith.divf(one(1.0), denominator)
-        if kind == "silu":
-            return arith.divf(x, denominator)
-        raise ValueError(f"no kernel for the activation '{kind}'")
+        if kind not in _ACTIVATIONS:
+            raise ValueError(f"no kernel for the activation '{kind}'")
+        return _ACTIVATIONS[kind](x)
 
 
 def largest_divisor(number: int, limit: int) -> int:

@@ -61,6 +61,9 @@ def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bo
         (13, 4, 2, True, True, None),
         (9, 2, 1, False, True, [1, 2]),
         (20, 2, 2, True, False, [2, 1]),
+        # More keys than scores fit the scratch memory: block by block.
+        (400, 2, 1, True, True, None),
+        (520, 2, 2, False, True, [1, 2]),
     ],
 )
 def test_attention(lowering, tokens, heads, kv_heads, causal, key_bias, bias):
