@@ -7,6 +7,9 @@ from torch_mlir.dialects import ext
 
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
 
+CHAIN = "sparsity.chain"
+"""Dispatches with the same number run as one: each workgroup (y, z) does all their x, dispatch after dispatch."""
+
 
 class DispatchOp(Sparsity.Operation, name="dispatch", traits=[ext.Pure]):
     """Runs a kernel once per point of a grid; the kernel writes the result.

@@ -1,10 +1,13 @@
 """Kernel functions of level 4 as IREE executables, and the check that a dispatch fits its kernel."""
 
+import dataclasses
 from typing import NoReturn
 
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.kernel_ops import DispatchOp
+
+from .gathers import lower_gathers
 
 KERNEL = "sparsity.kernel"
 _WRITES = {"memref.store": 1, "vector.store": 1, "vector.maskedstore": 0, "vector.transfer_write": 1}
@@ -26,7 +29,7 @@ def is_kernel(op: ir.Operation) -> bool:
     return op.name == "func.func" and KERNEL in op.attributes
 
 
-def _arguments(kernel: ir.Operation) -> list[ir.Type]:
+def kernel_memrefs(kernel: ir.Operation) -> list[ir.Type]:
     """The memrefs of a kernel, without the three indices at the end."""
     name = ir.StringAttr(kernel.attributes["sym_name"]).value
     types = list(ir.FunctionType(ir.TypeAttr(kernel.attributes["function_type"]).value).inputs)
@@ -44,7 +47,7 @@ def _arguments(kernel: ir.Operation) -> list[ir.Type]:
 
 def check_dispatch(op: DispatchOp, kernel: ir.Operation) -> None:
     """Raises `AssemblyError` unless the tensors of `op` are what `kernel` takes."""
-    wanted = _arguments(kernel)
+    wanted = kernel_memrefs(kernel)
     name = op.attributes["kernel"]
     tensors = [v.type for v in (*op.operation.operands, *op.operation.results)]
     if len(tensors) != len(wanted):
@@ -57,14 +60,29 @@ def check_dispatch(op: DispatchOp, kernel: ir.Operation) -> None:
             refuse(op.operation, f"gives {name} {tensor} as argument {position}, which takes {memref}")
 
 
+@dataclasses.dataclass
+class Call:
+    """One call of a kernel in place of `members`, dispatches of which `at` is the last.
+
+    `inputs` are the tensors it reads, in the order of the kernel's memrefs; `results` are those of the members.
+    """
+
+    at: ir.Operation
+    kernel: str
+    inputs: list[ir.Value]
+    results: list[ir.Value]
+    grid: list[int]
+    members: list[ir.Operation]
+
+
 def _dynamic(type_: ir.MemRefType) -> list[int]:
     return [i for i in range(type_.rank) if type_.is_dynamic_dim(i)]
 
 
-def dispatch_sizes(op: DispatchOp, kernel: ir.Operation) -> list[int]:
+def call_sizes(call: Call, kernel: ir.Operation) -> list[int]:
     """The sizes that the kernel leaves dynamic, argument by argument."""
-    tensors = [v.type for v in (*op.operation.operands, *op.operation.results)]
-    pairs = zip(tensors, _arguments(kernel), strict=True)
+    tensors = [v.type for v in (*call.inputs, *call.results)]
+    pairs = zip(tensors, kernel_memrefs(kernel), strict=True)
     return [tensor.shape[i] for tensor, memref in pairs for i in _dynamic(memref)]
 
 
@@ -75,10 +93,11 @@ def build_executable(kernel: ir.Operation, executable: str, results: int) -> Non
     where the body has more than one block or writes to an operand.
     """
     name = ir.StringAttr(kernel.attributes["sym_name"]).value
-    memrefs = _arguments(kernel)
+    memrefs = kernel_memrefs(kernel)
     if len(kernel.regions[0].blocks) != 1:
         refuse(kernel, f"'@{name}' is a kernel of {len(kernel.regions[0].blocks)} blocks; one is accepted")
     _check_writes(kernel, results)
+    lower_gathers(kernel)
     symbol, index = ir.StringAttr.get, ir.IndexType.get()
     with kernel.location, ir.InsertionPoint(kernel):
         outer = ir.Operation.create(
