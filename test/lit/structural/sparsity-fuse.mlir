@@ -1,5 +1,5 @@
 // RUN: sparsity-opt %s --sparsity-fuse --split-input-file | FileCheck %s
-// RUN: sparsity-opt %s --sparsity-fuse=merge-qkv=false --split-input-file | FileCheck %s --check-prefix=APART
+// RUN: sparsity-opt %s --sparsity-fuse=plan=qkv=separate --split-input-file | FileCheck %s --check-prefix=APART
 
 // An activation and a residual become the epilogue of the linear layer that feeds them.
 // CHECK-LABEL: func.func @epilogue
@@ -58,16 +58,33 @@ func.func @merged(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
 
 // -----
 
-// Layers with different encodings stay apart: the merged weight could not say where its zeros lie.
+// Layers with different encodings merge under the one of theirs that takes the fewest bytes, here 4x1 bands.
 // CHECK-LABEL: func.func @different_encodings
-// CHECK-COUNT-3: "sparsity.linear"
-// CHECK-NOT: offsets
+// CHECK: %[[W:.*]] = "sparsity.weight"() {{.*}}#sparsity.bcr<{block_columns = 1 : i64, block_rows = 4 : i64}>} : () -> tensor<12x4xf32>
+// CHECK: %[[M:.*]] = "sparsity.linear"(%{{.*}}, %[[W]])
+// CHECK: "sparsity.attention"(%[[M]], %[[M]], %[[M]])
 func.func @different_encodings(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
-  %q = "sparsity.weight"() {source = dense<1.0> : tensor<4x4xf32>, sparsity.encoding = #sparsity.dense<{}>} : () -> tensor<4x4xf32>
+  %q = "sparsity.weight"() {source = dense<[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]> : tensor<4x4xf32>, sparsity.encoding = #sparsity.bcr<{block_rows = 4 : i64, block_columns = 1 : i64}>} : () -> tensor<4x4xf32>
   %k = "sparsity.weight"() {source = dense<0.0> : tensor<4x4xf32>, sparsity.encoding = #sparsity.unstructured<{}>} : () -> tensor<4x4xf32>
   %1 = "sparsity.linear"(%x, %q) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x3x4xf32>, tensor<4x4xf32>) -> tensor<1x3x4xf32>
   %2 = "sparsity.linear"(%x, %k) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x3x4xf32>, tensor<4x4xf32>) -> tensor<1x3x4xf32>
   %3 = "sparsity.linear"(%x, %q) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x3x4xf32>, tensor<4x4xf32>) -> tensor<1x3x4xf32>
   %a = "sparsity.attention"(%1, %2, %3) {heads = 2 : i64, kv_heads = 2 : i64, scale = 1.0 : f64, causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<1x3x4xf32>, tensor<1x3x4xf32>, tensor<1x3x4xf32>) -> tensor<1x3x4xf32>
   return %a : tensor<1x3x4xf32>
+}
+
+// -----
+
+// They stay apart where that would compute and read more than it saves: dense beside a matrix of zeros.
+// CHECK-LABEL: func.func @too_different
+// CHECK-COUNT-3: "sparsity.linear"
+// CHECK-NOT: offsets
+func.func @too_different(%x: tensor<1x3x16xf32>) -> tensor<1x3x16xf32> {
+  %q = "sparsity.weight"() {source = dense<1.0> : tensor<16x16xf32>, sparsity.encoding = #sparsity.dense<{}>} : () -> tensor<16x16xf32>
+  %k = "sparsity.weight"() {source = dense<0.0> : tensor<16x16xf32>, sparsity.encoding = #sparsity.unstructured<{}>} : () -> tensor<16x16xf32>
+  %1 = "sparsity.linear"(%x, %q) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x3x16xf32>, tensor<16x16xf32>) -> tensor<1x3x16xf32>
+  %2 = "sparsity.linear"(%x, %k) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x3x16xf32>, tensor<16x16xf32>) -> tensor<1x3x16xf32>
+  %3 = "sparsity.linear"(%x, %q) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x3x16xf32>, tensor<16x16xf32>) -> tensor<1x3x16xf32>
+  %a = "sparsity.attention"(%1, %2, %3) {heads = 2 : i64, kv_heads = 2 : i64, scale = 1.0 : f64, causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<1x3x16xf32>, tensor<1x3x16xf32>, tensor<1x3x16xf32>) -> tensor<1x3x16xf32>
+  return %a : tensor<1x3x16xf32>
 }
