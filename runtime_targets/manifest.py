@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 FORMAT = "secateur-bundle"
 
@@ -68,11 +68,29 @@ class ModelInfo(_Part):
     sha256: Sha256
 
 
+class DispatchWork(_Part):
+    """One call of a dispatch: its kernel, the modules of the model it works for, its work.
+
+    `flops`: operations that the result needs (None: not known), `padding_flops`: those on zeros, repeated rows and
+    tokens that fill a panel. Bytes: every array once, by what it is.
+    """
+
+    kernel: str
+    paths: tuple[str, ...] = ()
+    flops: Count | None = None
+    padding_flops: Count = 0
+    weight_bytes: Count = 0
+    index_bytes: Count = 0
+    read_bytes: Count = 0
+    written_bytes: Count = 0
+
+
 class TargetFiles(_Part):
     """The code for one target, and the machines that can run it.
 
     `cpu_features`: names of /proc/cpuinfo; `workers`: the threads its workgroups were made for; `note`: what is
-    known of its correctness ("verified against PyTorch ...", "unverified: ...").
+    known of its correctness ("verified against PyTorch ...", "unverified: ..."); `dispatches`: the work of every call
+    of a dispatch, in program order (schema version 2; empty in older bundles).
     """
 
     name: str
@@ -82,6 +100,7 @@ class TargetFiles(_Part):
     cpu_features: tuple[str, ...] = ()
     workers: Annotated[int, Field(ge=1)] = 1
     note: str
+    dispatches: tuple[DispatchWork, ...] = ()
 
 
 class LayerSparsity(_Part):
@@ -105,7 +124,7 @@ class Manifest(_Part):
     """All of `manifest.json`. `files` is filled in when the bundle is written."""
 
     format: Literal["secateur-bundle"] = "secateur-bundle"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     model: ModelInfo
     inputs: tuple[TensorSpec, ...]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]

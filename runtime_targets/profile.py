@@ -1,10 +1,18 @@
-"""The time of every dispatch of a bundle, measured by IREE's own tools."""
+"""The time of every call of a dispatch, measured by IREE's own tools.
+
+On a CPU, IREE's profiler keeps an event per call (`host-execution`): start, end, and the time summed over workgroups.
+So each layer has a time of its own, and not only each kernel. Its `dispatch-events` are for devices with clocks of
+their own; a CPU refuses them.
+"""
 
 import dataclasses
 import json
+import statistics
 import subprocess
 import sysconfig
 import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,64 +20,162 @@ import numpy as np
 from .bundle import Bundle
 from .manifest import BundleError
 
+# Runs before those that count: the first ones bring the weights into memory.
+WARM_UP = 3
+
 
 @dataclasses.dataclass(frozen=True)
-class DispatchTime:
-    """The calls of one executable in a run of the model: `count` calls that take `total_ms` milliseconds together.
+class CallTime:
+    """One call of a dispatch, over the runs: from the start of its first workgroup to the end of its last.
 
-    `total_ms` is a mean over the runs, `best_ms` the shortest call seen. With several threads, times of workgroups that
-    ran side by side are added.
+    `busy_ms` is what its workgroups took together, on all threads, in the call that took `min_ms`.
     """
 
-    name: str
-    count: int
-    total_ms: float
-    best_ms: float
+    kernel: str
+    median_ms: float
+    min_ms: float
+    busy_ms: float
+    workgroups: int
 
 
-def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, runs: int = 50) -> list[DispatchTime]:
-    """Runs the model on zeros `runs` times (2 or more); returns its dispatches, the longest in total first.
+def most_speedup(workgroups: int, threads: int) -> float:
+    """How many times faster than one thread a call can be at most, by how IREE hands out its workgroups.
+
+    One by one where there are fewer than 8 a thread, else 8 at a time (`tiles_per_reservation` in the block processor
+    of its `local-task` driver): 24 workgroups on 2 threads are 8 + 8 on one and 8 on the other: 1.5 times faster.
+    """
+    piece = 8 if workgroups >= 8 * threads else 1
+    pieces = -(-workgroups // piece)
+    rounds = -(-pieces // threads)
+    longest = min(workgroups, rounds * piece)
+    if pieces % threads == 1 or threads == 1:
+        # The last round is one piece, which may be a short one.
+        longest = (rounds - 1) * piece + (workgroups - (pieces - 1) * piece)
+    return workgroups / longest
+
+
+@dataclasses.dataclass(frozen=True)
+class RunProfile:
+    """Runs of a module on `threads` threads, in milliseconds.
+
+    `calls` in the order of their execution. `latency_median_ms`, `latency_min_ms`: whole runs with the profiler on.
+    `outside_ms`: median of the part of a run in which no dispatch was running.
+    """
+
+    threads: int
+    runs: int
+    calls: tuple[CallTime, ...]
+    latency_median_ms: float
+    latency_min_ms: float
+    outside_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Event:
+    kernel: str
+    start: int
+    end: int
+    busy: int
+    workgroups: int
+
+
+def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, runs: int = 50) -> RunProfile:
+    """Runs the model on zeros and times its dispatches. Raises `BundleError` where a tool of IREE fails."""
+    chosen = bundle.target(target)
+    parameters = None if chosen.parameters is None else bundle.file(chosen.parameters)
+    with tempfile.TemporaryDirectory(prefix="secateur-profile-") as scratch:
+        inputs = []
+        for position, spec in enumerate(bundle.manifest.inputs):
+            path = Path(scratch) / f"{position}.npy"
+            np.save(path, np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype))
+            inputs.append(f"@{path}")
+        return profile_module(bundle.file(chosen.module), parameters, inputs, threads, runs)
+
+
+def profile_module(
+    module: Path, parameters: Path | None, inputs: Sequence[str], threads: int = 1, runs: int = 50
+) -> RunProfile:
+    """Runs `@main` of a module; `inputs` as `iree-benchmark-module` takes them (`@file.npy`, `4xf32=1.0`).
 
     What runs once, when the module is loaded, is left out. Raises `BundleError` where a tool of IREE fails.
     """
-    if runs < 2:
-        raise ValueError(f"a profile needs at least 2 runs, found {runs}")
-    chosen = bundle.target(target)
+    if runs < 1 or threads < 1:
+        raise ValueError(f"a profile needs at least 1 run and 1 thread, found {runs} and {threads}")
+    device = ["--device=local-sync"]
+    if threads > 1:
+        device = ["--device=local-task", f"--task_topology_group_count={threads}"]
+    repetitions = runs + WARM_UP
     with tempfile.TemporaryDirectory(prefix="secateur-profile-") as name:
-        scratch = Path(name)
-        device = ["--device=local-sync"]
-        if threads > 1:
-            device = ["--device=local-task", f"--task_topology_group_count={threads}"]
+        record = Path(name) / "profile"
         command = [
             _tool("iree-benchmark-module"),
             *device,
-            f"--module={bundle.file(chosen.module)}",
+            f"--module={module}",
             "--function=main",
-            f"--benchmark_min_time={runs}x",
+            "--benchmark_min_time=1x",
+            f"--benchmark_repetitions={repetitions}",
             "--benchmark_format=json",
             "--device_profiling_mode=host-execution,executable-metadata",
-            f"--device_profiling_output={scratch / 'profile'}",
+            f"--device_profiling_output={record}",
+            *(f"--input={value}" for value in inputs),
         ]
-        if chosen.parameters is not None:
-            command.append(f"--parameters=model={bundle.file(chosen.parameters)}")
-        for position, spec in enumerate(bundle.manifest.inputs):
-            array = np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype)
-            np.save(scratch / f"{position}.npy", array)
-            command.append(f"--input=@{scratch / f'{position}.npy'}")
-        _run(command)
-        lines = _run([_tool("iree-profile"), "dispatch", "--format=jsonl", str(scratch / "profile")])
-    groups = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    return _times([g for g in groups if g.get("type") == "host_dispatch_group"], runs)
+        if parameters is not None:
+            command.append(f"--parameters=model={parameters}")
+        times = json.loads(_run(command))["benchmarks"]
+        lines = _run([_tool("iree-profile"), "dispatch", "--dispatch_events", "--format=jsonl", str(record)])
+    latencies = [t["real_time"] for t in times if t["run_type"] == "iteration"]
+    rows = (json.loads(line) for line in lines.splitlines() if line.startswith("{"))
+    events = [_event(row) for row in rows if row.get("type") == "host_dispatch_event" and row.get("valid")]
+    return _summary(threads, latencies[WARM_UP:], list(_by_run(events, repetitions))[WARM_UP:])
 
 
-def _times(groups: list[dict], runs: int) -> list[DispatchTime]:
-    found = []
-    for group in groups:
-        count = group["valid"] // runs
-        if count:
-            mean_ms = group["total_ns"] / group["valid"] / 1e6
-            found.append(DispatchTime(group["key"], count, mean_ms * count, group["min_ns"] / 1e6))
-    return sorted(found, key=lambda d: (-d.total_ms, d.name))
+def _event(row: dict) -> _Event:
+    return _Event(row["key"], row["start_host_time_ns"], row["end_host_time_ns"], row["tile_duration_sum_ns"],
+                  row["tile_count"])  # fmt: skip
+
+
+def _by_run(events: list[_Event], runs: int) -> Iterator[list[_Event]]:
+    """The events of each run, in the order of their start."""
+    counts = Counter(event.kernel for event in events)
+    kept = sorted((e for e in events if counts[e.kernel] >= runs), key=lambda e: e.start)
+    size, rest = divmod(len(kept), runs)
+    if rest:
+        raise BundleError(f"{runs} runs of the module made {len(kept)} dispatches: not the same number in every run")
+    for first in range(0, len(kept), size or 1):
+        yield kept[first : first + size]
+
+
+def _summary(threads: int, latencies: list[float], runs: list[list[_Event]]) -> RunProfile:
+    times: dict[tuple[str, int], list[_Event]] = {}
+    for run in runs:
+        seen: Counter[str] = Counter()
+        for event in run:
+            times.setdefault((event.kernel, seen[event.kernel]), []).append(event)
+            seen[event.kernel] += 1
+    calls = []
+    for (kernel, _), events in times.items():
+        best = min(events, key=lambda e: e.end - e.start)
+        calls.append(
+            CallTime(
+                kernel=kernel,
+                median_ms=statistics.median((e.end - e.start) / 1e6 for e in events),
+                min_ms=(best.end - best.start) / 1e6,
+                busy_ms=best.busy / 1e6,
+                workgroups=best.workgroups,
+            )
+        )
+    inside = [_covered(run) for run in runs] or [0.0] * len(latencies)
+    outside = statistics.median(max(0.0, whole - part) for whole, part in zip(latencies, inside, strict=True))
+    return RunProfile(threads, len(latencies), tuple(calls), statistics.median(latencies), min(latencies), outside)
+
+
+def _covered(events: list[_Event]) -> float:
+    """Milliseconds in which at least one dispatch ran; they may overlap where there are threads."""
+    total, until = 0, 0
+    for event in events:
+        total += max(0, event.end - max(event.start, until))
+        until = max(until, event.end)
+    return total / 1e6
 
 
 def _tool(name: str) -> str:

@@ -29,10 +29,9 @@ from collections.abc import Mapping
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.kernel_ops import DispatchOp
-
 from .accepted import KERNEL_OPS, MAIN_OPS
-from .kernels import AssemblyError, build_executable, check_dispatch, dispatch_sizes, is_kernel, refuse
+from .chains import Chains, chains_of
+from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
 
 __all__ = ["SCOPE", "SIGNATURE", "Assembly", "AssemblyError", "assemble"]
 
@@ -56,10 +55,15 @@ _DTYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Assembly:
-    """A module for IREE (`text`) and the arrays it reads at start (`parameters`, by symbol)."""
+    """A module for IREE (`text`) and the arrays it reads at start (`parameters`, by symbol).
+
+    `located` is the text with the location of every op. What ships is made of `text`, so that no path of the machine
+    that compiled is in it.
+    """
 
     text: str
     parameters: dict[str, np.ndarray]
+    located: str = ""
 
 
 def assemble(module: ir.Module, weights: Mapping[str, np.ndarray]) -> Assembly:
@@ -77,7 +81,8 @@ def assemble(module: ir.Module, weights: Mapping[str, np.ndarray]) -> Assembly:
             clone = module.operation.clone().operation
             parameters = _Weights(weights)
             _convert(clone, parameters)
-            return Assembly(clone.get_asm(print_generic_op_form=True) + "\n", parameters.used)
+            text, located = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
+            return Assembly(text + "\n", parameters.used, located + "\n")
         finally:
             context.allow_unregistered_dialects = allowed
 
@@ -132,14 +137,23 @@ def _convert_functions(
 ) -> dict[str, int]:
     """Replaces dispatches and weights; returns, of every kernel that is called, how many results it writes."""
     called: dict[str, int] = {}
+    chains = Chains(kernels)
     for function in functions:
-        for op in _walk(function):
-            if op.name == "sparsity.dispatch":
-                name = op.attributes["kernel"].value
-                if name not in kernels:
-                    refuse(op, f"calls the kernel '@{name}', which the module does not define; {_known(kernels)}")
-                called[name] = len(op.results)
-                _dispatch(op.opview, kernels[name], f"ex_{name}")
+        dispatches = [op for op in _walk(function) if op.name == "sparsity.dispatch"]
+        for op in dispatches:
+            name = op.attributes["kernel"].value
+            if name not in kernels:
+                refuse(op, f"calls the kernel '@{name}', which the module does not define; {_known(kernels)}")
+            check_dispatch(op.opview, kernels[name])
+        for members in chains_of(dispatches):
+            op = members[0]
+            if len(members) > 1:
+                call = chains.merge(members)
+            else:
+                name, grid = op.attributes["kernel"].value, list(op.opview.grid)
+                call = Call(op, name, list(op.operands), list(op.results), grid, members)
+            called[call.kernel] = len(call.results)
+            _dispatch(call, kernels[call.kernel])
     for function in functions:
         for op in _walk(function):
             if op.name == "sparsity.weight":
@@ -155,30 +169,31 @@ def _symbol(op: ir.Operation) -> str:
     return ir.StringAttr(op.attributes["sym_name"]).value
 
 
-def _dispatch(op: DispatchOp, kernel: ir.Operation, executable: str) -> None:
-    check_dispatch(op, kernel)
+def _dispatch(call: Call, kernel: ir.Operation) -> None:
     index = ir.IndexType.get()
-    with ir.InsertionPoint(op):
+    location = ir.Location.fused([op.location for op in call.members]) if len(call.members) > 1 else call.at.location
+    with location, ir.InsertionPoint(call.at):
 
         def number(value: int) -> ir.Value:
             attributes = {"value": ir.IntegerAttr.get(index, value)}
             return ir.Operation.create("arith.constant", [index], attributes=attributes).result
 
-        grid = [number(n) for n in op.grid]
-        arguments = [number(n) for n in dispatch_sizes(op, kernel)] + list(op.operation.operands)
+        grid = [number(n) for n in call.grid]
+        arguments = [number(n) for n in call_sizes(call, kernel)] + call.inputs
         segments = ir.DenseI32ArrayAttr.get([len(grid), len(arguments), 0, 0])
-        call = ir.Operation.create(
+        made = ir.Operation.create(
             "flow.dispatch",
-            [r.type for r in op.operation.results],
+            [r.type for r in call.results],
             [*grid, *arguments],
             {
-                "entry_points": ir.ArrayAttr.get([ir.SymbolRefAttr.get([executable, _symbol(kernel)])]),
+                "entry_points": ir.ArrayAttr.get([ir.SymbolRefAttr.get([f"ex_{call.kernel}", call.kernel])]),
                 "operandSegmentSizes": segments,
             },
         )
-    for old, new in zip(op.operation.results, call.results, strict=True):
+    for old, new in zip(call.results, made.results, strict=True):
         old.replace_all_uses_with(new)
-    op.operation.erase()
+    for op in reversed(call.members):
+        op.erase()
 
 
 def _check_ops(root: ir.Operation, accepted: frozenset[str] | set[str], where: str) -> None:

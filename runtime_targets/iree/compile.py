@@ -43,10 +43,11 @@ def compile_assembly(
         text = str(error)
     if log is not None:
         log.write_text(text + "\n" + assembly.text)
-    raise CompilationError(_sentence(text, target.name), text)
+    raise CompilationError(first_error(text, target.name), text)
 
 
-def _sentence(text: str, target: str) -> str:
+def first_error(text: str, target: str) -> str:
+    """One sentence with the first error in what IREE's compiler printed."""
     first = re.search(r"error: (.*)", text)
     if first is None:
         return f"IREE's compiler stopped for target '{target}' without saying why; its output is in the log"

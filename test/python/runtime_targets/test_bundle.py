@@ -159,7 +159,7 @@ def _edited(folder, edit):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=2), "schema version 2, and this Secateur reads up to 1: update it"),
+        (lambda v: v.update(schema_version=3), "schema version 3, and this Secateur reads up to 2: update it"),
         (lambda v: v.update(schema_version=0), "wrong at 'schema_version'"),
         (lambda v: v.update(colour="green"), "wrong at 'colour': Extra inputs are not permitted"),
         (lambda v: v["targets"][0].update(speed=1), "wrong at 'targets.0.speed'"),

@@ -132,12 +132,12 @@ def test_profile_names_every_dispatch(bundle_folder, threads):
     from secateur.runtime_targets.bundle import open_bundle
 
     found = profile_bundle(open_bundle(bundle_folder), threads=threads, runs=10)
-    kernel = [d for d in found if d.name == "gemm"]
-    assert [d.count for d in kernel] == [2]
-    assert all(0 < d.best_ms <= d.total_ms for d in found)
-    assert found == sorted(found, key=lambda d: -d.total_ms)
-    with pytest.raises(ValueError, match="at least 2 runs"):
-        profile_bundle(open_bundle(bundle_folder), runs=1)
+    assert [call.kernel for call in found.calls].count("gemm") == 2
+    assert all(0 < call.min_ms <= call.median_ms for call in found.calls)
+    assert (found.threads, found.runs) == (threads, 10)
+    assert 0 <= found.outside_ms < found.latency_median_ms
+    with pytest.raises(ValueError, match="at least 1 run"):
+        profile_bundle(open_bundle(bundle_folder), runs=0)
 
 
 def test_a_runner_of_a_zip_keeps_its_files(model, manifest, contents, tmp_path):

@@ -1,0 +1,307 @@
+"""Where a bundle's time goes: every dispatch with its time, work, and how near the machine's limits it is.
+
+Times come from the profiler, work from the record that the compiler left in the bundle, limits from a measurement in
+the same run. The least time a dispatch can take is
+
+    compute = flops / peak                          (operations that the result needs, without padding)
+    memory  = near bytes / L2 rate + far bytes / rate beyond L2
+
+`near` are activations, which the dispatch before has just written, where those of the call fit the L2 cache; `far` are
+weights and indices, which all the other layers have pushed out of it, and activations that do not fit. The larger of
+the two is what bounds the dispatch; its share of the measured time is the fraction of the roofline that was reached.
+Calls of one kernel are told apart, so each layer has its own figures; `by_kernel` adds them up.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .machine_peak import MachinePeak, measure_peak
+from .module_paths import summarise_paths
+
+if TYPE_CHECKING:
+    from secateur.runtime_targets.manifest import DispatchWork
+    from secateur.runtime_targets.profile import CallTime, RunProfile
+
+RECOMPILE = "this bundle holds no record of its work (FLOPs, bytes, modules): compile the model again to see them"
+MODEL_OF_BOUNDS = (
+    "roofline: the least time that operations (compute) or bytes (memory: weights from beyond L2, activations from L2 "
+    "where they fit) could take on this machine, over the best time; arrays count once a call."
+)
+# With threads the runs alternate with those of one thread, so that a slow moment hits both.
+_TURNS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A call of a dispatch, or all calls of a kernel (`calls` > 1): figures are sums over them, times in milliseconds.
+
+    `flops` None: not known; `known`: whether the bytes and modules are. `compute_ms` and `memory_ms` are the least
+    times for operations and for bytes, `least_ms` the larger of the two call by call; `bound` is "compute" or "memory",
+    `roofline_fraction` is `least_ms` over `min_ms`. `busy_ms` is what the workgroups of the best calls took together,
+    on all threads; `one_thread_min_ms` and `speedup` are known where scaling was measured.
+    """
+
+    kernel: str
+    paths: tuple[str, ...]
+    calls: int
+    median_ms: float
+    min_ms: float
+    busy_ms: float
+    workgroups: int
+    threads: int = 1
+    flops: int | None = None
+    padding_flops: int = 0
+    weight_bytes: int = 0
+    index_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    compute_ms: float = 0.0
+    memory_ms: float = 0.0
+    least_ms: float = 0.0
+    one_thread_min_ms: float | None = None
+    known: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """All bytes, each array once a call."""
+        return self.weight_bytes + self.index_bytes + self.read_bytes + self.written_bytes
+
+    @property
+    def gflops(self) -> float | None:
+        """GFLOP/s of the best calls."""
+        return None if self.flops is None or not self.min_ms else self.flops / self.min_ms / 1e6
+
+    @property
+    def gb_s(self) -> float | None:
+        """GB/s of the best calls."""
+        return self.bytes / self.min_ms / 1e6 if self.known and self.min_ms else None
+
+    @property
+    def intensity(self) -> float | None:
+        """Operations per byte."""
+        return None if self.flops is None or not self.bytes else self.flops / self.bytes
+
+    @property
+    def bound(self) -> str | None:
+        """What holds it at the best."""
+        if not self.known or self.flops is None:
+            return None
+        return "compute" if self.compute_ms >= self.memory_ms else "memory"
+
+    @property
+    def roofline_fraction(self) -> float | None:
+        """The least time over the measured one."""
+        if self.bound is None or not self.min_ms:
+            return None
+        return self.least_ms / self.min_ms
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times faster than on one thread."""
+        return None if self.one_thread_min_ms is None or not self.min_ms else self.one_thread_min_ms / self.min_ms
+
+    @property
+    def busy_threads(self) -> float | None:
+        """How many threads were at work on average; less than there are where some waited or woke late."""
+        return self.busy_ms / self.min_ms if self.min_ms else None
+
+    @property
+    def most_speedup(self) -> float:
+        """The most that handing out its workgroups allows."""
+        from secateur.runtime_targets.profile import most_speedup
+
+        return most_speedup(self.workgroups, self.threads) if self.workgroups else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, as values that JSON has."""
+        names = ("bytes", "gflops", "gb_s", "intensity", "bound", "roofline_fraction", "speedup", "busy_threads",
+                 "most_speedup")  # fmt: skip
+        return {**dataclasses.asdict(self), **{name: getattr(self, name) for name in names}}
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleProfile:
+    """A profile. `rows`: every call in order of execution. `latency_*` of whole runs, profiler on; `outside_ms` is the
+    median time of a run in which no dispatch ran. `one_thread_latency_min_ms`: where scaling was measured.
+    """
+
+    bundle: str
+    model: str
+    threads: int
+    runs: int
+    rows: tuple[Row, ...]
+    latency_median_ms: float
+    latency_min_ms: float
+    outside_ms: float
+    peak: MachinePeak
+    one_thread_latency_min_ms: float | None = None
+
+    @property
+    def total(self) -> Row:
+        """All dispatches together."""
+        return add_rows("total", self.rows)
+
+    def by_kernel(self) -> list[Row]:
+        """The rows of equal kernels added up, the longest first."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(row.kernel, []).append(row)
+        return sorted((add_rows(k, rows) for k, rows in groups.items()), key=lambda r: (-r.median_ms, r.kernel))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The profile as values that JSON has."""
+        value = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        value["peak"] = dataclasses.asdict(self.peak)
+        value["dispatches"] = [row.to_dict() for row in value.pop("rows")]
+        return {**value, "kernels": [row.to_dict() for row in self.by_kernel()], "total": self.total.to_dict()}
+
+
+def profile(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    scaling: bool = False,
+    runs: int = 50,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> BundleProfile:
+    """Profiles a bundle on zeros of its full size. `scaling`: also on one thread, in turns with `threads`.
+
+    Raises `BundleError` where it cannot be opened or run here.
+    """
+    from secateur.runtime_targets.bundle import open_bundle
+    from secateur.runtime_targets.profile import profile_bundle
+
+    progress("opening")
+    with open_bundle(path) as bundle:
+        chosen = bundle.target()
+        progress("measuring this machine")
+        peak = measure_peak(threads)
+        counts = [1, threads] if scaling and threads > 1 else [threads]
+        turns = _TURNS if len(counts) > 1 else 1
+        found: dict[int, list[RunProfile]] = {count: [] for count in counts}
+        for turn in range(turns):
+            for count in counts:
+                progress(f"running on {count} thread(s), turn {turn + 1} of {turns}")
+                found[count].append(profile_bundle(bundle, chosen.name, count, max(1, runs // turns)))
+        # Measured before and after: the better of two moments.
+        peak = peak.best(measure_peak(threads))
+        merged = {count: merge(profiles) for count, profiles in found.items()}
+        single = merged[1] if len(counts) > 1 else None
+        ours = merged[threads]
+        return BundleProfile(
+            bundle=os.fspath(path),
+            model=bundle.manifest.model.name,
+            threads=threads,
+            runs=ours.runs,
+            rows=tuple(join(ours.calls, chosen.dispatches, peak, single.calls if single else None)),
+            latency_median_ms=ours.latency_median_ms,
+            latency_min_ms=ours.latency_min_ms,
+            outside_ms=ours.outside_ms,
+            peak=peak,
+            one_thread_latency_min_ms=single.latency_min_ms if single else None,
+        )
+
+
+def merge(profiles: "Sequence[RunProfile]") -> "RunProfile":
+    """Several profiles of one module as one: least times are the least of all, other times those of the quietest."""
+    quiet = min(profiles, key=lambda p: p.latency_median_ms)
+    best: dict[tuple[str, int], CallTime] = {}
+    for found in profiles:
+        for key, call in _numbered(found.calls):
+            best[key] = min(best.get(key, call), call, key=lambda c: c.min_ms)
+    calls = tuple(
+        dataclasses.replace(call, min_ms=best[key].min_ms, busy_ms=best[key].busy_ms)
+        for key, call in _numbered(quiet.calls)
+    )
+    return dataclasses.replace(
+        quiet,
+        calls=calls,
+        runs=sum(p.runs for p in profiles),
+        latency_min_ms=min(p.latency_min_ms for p in profiles),
+    )
+
+
+def _numbered(items: "Iterable[Any]") -> "list[tuple[tuple[str, int], Any]]":
+    """Each item with its kernel and how often that came before it."""
+    seen: dict[str, int] = {}
+    found = []
+    for item in items:
+        number = seen[item.kernel] = seen.get(item.kernel, -1) + 1
+        found.append(((item.kernel, number), item))
+    return found
+
+
+def join(
+    calls: "Sequence[CallTime]",
+    work: "Sequence[DispatchWork]",
+    peak: MachinePeak,
+    single: "Sequence[CallTime] | None" = None,
+) -> list[Row]:
+    """The rows of `calls`: the n-th call of a kernel did the n-th work of that kernel.
+
+    A kernel that was called more or less often than its work was recorded has times only.
+    """
+    known = dict(_numbered(work))
+    numbers: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for is_work, items in ((True, work), (False, calls)):
+        for item in items:
+            numbers[is_work][item.kernel] = numbers[is_work].get(item.kernel, 0) + 1
+    one = {key: call.min_ms for key, call in _numbered(single or ())}
+    rows = []
+    for key, call in _numbered(calls):
+        row = Row(
+            kernel=call.kernel,
+            paths=(),
+            calls=1,
+            median_ms=call.median_ms,
+            min_ms=call.min_ms,
+            busy_ms=call.busy_ms,
+            workgroups=call.workgroups,
+            threads=peak.threads,
+            one_thread_min_ms=one.get(key),
+        )
+        entry = known.get(key)
+        if entry is not None and numbers[True][call.kernel] == numbers[False][call.kernel]:
+            figures = entry.model_dump(exclude={"kernel", "paths"})
+            compute, memory = _bounds(entry, peak)
+            row = dataclasses.replace(
+                row,
+                paths=entry.paths,
+                known=True,
+                compute_ms=compute,
+                memory_ms=memory,
+                least_ms=max(compute, memory),
+                **figures,
+            )
+        rows.append(row)
+    return rows
+
+
+def _bounds(work: "DispatchWork", peak: MachinePeak) -> tuple[float, float]:
+    activations = work.read_bytes + work.written_bytes
+    constants = work.weight_bytes + work.index_bytes
+    # The buffer that the L2 rate was measured on is half of the cache.
+    near = activations if activations <= 2 * peak.l2_bytes * peak.threads else 0
+    compute, memory = peak.seconds(work.flops or 0, near, constants + activations - near)
+    return compute * 1e3, memory * 1e3
+
+
+def add_rows(kernel: str, rows: Sequence[Row]) -> Row:
+    """Rows as one. Work that is not known of one of them is not known of all."""
+
+    def total(name: str) -> Any:
+        values = [getattr(row, name) for row in rows]
+        return None if any(value is None for value in values) else sum(values)
+
+    sums = ("calls", "median_ms", "min_ms", "busy_ms", "flops", "padding_flops", "weight_bytes", "index_bytes",
+            "read_bytes", "written_bytes", "compute_ms", "memory_ms", "least_ms", "one_thread_min_ms")  # fmt: skip
+    return Row(
+        kernel=kernel,
+        paths=summarise_paths([row.paths for row in rows]),
+        workgroups=max((row.workgroups for row in rows), default=0),
+        threads=max((row.threads for row in rows), default=1),
+        known=all(row.known for row in rows),
+        **{name: total(name) for name in sums},
+    )
