@@ -9,10 +9,10 @@ NAMED: dict[str, str] = {
     "torch-func-backend-type-conversion,func.func(canonicalize,torch-finalizing-backend-type-conversion),"
     "canonicalize,cse",
     "structural": "sparsity-detect,sparsity-fuse",
-    "scheduled": "sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,sparsity-tile,"
+    "scheduled": "sparsity-schedule,sparsity-reorder,sparsity-pack-rows,sparsity-pack,sparsity-layout,sparsity-tile,"
     "sparsity-eliminate-loads",
     "scheduled-token-major": "sparsity-schedule,sparsity-reorder,sparsity-pack",
-    "scheduled-to-kernels": "convert-sparsity-to-kernels,convert-sparsity-to-linalg,canonicalize,cse",
+    "scheduled-to-kernels": "convert-sparsity-to-kernels,sparsity-chain,convert-sparsity-to-linalg,canonicalize,cse",
     "scheduled-to-linalg": "convert-sparsity-to-linalg,canonicalize,cse",
     "kernels": "structural,scheduled,scheduled-to-kernels",
     "portable": "structural,scheduled-token-major,scheduled-to-linalg",

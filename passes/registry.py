@@ -13,11 +13,13 @@ PASSES = {
     "sparsity-fuse": "secateur.passes.structural.sparsity_fuse:SparsityFuse",
     "sparsity-schedule": "secateur.passes.scheduled.sparsity_schedule:SparsitySchedule",
     "sparsity-reorder": "secateur.passes.scheduled.sparsity_reorder:SparsityReorder",
+    "sparsity-pack-rows": "secateur.passes.scheduled.sparsity_pack_rows:SparsityPackRows",
     "sparsity-pack": "secateur.passes.scheduled.sparsity_pack:SparsityPack",
     "sparsity-layout": "secateur.passes.scheduled.sparsity_layout:SparsityLayout",
     "sparsity-tile": "secateur.passes.scheduled.sparsity_tile:SparsityTile",
     "sparsity-eliminate-loads": "secateur.passes.scheduled.sparsity_eliminate_loads:SparsityEliminateLoads",
     "convert-sparsity-to-kernels": "secateur.passes.kernels.convert_sparsity_to_kernels:ConvertSparsityToKernels",
+    "sparsity-chain": "secateur.passes.kernels.sparsity_chain:SparsityChain",
     "convert-sparsity-to-linalg": "secateur.passes.kernels.convert_sparsity_to_linalg:ConvertSparsityToLinalg",
 }
 

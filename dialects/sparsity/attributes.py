@@ -161,10 +161,11 @@ class Schedule(Described, name="schedule"):
     """How an op is to be computed. Fields (all optional; a pass fills in its default):
 
     `row_tile` output rows in registers; `token_vectors` vectors of tokens in registers; `unroll` columns
-    per iteration; `workgroups` pieces that rows are cut into.
+    per iteration; `workgroups` pieces that rows are cut into; `row_vectors` vectors of rows in registers: rows, not
+    tokens, are the lanes then, and `token_vectors` counts tokens (absent: tokens are the lanes).
     """
 
-    OPTIONAL = ("row_tile", "token_vectors", "unroll", "workgroups")
+    OPTIONAL = ("row_tile", "token_vectors", "unroll", "workgroups", "row_vectors")
 
 
 class Target(Described, name="target"):

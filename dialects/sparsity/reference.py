@@ -190,6 +190,57 @@ def unpack(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
     return weight
 
 
+def _sliced_linear(
+    op: ir.OpView,
+    x: Array,
+    values: Array,
+    columns: Array,
+    offsets: Array,
+    rows: Array,
+    work: Array,
+    slice_bias: Array | None,
+    residual: Array | None,
+) -> Array:
+    weight = unpack_slices(op, (values, columns, offsets, rows, work), x.shape[-1])
+    bias = None
+    if slice_bias is not None:
+        bias = np.zeros(len(weight))
+        bias[rows] = slice_bias
+    return _epilogue(op, x.astype(np.float64) @ weight.T, bias, residual)
+
+
+def unpack_slices(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
+    """The dense weight `[rows, features]` in float64 that the arrays of a `sliced_linear` hold.
+
+    `arrays`: values, columns, offsets, rows, work. Raises `EvaluationError` where they break the op's rules: work that
+    leaves out slices, a position outside an array, a row that no slice has, or two that disagree on a row.
+    """
+    values, columns, offsets, rows, work = arrays
+    (slices, height), lists, count = rows.shape, columns.shape[1], op.result.type.shape[-1]
+    if offsets[-1] > len(values):
+        raise EvaluationError(f"expected 'offsets' up to {len(values)} steps, found {int(offsets[-1])}")
+    for name, bounds, last in (("work", work, slices), ("offsets", offsets, offsets[-1])):
+        if bounds[0] != 0 or bounds[-1] != last or (np.diff(bounds) < 0).any():
+            raise EvaluationError(f"expected '{name}' to cover 0 .. {last} in order, found {bounds.tolist()}")
+    for name, entries, end in (("columns", columns, features), ("rows", rows, count)):
+        if entries.min() < 0:
+            raise EvaluationError(f"expected {name} from 0, found {int(entries.min())}")
+        if entries.max() >= end:
+            raise EvaluationError(f"expected {name} below {end}, found {int(entries.max())}")
+    weight, known = np.zeros((count, features)), np.zeros(count, bool)
+    row = np.arange(height)
+    for s in range(slices):
+        part, steps = np.zeros((height, features)), slice(offsets[s], offsets[s + 1])
+        np.add.at(part, (row, columns[steps][:, row * lists // height]), values[steps])
+        for i, feature in enumerate(rows[s].tolist()):
+            if known[feature] and not np.array_equal(weight[feature], part[i]):
+                raise EvaluationError(f"expected one set of values for row {feature}, found another in slice {s}")
+            weight[feature], known[feature] = part[i], True
+    if not known.all():
+        raise EvaluationError(f"expected every row in a slice, found none for row {int(np.argmin(known))}")
+    return weight
+
+
 def _attention(
     op: ir.OpView, query: Array, key: Array, value: Array, key_bias: Array | None, bias: Array | None
 ) -> Array:
@@ -263,6 +314,7 @@ REFERENCES: dict[str, Callable[..., Array]] = {
     "sparsity.add": _add,
     "sparsity.embedding": _embedding,
     "sparsity.packed_linear": _packed_linear,
+    "sparsity.sliced_linear": _sliced_linear,
     "sparsity.to_panels": _to_panels,
     "sparsity.from_panels": _from_panels,
 }

@@ -9,10 +9,11 @@ after:
 
 Ops that differ in neither shape, scheme nor schedule share a kernel: lengths of packed arrays are dynamic in it.
 Preconditions, for an op to be lowered here (it is left alone otherwise, and `convert-sparsity-to-linalg` takes it):
-  it has a panel layout. Rationale: the kernels read a feature of many tokens as one run of memory.
+  it has a panel layout, or is a `sliced_linear`, whose lanes are rows. Rationale: the other kernels read a feature of
+    many tokens as one run of memory.
   the panel is a multiple of the vector width. Rationale: no remainder loop over tokens exists, so that no load can
     pass the end of a panel.
-  attention: the scores of one vector of queries against all keys fit the scratch memory of a workgroup.
+  attention: the scores of one vector of queries against one panel of keys fit the scratch memory of a workgroup.
 The vector width is that of `sparsity.target` (128 bits where the module names none).
 """
 
@@ -32,13 +33,14 @@ from .attention import build_attention, query_vectors
 from .build import Lanes, largest_divisor
 from .elementwise import build_layer_norm, build_pointwise
 from .linear import build_linear
+from .linear_rows import build_sliced_linear, kernel_name, token_block
 
 Build = Callable[..., None]
 
-_OPS = [f"sparsity.{n}" for n in ("packed_linear", "attention", "layer_norm", "activation", "add")]
+_OPS = [f"sparsity.{n}" for n in ("packed_linear", "sliced_linear", "attention", "layer_norm", "activation", "add")]
 
 # Packed arrays have lengths that depend on the mask; the kernel must not.
-_RAGGED = ("values", "columns", "segments", "offsets", "rows")
+_RAGGED = ("values", "columns", "segments", "offsets", "rows", "slice_bias")
 
 
 @dataclasses.dataclass
@@ -57,6 +59,8 @@ def _features(op: ir.OpView) -> int:
 
 def _plan(op: ir.OpView, width: int) -> _Plan | None:
     """How `op` becomes a kernel, or None where a precondition fails."""
+    if op.operation.name == "sparsity.sliced_linear":
+        return _Plan(build_sliced_linear, kernel_name(op), [op.work.type.shape[0] - 1, 1, 1], token_block(op))
     if layout_of(op) is None or op.result.type.shape[3] % width:
         return None
     name = op.operation.name.removeprefix("sparsity.")

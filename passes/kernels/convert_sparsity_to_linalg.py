@@ -9,7 +9,8 @@ after:
 
 A packed layer is packed anew for this lowering: tiles get column lists of one length, the longest, and the missing
 entries weight zero (counted as `rectangle-padding`). A layer whose tiles keep all columns becomes a plain contraction.
-Ops in panels are computed token-major between two changes of layout. Weights stay `sparsity.weight`s.
+A layer in slices of rows gets its dense weight back. Ops in panels are computed token-major between two changes of
+layout. Weights stay `sparsity.weight`s.
 
 Preconditions: f32; token-major activations of any rank, panels of rank four. Packed arrays are `sparsity.weight`s
 (`PassFailure` otherwise). Rationale: the rectangle is computed from their values.
@@ -23,6 +24,7 @@ from torch_mlir.dialects import func, linalg
 from torch_mlir.dialects import tensor as tensor_dialect
 
 from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp, row_masks_of
+from secateur.dialects.sparsity.reference import unpack_slices
 from secateur.dialects.sparsity.structural_ops import layout_of
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
@@ -155,6 +157,8 @@ class ConvertSparsityToLinalg(Pass):
     name = "convert-sparsity-to-linalg"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
+        for op in walk(module, "sparsity.sliced_linear"):
+            leave_slices(op, context)
         for op in walk(module, "sparsity.packed_linear", *LOWERINGS):
             if layout_of(op) is not None:
                 leave_panels(op)
@@ -214,6 +218,35 @@ class ConvertSparsityToLinalg(Pass):
         context.count("rectangle-values", weights.size)
         context.count("rectangle-padding", int(weights.size - np.count_nonzero(weights)))
         return {"weights": weights, "lists": lists, "place": _inverse(arrays["rows"], op.result.type.shape[-1])}
+
+
+def leave_slices(op: ir.OpView, context: PassContext) -> None:
+    """Rewrites a layer in slices of rows as one with its dense weight: slices are made for kernels."""
+    arrays = {}
+    for name in ("values", "columns", "offsets", "rows", "work", "slice_bias"):
+        weight = None if getattr(op, name) is None else weight_behind(getattr(op, name))
+        if weight is not None:
+            arrays[name] = context.array(weight)
+        elif getattr(op, name) is not None:
+            raise PassFailure(op, f"expected its {name} to be a 'sparsity.weight'")
+    bias = arrays.pop("slice_bias", None)
+    dense = unpack_slices(op, list(arrays.values()), op.x.type.shape[1]).astype(arrays["values"].dtype)
+    like = weight_behind(op.values)
+    symbol = (symbol_of(like) or "literal").removesuffix("/slices/values")
+    with op.location, ir.InsertionPoint(op):
+        operands = [op.x, make_weight(dense, f"{symbol}/dense", context.weights, like).result]
+        if bias is not None:
+            whole = np.zeros(len(dense), dtype=bias.dtype)
+            whole[arrays["rows"]] = bias
+            operands.append(make_weight(whole, f"{symbol}/bias", context.weights, like).result)
+        if op.residual is not None:
+            operands.append(op.residual)
+        attributes = {n: op.attributes[n] for n in ("activation",) if n in op.attributes}
+        sizes = [1, 1, int(bias is not None), int(op.residual is not None)]
+        attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(sizes)
+        new = ir.Operation.create("sparsity.linear", [op.result.type], operands, attributes)
+    op.result.replace_all_uses_with(new.results[0])
+    op.operation.erase()
 
 
 def leave_panels(op: ir.OpView) -> None:

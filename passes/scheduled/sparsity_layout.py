@@ -14,7 +14,8 @@ equal. In attention, padded keys get a bias of minus infinity, so that no query 
 and cut off by `from_panels`. A `[tokens, features]` operand becomes a batch of one.
 
 Preconditions: static f32 activations of two or three dimensions; queries and keys that get the same panel; no layout.
-Other ops are left alone. Rationale: panels are cut from one sequence each, and a kernel has one panel.
+Other ops are left alone, as is a module whose linear layers all have rows for lanes (`sparsity.sliced_linear`, which
+works on token-major activations). Rationale: panels are cut from one sequence each, and a kernel has one panel.
 """
 
 import dataclasses
@@ -118,6 +119,8 @@ class SparsityLayout(Pass):
         if self.panel not in (0, *PANELS):
             accepted = ", ".join(map(str, PANELS))
             raise PassFailure(module.operation, f"expected 'panel' among {accepted}, found {self.panel}")
+        if walk(module, "sparsity.sliced_linear") and not walk(module, "sparsity.packed_linear"):
+            return
         for op in walk(module, *_OPS):
             if _fits(op):
                 self._convert(op)
