@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from torch_mlir import ir
 
     from secateur.frontends import ImportedModel
-    from secateur.runtime_targets.manifest import Manifest
+    from secateur.runtime_targets.manifest import DispatchWork, Manifest
     from secateur.runtime_targets.targets import Target
+
+    from .tune.tuned import Tuned
+    from .work import LocatedWork
 
 _BUNDLE, _REPORT = "bundle", "report.json"
 _MODULE, _PARAMETERS = "model.vmfb", "weights.irpa"
@@ -45,6 +48,8 @@ class Options:
     lowering: str
     schedule: dict[str, int] | None
     progress: Progress
+    tuned: "Tuned | None" = None
+    leave_out: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +72,10 @@ class Compilation:
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
         self._target = target
         self._limits: list[int | None] = []
+        self._work: list[LocatedWork] = []
+        self._tuned: Tuned | None = None
+        self._tuned_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._dispatches: list[DispatchWork] = []
         self._lowering = Lowering(imported.module, imported.weights)
         self.report = Report(target=options.target, threads=options.threads, lowering=options.lowering)
 
@@ -80,6 +89,7 @@ class Compilation:
             description=dict(self._target.description),
             lowering=self._options.lowering,
             schedule=self._options.schedule,
+            tuned=self._options.tuned.digest if self._options.tuned else "",
             signature=[
                 [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
             ],
@@ -126,7 +136,10 @@ class Compilation:
         """Compiles, verifies and writes bundle and report into `folder`."""
         from secateur.runtime_targets import iree
         from secateur.runtime_targets.bundle import Bundle, write_bundle
+        from secateur.runtime_targets.iree.dispatches import dispatch_calls
         from secateur.runtime_targets.runner import Runner
+
+        from .work import join_work
 
         options = self._options
         self.report.model_hash = self._model_hash()
@@ -137,6 +150,7 @@ class Compilation:
         if self._dump is not None:
             self._dump.write("iree", assembly.text)
         code = iree.compile_assembly(assembly, self._target)
+        self._dispatches = join_work(self._work, dispatch_calls(assembly, self._target))
         self.report.level = "iree"
         self.report.seconds["iree"] = time.perf_counter() - began
         with tempfile.TemporaryDirectory(dir=folder, prefix="parameters-") as scratch:
@@ -150,7 +164,7 @@ class Compilation:
                 self._verify(Runner(Bundle(Path(scratch), self._manifest()), session).run)
                 self.report.seconds["verify"] = time.perf_counter() - began
             options.progress("writing the bundle")
-            files = {_MODULE: code, _PARAMETERS: archive, **self._tokenizer()}
+            files = {_MODULE: code, _PARAMETERS: archive, **self._tokenizer(), **self._records()}
             write_bundle(folder / _BUNDLE, self._manifest(), files)
         write_whole(folder / _REPORT, json.dumps(self.report.to_dict()).encode())
 
@@ -170,6 +184,13 @@ class Compilation:
     def _tokenizer(self) -> dict[str, Path]:
         return {f"tokenizer/{file.name}": file for file in self._loaded.tokenizer_files}
 
+    def _records(self) -> dict[str, bytes]:
+        """The records of tuning that were used, as a file of the bundle."""
+        from .tune.tuned import RECORDS_IN_BUNDLE
+
+        used = self._tuned.used(self._lowering.statistics) if self._tuned is not None else b""
+        return {RECORDS_IN_BUNDLE: used} if used else {}
+
     def _manifest(self) -> "Manifest":
         from secateur.runtime_targets import manifest
 
@@ -182,6 +203,7 @@ class Compilation:
             cpu_features=self._target.cpu_features,
             workers=self._options.threads,
             note=f"unverified: {reason}" if reason else "verified against PyTorch on random and padded inputs",
+            dispatches=tuple(self._dispatches),
         )
         limits = dict(zip((spec.name for spec in self._imported.inputs), self._limits, strict=True))
         specs = [
@@ -230,7 +252,7 @@ class Compilation:
             lowering = Lowering(module, again.weights, level="structural")
             lowering.lower("structural", "sparsity-detect")
             for level in ("scheduled", "kernels"):
-                lowering.lower(level, pipeline_to(level, options.lowering, options.schedule))
+                lowering.lower(level, self._pipeline(level))
             assembly = iree.assemble(lowering.module, lowering.weights)
             code = iree.compile_assembly(assembly, self._target)
             with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
@@ -249,6 +271,8 @@ class Compilation:
 
     def _lower(self) -> str:
         """Lowers to the level that was asked for, or to the last before IREE. Returns its text."""
+        from .work import work_of_module
+
         options, lowering = self._options, self._lowering
         self._describe_target(lowering.module)
         try:
@@ -257,10 +281,12 @@ class Compilation:
                 if lowering.level == options.compile_to:
                     break
                 options.progress(level)
-                lowering.lower(level, pipeline_to(level, options.lowering, options.schedule))
+                lowering.lower(level, self._pipeline(level))
                 if level == "structural":
                     self._limits = input_limits(lowering.module)
                     self.report.layers = layers_of(lowering.module, lowering.weights)
+                elif level == "scheduled":
+                    self._work = work_of_module(lowering.module, lowering.weights)
                 text = self._reached()
         finally:
             if self._dump is not None:
@@ -270,6 +296,16 @@ class Compilation:
         self.report.seconds.update(lowering.seconds)
         self.report.statistics = lowering.statistics
         return text
+
+    def _pipeline(self, level: str) -> str:
+        """The pipeline that leads to `level`, with what tuning found."""
+        options = self._options
+        if options.tuned is not None and level == "scheduled":
+            self._tuned = options.tuned.fitting(self._lowering.module, self._lowering.weights)
+            self._tuned_folder = self._tuned_folder or tempfile.TemporaryDirectory(prefix="secateur-tuned-")
+            found = self._tuned.pass_options(Path(self._tuned_folder.name))
+            return pipeline_to(level, options.lowering, options.schedule, found, options.leave_out)
+        return pipeline_to(level, options.lowering, options.schedule, leave_out=options.leave_out)
 
     def _reached(self) -> str:
         if self._dump is None and self._lowering.level != self._options.compile_to:

@@ -13,7 +13,7 @@ from .report import Report
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.bundle import Bundle
-    from secateur.runtime_targets.manifest import TensorSpec
+    from secateur.runtime_targets.manifest import Manifest, TensorSpec
     from secateur.runtime_targets.runner import Runner
 
 
@@ -95,6 +95,11 @@ class CompiledModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the bundle: a folder, or one file where `path` ends in `.zip`. It is written whole or not at all."""
         self._opened().save(Path(path))
+
+    @property
+    def manifest(self) -> "Manifest":
+        """What the bundle says of itself: inputs, layers, the work of every dispatch, files."""
+        return self._opened().manifest
 
     def _opened(self) -> "Bundle":
         if self._bundle is None:

@@ -1,5 +1,6 @@
 """`compile_model`: from a PyTorch module to a bundle that runs."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from .verify import evaluation_copy
 if TYPE_CHECKING:
     import torch
 
+    from .tune.options import TuneOptions
+    from .tune.tuned import Tuned
 
 __all__ = ["CompileError", "CompiledModel", "compile_model"]
 
@@ -33,6 +36,8 @@ def compile_model(
     dump_ir: str | os.PathLike[str] | None = None,
     cache: bool = True,
     schedule: Mapping[str, int] | None = None,
+    records: "bool | Tuned" = True,
+    tune: "bool | TuneOptions" = False,
     lowering: str = "kernels",
     progress: Progress | None = None,
 ) -> CompiledModel:
@@ -44,6 +49,7 @@ def compile_model(
     layer that differs where they do. `compile_to`: a level of IR to stop at (`torch`, `structural`, `scheduled`,
     `kernels`); the result then has its text as `ir` and cannot be called. `dump_ir`: a folder for the IR of every level
     and the weights. `cache`: reuse what was compiled before. `schedule`: options of `sparsity-schedule`.
+    `records`: use what was tuned for the target before, or what is given. `tune`: first tune the layers that were not.
     `lowering`: `kernels`, or `portable` (plain linalg). `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
@@ -53,16 +59,25 @@ def compile_model(
         progress or (lambda stage: None),
     )  # fmt: skip
     _check(options, seq_len, batch)
+    if tune and not (records and lowering == "kernels"):
+        raise CompileError("'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'")
     from secateur.runtime_targets.targets import get_target
+
+    from .tune.tuned import Tuned, tune_imported
 
     machine = get_target(target, workers=threads)
     options.progress("loading")
     began = time.perf_counter()
-    loaded = _load(model, example_inputs, seq_len, batch)
+    loaded = load(model, example_inputs, seq_len, batch)
     options.progress("importing")
     from secateur.frontends import import_model
 
     imported = import_model(loaded.module, loaded.example_inputs)
+    if tune:
+        tune_imported(imported, machine, threads, tune, options.progress)
+    if records and lowering == "kernels":
+        tuned = Tuned.of(machine, str(imported.module)) if records is True else records
+        options = dataclasses.replace(options, tuned=tuned)
     compilation = Compilation(options, machine, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
     compilation.report.seconds["import"] = time.perf_counter() - began
     # A dump shows every level, which an entry of the cache does not hold.
@@ -84,7 +99,8 @@ def _check(options: Options, seq_len: int, batch: int) -> None:
         raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")
 
 
-def _load(model: Any, example_inputs: Any, seq_len: int, batch: int) -> Loaded:
+def load(model: Any, example_inputs: Any, seq_len: int, batch: int) -> Loaded:
+    """What `compile_model` is given, as it compiles it. Raises `CompileError`, and what loading a folder raises."""
     if isinstance(model, (str, os.PathLike)):
         from secateur.frontends import example_inputs_for, load_model
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,17 @@ LEVELS = ("torch", "structural", "scheduled", "kernels", "iree")
 LOWERINGS = ("kernels", "portable")
 
 
-def pipeline_to(level: str, lowering: str = "kernels", schedule: Mapping[str, int] | None = None) -> str:
+def pipeline_to(
+    level: str,
+    lowering: str = "kernels",
+    schedule: Mapping[str, int] | None = None,
+    options: Mapping[str, Mapping[str, object]] | None = None,
+    leave_out: Collection[str] = (),
+) -> str:
     """The pipeline that takes a module of the level before to `level`.
 
-    `schedule`: options of `sparsity-schedule`, for example `{"row_tile": 6}`.
+    `schedule`: options of `sparsity-schedule`, for example `{"row_tile": 6}`; `options`: pass -> option -> value, for
+    passes on the way to `scheduled`. `leave_out`: passes on that way that are not run, all of them optimisations.
     """
     from .pipelines import NAMED
 
@@ -30,13 +37,23 @@ def pipeline_to(level: str, lowering: str = "kernels", schedule: Mapping[str, in
         return "torch-to-structural,sparsity-detect"
     if level == "scheduled":
         scheduled = NAMED[{"kernels": "scheduled", "portable": "scheduled-token-major"}[lowering]]
-        if schedule:
-            options = " ".join(f"{name.replace('_', '-')}={value}" for name, value in sorted(schedule.items()))
-            scheduled = scheduled.replace("sparsity-schedule", f"sparsity-schedule{{{options}}}")
-        return f"sparsity-fuse,{scheduled}"
+        given = {name: dict(values) for name, values in (options or {}).items()}
+        given["sparsity-schedule"] = {**given.get("sparsity-schedule", {}), **(schedule or {})}
+        names = [name for name in ("sparsity-fuse", *scheduled.split(",")) if name not in leave_out]
+        return ",".join(with_options(name, given.get(name)) for name in names)
     if level == "kernels":
         return {"kernels": "scheduled-to-kernels", "portable": "scheduled-to-linalg"}[lowering]
     raise ValueError(f"no pipeline leads to '{level}'")
+
+
+def with_options(name: str, options: Mapping[str, object] | None) -> str:
+    """The text of a pass with options, for a pipeline."""
+
+    def text(value: object) -> str:
+        return f'"{value}"' if isinstance(value, str) else str(value)
+
+    given = " ".join(f"{key.replace('_', '-')}={text(value)}" for key, value in sorted((options or {}).items()))
+    return f"{name}{{{given}}}" if given else name
 
 
 @dataclasses.dataclass

@@ -33,8 +33,8 @@ class Target:
     note: str
 
     def description_text(self) -> str:
-        """The description as an attribute in MLIR's syntax."""
-        fields = ", ".join(f"{name} = {value} : i64" for name, value in self.description.items())
+        """The description as an attribute, letter by letter as MLIR prints it: records hold that text."""
+        fields = ", ".join(f"{name} = {value} : i64" for name, value in sorted(self.description.items()))
         return f"#sparsity.target<{{{fields}}}>"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, compile, inspect, prune, run, targets
+from . import bench, compile, inspect, profile, prune, run, targets, tune
 
 app = typer.Typer(
     name="secateur",
@@ -24,6 +24,8 @@ app.command("inspect", epilog=inspect.EXAMPLE)(inspect.command)
 app.command("run", epilog=run.EXAMPLE)(run.command)
 app.command("prune", epilog=prune.EXAMPLE)(prune.command)
 app.command("bench", epilog=bench.EXAMPLE)(bench.command)
+app.command("tune", epilog=tune.EXAMPLE)(tune.command)
+app.command("profile", epilog=profile.EXAMPLE)(profile.command)
 app.command("targets", epilog=targets.EXAMPLE)(targets.command)
 
 
@@ -49,6 +51,8 @@ _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 # costs seconds that `--help` does not have.
 _EXPECTED = (
     "secateur.compiler.errors:CompileError",
+    "secateur.compiler.bench:BenchError",
+    "secateur.compiler.tune.errors:TuneError",
     "secateur.dialects.weight_store:WeightStoreError",
     "secateur.frontends.errors:FrontendError",
     "secateur.runtime_targets.manifest:BundleError",

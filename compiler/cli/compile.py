@@ -65,6 +65,14 @@ def command(
         Path | None,
         typer.Option(metavar="DIR", help="Write the IR of every level and the weights that it names into DIR."),
     ] = None,
+    records: Annotated[
+        bool, typer.Option("--records/--no-records", help="Use schedules that `secateur tune` found.")
+    ] = True,
+    tune: Annotated[bool, typer.Option("--tune", help="First tune what was not tuned yet, in about five minutes.")] = (
+        False
+    ),
+    trials: Annotated[int | None, typer.Option(min=1, help="With --tune: schedules to try per kind of layer.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="With --tune: time for it: 90s, 10m.")] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse what was compiled before.")] = True,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -73,9 +81,12 @@ def command(
     """Compile a model and compare it with PyTorch."""
     if compile_to is Level.iree and out is None and dump_ir is None:
         raise typer.BadParameter("give -o OUT for the bundle, or --dump-ir DIR, or --compile-to LEVEL")
+    if not tune and (trials is not None or budget is not None):
+        raise typer.BadParameter("only of use with --tune", param_hint="--trials, --budget")
     output = Output(as_json, quiet)
     with output.progress(f"compiling {model}") as progress:
         from secateur.compiler import compile_model
+        from secateur.compiler.tune.options import compile_options
 
         compiled = compile_model(
             model,
@@ -88,6 +99,8 @@ def command(
             compile_to=compile_to.value,
             dump_ir=dump_ir,
             cache=cache,
+            records=records,
+            tune=compile_options(trials, budget) if tune else False,
             progress=progress,
         )
         if compile_to is Level.iree and out is not None:

@@ -10,9 +10,17 @@ The default row tile follows the encoding of the weight. Where bands of rows sha
 one-column blocks) any row tile can share loads of x, and the one with the best modelled throughput is taken: taller
 tiles need fewer loads per multiply-add, but pad bands that they do not divide. Elsewhere rows of a tile differ, and
 four rows keep the number of row masks (15) small. Options force a value for all layers; an existing schedule stays.
+
+With few tokens to a sequence, rows are the lanes (`row_vectors`, see `sparsity-pack-rows`), as long as that beats lanes
+of tokens that stay idle.
+
+With `records`, a file that `secateur tune` wrote, a layer that was tuned for this target with these tools gets the
+schedule that was measured to be the fastest; the others get the default. A record that asks for what the layer cannot
+have is passed over. `panel` is the one that `sparsity-layout` is told, so that records for it are found.
 """
 
 import dataclasses
+from pathlib import Path
 
 from torch_mlir import ir
 
@@ -21,6 +29,9 @@ from secateur.dialects.sparsity.weights import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import TargetDescription, target_of
+from .schedule_records import chosen_schedules, code_generator, record_key, signature_of, target_text
+from .schedule_space import is_legal, layer_of
+from .sparsity_pack_rows import default_row_vectors
 
 # Rows of a tile whose columns differ are told apart by a mask; 2^4 - 1 loops are still little code.
 MASKED_ROW_TILE = 4
@@ -46,34 +57,65 @@ def default_row_tile(encoding: ir.Attribute | None, rows: int, target: TargetDes
     return max(candidates, key=lambda tile: (band / (-(-band // tile) * tile) * _THROUGHPUT[tile], tile))
 
 
+def default_schedule(op: ir.OpView, target: TargetDescription, row_tile: int = 0) -> dict[str, int]:
+    """The schedule of a `sparsity.linear` of which nothing was measured, with the `row_tile` that is given, if any."""
+    weight = weight_behind(op.weight)
+    encoding = encoding_of(weight) if weight is not None else None
+    rows = op.weight.type.shape[0]
+    row_tile = min(row_tile or default_row_tile(encoding, rows, target), rows)
+    pieces = max(1, min(-(-rows // row_tile), 4 * max(target.workers, 2)))
+    schedule = {"row_tile": row_tile, "token_vectors": TOKEN_VECTORS, "workgroups": pieces}
+    return schedule | default_row_vectors(op, target)
+
+
 @dataclasses.dataclass(frozen=True)
 class SparsitySchedule(Pass):
-    """Attaches a default or a given schedule to every linear layer that has none."""
+    """Attaches a tuned, a given or a default schedule to every linear layer that has none."""
 
     row_tile: int = 0
     token_vectors: int = 0
     workgroups: int = 0
+    row_vectors: int = 0
+    records: str = ""
+    panel: int = 0
 
     name = "sparsity-schedule"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        for option in ("row_tile", "token_vectors", "workgroups"):
+        for option in ("row_tile", "token_vectors", "workgroups", "row_vectors", "panel"):
             if getattr(self, option) < 0:
                 text = f"expected '{option.replace('_', '-')}' of 0 (default) or more, found {getattr(self, option)}"
                 raise PassFailure(module.operation, text)
+        if self.records and not Path(self.records).is_file():
+            raise PassFailure(module.operation, f"expected 'records' to name a file, found '{self.records}'")
         target = target_of(module)
+        tuned = chosen_schedules(Path(self.records)) if self.records else {}
+        given = {name: getattr(self, name) for name in ("row_tile", "token_vectors", "workgroups", "row_vectors")}
         for op in walk(module, "sparsity.linear"):
             if SCHEDULE in op.attributes:
                 continue
-            weight = weight_behind(op.weight)
-            encoding = encoding_of(weight) if weight is not None else None
-            rows = op.weight.type.shape[0]
-            row_tile = min(self.row_tile or default_row_tile(encoding, rows, target), rows)
-            pieces = max(1, min(-(-rows // row_tile), 4 * max(target.workers, 2)))
+            schedule = default_schedule(op, target, self.row_tile)
+            if tuned:
+                found = self._recorded(op, module, context, tuned)
+                schedule |= found
+            schedule |= {name: value for name, value in given.items() if value}
+            schedule["row_tile"] = min(schedule["row_tile"], op.weight.type.shape[0])
             with op.location:
-                op.attributes[SCHEDULE] = Schedule.of(
-                    row_tile=row_tile,
-                    token_vectors=self.token_vectors or TOKEN_VECTORS,
-                    workgroups=self.workgroups or pieces,
-                )
+                op.attributes[SCHEDULE] = Schedule.of(**{name: value for name, value in schedule.items() if value})
             context.count("schedules-attached")
+
+    def _recorded(
+        self, op: ir.OpView, module: ir.Module, context: PassContext, tuned: dict[str, dict[str, int]]
+    ) -> dict[str, int]:
+        """The tuned schedule of `op`; empty where there is none that it can have."""
+        signature = signature_of(op, context, self.panel)
+        layer = layer_of(op, target_of(module), self.panel)
+        if signature is None or layer is None:
+            return {}
+        key = record_key(signature, target_text(module), code_generator())
+        found = tuned.get(key, {})
+        if not found or not (is_legal(layer, found) or found == default_schedule(op, layer.target)):
+            return {}
+        context.count("schedules-from-records")
+        context.count(f"record-{key}")
+        return found

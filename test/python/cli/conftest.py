@@ -14,6 +14,7 @@ from secateur.compiler.cli import main
 def cache_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECATEUR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SECATEUR_RECORDS", str(tmp_path_factory.mktemp("records")))
         yield
 
 

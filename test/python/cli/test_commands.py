@@ -132,6 +132,19 @@ def test_bench_compares(secateur, bundle, pruned_folder):
         assert factor == pytest.approx(medians[name]["median_ms"] / medians["secateur"]["median_ms"])
 
 
+def test_bench_without_the_peers_environments_goes_on_with_what_is_there(
+    secateur, bundle, pruned_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SECATEUR_PEERS", str(tmp_path))
+    command = ["bench", bundle, "--model", pruned_folder, "--peers", "--rounds", "3"]
+    value = secateur(*command, "--json").json
+    assert set(value["latency_ms"]) == {"secateur", "stock IREE"}
+    assert all(error < 1e-5 for error in value["relative_l2"].values())
+    assert value["versions"]["stock IREE"]["iree-base-runtime"]
+    assert {"LiteRT", "DeepSparse"} <= set(value["skipped"])
+    assert f"there is no environment '{tmp_path / 'main'}'" in value["skipped"]["LiteRT"]
+
+
 def test_targets(secateur):
     assert "host-cpu" in [t["name"] for t in secateur("targets", "--json").json["targets"]]
     assert "host-cpu" in secateur("targets").out
@@ -148,6 +161,7 @@ def test_targets(secateur):
         (["run", "/nowhere", "--input", "a=/nowhere.npy"], 2, "there is no file '/nowhere.npy'"),
         (["bench", "/nowhere"], 1, "there is no bundle at '/nowhere'"),
         (["bench", "/nowhere", "--stock-iree"], 2, "needs --model"),
+        (["bench", "/nowhere", "--peers"], 2, "needs --model"),
         ([], 2, "Usage: secateur"),
     ],
 )

@@ -12,6 +12,7 @@ def cache_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECATEUR_CACHE", str(folder))
+        patch.setenv("SECATEUR_RECORDS", str(tmp_path_factory.mktemp("records")))
         yield folder
 
 

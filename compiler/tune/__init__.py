@@ -1,0 +1,33 @@
+"""Tuning: schedules found by search on the machine they are for, and the records of what was found.
+
+Names are imported when they are first used, so that `secateur --help` starts without Optuna.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import TuneError
+    from .records import RecordsFile, records_folder
+    from .tuner import TuneOptions, TuneReport, tune_model
+
+_HOMES = {
+    "RecordsFile": "records",
+    "TuneError": "errors",
+    "TuneOptions": "options",
+    "TuneReport": "report",
+    "records_folder": "records",
+    "tune_model": "tuner",
+}
+
+__all__ = ["RecordsFile", "TuneError", "TuneOptions", "TuneReport", "records_folder", "tune_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,13 @@
+"""What goes wrong in tuning."""
+
+
+class TuneError(Exception):
+    """Tuning cannot go on. The text is one sentence: what was found and what is accepted."""
+
+
+class CandidateError(Exception):
+    """A candidate failed: `kind` is `crashed`, `timeout`, `memory`, `wrong` or `refused`; the text says how."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
