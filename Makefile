@@ -10,14 +10,19 @@ PIP_ARGS ?=
 LIT ?= test/lit
 PYTEST ?=
 
+# The peers' environments, and what `make bench-peers` passes on: make bench-peers BENCH="--resume --only bert-base"
+PEERS ?= .venv-peers
+BENCH ?=
+
 READY = $(VENV)/.ready
 BIN = $(VENV)/bin
+PEERS_READY = $(PEERS)/main/.ready $(PEERS)/tvm/.ready $(PEERS)/deepsparse/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lit pytest lint format check bench docs clean
+.PHONY: help venv demo test lit pytest lint format check bench bench-peers docs clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(READY) ## Create the environment with everything that building and testing need
 
@@ -53,11 +58,21 @@ format: $(READY) ## Rewrite the code in the project's style
 check: lint test ## Everything that continuous integration runs
 
 bench: $(READY) ## Time a BERT-base at 90 % sparsity beside PyTorch and IREE
-	$(BIN)/python benchmarks/bert_base.py
+	$(BIN)/python -m secateur.benchmarks.bert_base
+
+bench-peers: $(READY) $(PEERS_READY) ## Time every workload beside every engine and write docs/results.md (20 minutes)
+	$(BIN)/python -m secateur.benchmarks --peers $(PEERS) --page docs/results.md $(BENCH)
+
+# A peer that cannot be installed is left out of the benchmark with a note.
+$(PEERS)/%/.ready: benchmarks/peers/requirements-%.txt
+	$(PYTHON) -m venv $(PEERS)/$*
+	@echo "installing the engines of $< into $(PEERS)/$* (gigabytes, the first time)" >&2
+	@$(PEERS)/$*/bin/python -m pip install --quiet $(PIP_ARGS) --requirement $< && touch $@ || \
+	  echo "note: the engines of $< could not all be installed; those that are missing are left out" >&2
 
 docs: $(READY) ## Write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
 
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

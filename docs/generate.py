@@ -68,7 +68,15 @@ def passes() -> str:
 
 def dialect() -> str:
     """docs/dialect.md: attributes and ops of the dialect."""
-    from secateur.dialects.sparsity import attention_op, attributes, dialect, kernel_ops, packed_ops, structural_ops
+    from secateur.dialects.sparsity import (
+        attention_op,
+        attributes,
+        dialect,
+        kernel_ops,
+        packed_ops,
+        sliced_op,
+        structural_ops,
+    )
 
     def classes(module: types.ModuleType, base: type) -> list[Any]:
         found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, base) and v is not base]
@@ -78,7 +86,7 @@ def dialect() -> str:
     parts = [NOTE, "# The `sparsity` dialect\n", inspect.cleandoc(about) + "\n", "## Attributes\n"]
     for attribute in classes(attributes, attributes.Described):
         parts += [f"### `#{attribute.attr_name}`\n", inspect.cleandoc(attribute.__doc__ or "") + "\n"]
-    for module in (structural_ops, attention_op, packed_ops, kernel_ops):
+    for module in (structural_ops, attention_op, packed_ops, sliced_op, kernel_ops):
         title = inspect.cleandoc(module.__doc__ or "").split("\n")[0].rstrip(".")
         parts.append(f"## {title}\n")
         for op in classes(module, dialect.Sparsity.Operation):

@@ -34,3 +34,8 @@ def test_the_budget_ends_it_but_not_before_three_rounds():
 def test_nothing_to_time_is_refused():
     with pytest.raises(ValueError, match="nothing to time"):
         interleave({})
+
+
+def test_seconds_that_a_candidate_reports_count_in_place_of_those_that_passed():
+    found = interleave({"a": lambda: 0.5, "b": lambda: 0.25}, rounds=3, warmup=1, reported=True)
+    assert (found["a"].median_ms, found["b"].min_ms) == (500.0, 250.0)

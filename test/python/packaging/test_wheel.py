@@ -35,6 +35,6 @@ def test_wheel_holds_the_tree(tmp_path):
 
 def test_every_top_level_package_folder_is_mapped():
     folders = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"].values()
-    unpackaged = {"test", "docs", "applications", "benchmarks", "build"}
+    unpackaged = {"test", "docs", "applications", "build"}
     found = {p.parent.name for p in ROOT.glob("*/__init__.py")}
     assert found - unpackaged == set(folders)

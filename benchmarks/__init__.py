@@ -1,0 +1,1 @@
+"""Benchmarks of Secateur beside its peers: `make bench-peers`, and the harness behind `secateur bench --peers`."""

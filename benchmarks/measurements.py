@@ -1,0 +1,152 @@
+"""What is measured: each function runs one workload and returns its record, which is a line of the results."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import models
+from .peers.contest import Candidate, contest
+from .peers.registry import PEERS, Peer
+from .workshop import Workshop
+
+Record = dict[str, Any]
+
+SGEMM_FLOPS = 2 * 1024**3
+
+
+def bert_base(shop: Workshop, rounds: int) -> Record:
+    """BERT-base on one thread: every engine dense, DeepSparse with unstructured zeros, Secateur with every scheme."""
+    dense, inputs = models.bert_base(), models.bert_inputs()
+    unstructured = models.pruned(dense, "unstructured", None, 0.9)
+    ours = {
+        "Secateur 90 % 16x1": models.pruned(dense, "bcr", "16x1", 0.9),
+        "Secateur 90 % 4x1": models.pruned(dense, "bcr", "4x1", 0.9),
+        "Secateur 90 % BCR 4x16": models.pruned(dense, "bcr", "4x16", 0.9),
+        "Secateur 95 % 16x1": models.pruned(dense, "bcr", "16x1", 0.95),
+        "Secateur dense": dense,
+    }
+    candidates = [shop.for_secateur(name, module, inputs) for name, module in ours.items()]
+    candidates += [
+        shop.for_peer(f"{peer.title} dense", peer, dense, inputs)
+        for peer in PEERS.values()
+        if peer.title != "DeepSparse"
+    ]
+    candidates.append(shop.for_peer("DeepSparse 90 % unstructured", PEERS["DeepSparse"], unstructured, inputs))
+    candidates.append(
+        Candidate("NumPy sgemm 1024^3", Peer("NumPy", "numpy_sgemm", ""), candidates[-1].model, compared=False)
+    )
+    record = _contest(shop, candidates, rounds)
+    bcr = next(c for c in candidates if c.name == "Secateur 90 % BCR 4x16")
+    record["padding_fraction"] = _stored_values(bcr) / models.kept_weights(ours[bcr.name]) - 1
+    record["flops"] = {
+        "Secateur 90 % 16x1": models.remaining_flops(ours["Secateur 90 % 16x1"], models.TOKENS),
+        "NumPy sgemm 1024^3": SGEMM_FLOPS,
+    }
+    return record
+
+
+def bert_base_threads(shop: Workshop, rounds: int) -> Record:
+    """BERT-base at 90 % on one thread and on two, in turns, and the scaling of every kernel."""
+    module, inputs = models.pruned(models.bert_base(), "bcr", "16x1", 0.9), models.bert_inputs()
+    candidates = [
+        shop.for_secateur(f"Secateur, threads: {threads}", module, inputs, threads=threads) for threads in (1, 2)
+    ]
+    record = _contest(shop, candidates, rounds)
+    from secateur.compiler.profile import profile
+
+    found = profile(candidates[-1].model / "model.bundle", threads=2, scaling=True, progress=shop.progress)
+    record["scaling"] = [
+        {"kernel": row.kernel, "calls": row.calls, "one_thread_ms": row.one_thread_min_ms, "two_threads_ms": row.min_ms}
+        for row in found.by_kernel()
+    ]
+    return record
+
+
+def minilm_l6(shop: Workshop, rounds: int) -> Record:
+    """The shape of MiniLM-L6 on one thread: LiteRT dense and Secateur at 80 % BCR."""
+    dense, inputs = models.minilm_l6(), models.bert_inputs()
+    ours = shop.for_secateur("Secateur 80 % BCR 4x16", models.pruned(dense, "bcr", "4x16", 0.8), inputs)
+    return _contest(shop, [ours, shop.for_peer("LiteRT dense", PEERS["LiteRT"], dense, inputs)], rounds)
+
+
+def linear_128_tokens(shop: Workshop, rounds: int) -> Record:
+    """One linear layer at 90 %, 128 tokens: Secateur, and compressed sparse rows in PyTorch and SciPy."""
+    module, inputs = models.pruned(models.linear(), "bcr", "16x1", 0.9), models.linear_inputs(models.TOKENS)
+    candidates = [shop.for_secateur("Secateur 90 % 16x1", module, inputs, repeat=5)]
+    for title, adapter in (("torch.sparse CSR", "torch_csr"), ("SciPy CSR", "scipy_csr")):
+        candidates.append(shop.for_peer(title, Peer(title, adapter), module, inputs, repeat=5))
+    record = _contest(shop, candidates, rounds)
+    record["kernels_ms"] = {candidates[0].name: _kernels(candidates[0])}
+    return record
+
+
+def linear_1_token(shop: Workshop, rounds: int) -> Record:
+    """One linear layer, one token: Secateur dense and at 90 % BCR; the bytes of weights that a run reads."""
+    dense, inputs = models.linear(), models.linear_inputs(1)
+    ours = {"Secateur dense": dense, "Secateur 90 % BCR 4x16": models.pruned(dense, "bcr", "4x16", 0.9)}
+    candidates = [shop.for_secateur(name, module, inputs, repeat=50) for name, module in ours.items()]
+    record = _contest(shop, candidates, rounds)
+    record["kernels_ms"] = {c.name: _kernels(c) for c in candidates}
+    record["weight_bytes"] = {
+        c.name: sum(f.stat().st_size for f in (c.model / "model.bundle").rglob("*.irpa")) for c in candidates
+    }
+    return record
+
+
+def compilation(shop: Workshop, rounds: int) -> Record:
+    """BERT-base from the module to a saved bundle without the cache: seconds, and memory of all processes."""
+    shop.progress("compiling BERT-base in a process of its own")
+    program = Path(__file__).with_name("compile_cost.py")
+    environment = {**os.environ, "SECATEUR_CACHE": "off"}
+    environment.pop("OMP_NUM_THREADS", None)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"compiling BERT-base failed: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+MEASUREMENTS: dict[str, Callable[[Workshop, int], Record]] = {
+    "bert-base": bert_base,
+    "bert-base-threads": bert_base_threads,
+    "minilm-l6": minilm_l6,
+    "linear-128-tokens": linear_128_tokens,
+    "linear-1-token": linear_1_token,
+    "compilation": compilation,
+}
+
+
+def _contest(shop: Workshop, candidates: list[Candidate], rounds: int) -> Record:
+    outcome = contest(candidates, environments=shop.environments, rounds=rounds, progress=shop.progress)
+    return {
+        "entries": {name: dataclasses.asdict(entry) for name, entry in outcome.entries.items()},
+        "threads": {candidate.name: candidate.threads for candidate in candidates},
+        "skipped": outcome.skipped,
+    }
+
+
+def _stored_values(candidate: Candidate) -> int:
+    """Weights that the kernels of a bundle read: the packed values of every linear layer, padding included."""
+    import iree.runtime
+
+    values = 0
+    for file in (candidate.model / "model.bundle").rglob("*.irpa"):
+        index = iree.runtime.ParameterIndex()
+        index.load(str(file), format="irpa")
+        values += sum(entry.length // 4 for key, entry in index.items() if key.endswith("/values"))
+    return values
+
+
+def _kernels(candidate: Candidate) -> dict[str, float]:
+    """Milliseconds a run spends in each kernel, from the start of its first workgroup to the end of its last."""
+    from secateur.runtime_targets.bundle import open_bundle
+    from secateur.runtime_targets.profile import profile_bundle
+
+    found: dict[str, float] = {}
+    for call in profile_bundle(open_bundle(candidate.model / "model.bundle"), threads=candidate.threads).calls:
+        found[call.kernel] = found.get(call.kernel, 0.0) + call.median_ms
+    return found

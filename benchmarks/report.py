@@ -1,0 +1,140 @@
+"""The table of bars and docs/results.md, from the lines of a results file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .bars import Result, judge
+from .peers.contest import IDLE_LIMIT
+
+# What an engine's own bookkeeping may take beside its threads before it is told.
+THREADS_MARGIN = 0.25
+
+Lines = Mapping[str, dict[str, Any]]
+
+HOW = """Random weights (latency does not depend on training), batch 1, 128 tokens, 32-bit floats. Every engine runs \
+in a process of its own, with the same number of threads, on the same weights and inputs; all take turns, one run \
+each, and the order turns too. Milliseconds are measured inside those processes. "L2" is the relative L2 distance of \
+the outputs from PyTorch's. Dense engines get the dense weights, because zeros change nothing for them; DeepSparse \
+gets 90 % unstructured zeros. Times of one table may be compared, those of two tables were measured at two times."""
+
+
+def verdict(result: Result) -> str:
+    """`met`, `missed` or `not measured`."""
+    return {True: "met", False: "missed", None: "not measured"}[result.met]
+
+
+def amount(value: float | None, unit: str) -> str:
+    """`8.12x`, `31.0 s`, or a dash."""
+    if value is None:
+        return "-"
+    if unit == "x":
+        return f"{value:.2f}x"
+    return f"{value:.2f}" if unit == "of" else f"{value:.1f} {unit}"
+
+
+def bar_rows(results: Sequence[Result]) -> list[tuple[str, str, str, str, str]]:
+    """Workload, what is compared, measured, bar, verdict."""
+    rows = []
+    for result in results:
+        bar = result.bar
+        sign = "<=" if bar.at_most else ">="
+        limit = (
+            f"{bar.limit:g}x" if bar.unit == "x" else f"{bar.limit:g}" + ("" if bar.unit == "of" else f" {bar.unit}")
+        )
+        rows.append((bar.workload, bar.what, amount(result.value, bar.unit), f"{sign} {limit}", verdict(result)))
+    return rows
+
+
+def entry_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
+    """Candidate, threads, minimum, lower quartile, median in milliseconds, L2; the fastest median first."""
+    rows = []
+    for name, entry in sorted(record["entries"].items(), key=lambda item: item[1]["latency"]["median_ms"]):
+        latency, error = entry["latency"], entry["relative_l2"]
+        times = (f"{latency[key]:.3g}" for key in ("min_ms", "p25_ms", "median_ms"))
+        rows.append((name, str(record["threads"][name]), *times, "-" if error is None else f"{error:.0e}"))
+    return rows
+
+
+def notes(record: Mapping[str, Any]) -> list[str]:
+    """A sentence for every candidate that did not take part, or that disturbed the others."""
+    found = [f"{name} did not take part: {reason}." for name, reason in record.get("skipped", {}).items()]
+    for name, entry in record.get("entries", {}).items():
+        if entry["idle_fraction"] > IDLE_LIMIT:
+            found.append(f"{name} took {entry['idle_fraction']:.0%} of a processor while it was idle.")
+        if entry["busy_threads"] > record["threads"][name] + THREADS_MARGIN:
+            found.append(f"{name} took {entry['busy_threads']:.1f} processors while it ran.")
+    return found
+
+
+def markdown(lines: Lines, chart: str | None) -> str:
+    """The page: machine, bars, times of every measurement, versions. `chart` is the name of the picture beside it."""
+    newest = max(lines.values(), key=lambda line: line["finished"])
+    machine = newest["machine"]
+    records = {name: line["record"] for name, line in lines.items()}
+    parts = [
+        "# Results\n",
+        "<!-- Written by `make bench-peers`; do not edit. -->\n",
+        f"Measured on {machine['processor']} ({machine['architecture']}, {', '.join(machine['vector_extensions'])}), "
+        f"{machine['cores']} cores, {machine['memory_bytes'] / (1 << 30):.0f} GiB, {machine['system']}, "
+        f"Python {machine['python']}; finished {newest['finished']}.\n",
+        HOW + "\n",
+    ]
+    if chart:
+        parts.append(f"![Latency of BERT-base by engine]({chart})\n")
+    parts.append(_table(("workload", "compared", "measured", "bar", "verdict"), bar_rows(judge(records))))
+    for name, record in records.items():
+        if "entries" in record:
+            parts.append(f"## {name}\n")
+            runs = max(entry["latency"]["runs"] for entry in record["entries"].values()) if record["entries"] else 0
+            parts.append(f"{runs} runs each, finished {lines[name]['finished']}.\n")
+            parts.append(_table(("", "threads", "min, ms", "p25", "median", "L2"), entry_rows(record)))
+            parts += [f"- {note}" for note in notes(record)]
+            if notes(record):
+                parts.append("")
+        parts += _details(name, record)
+    parts.append("## Versions\n")
+    versions = dict(machine["versions"])
+    for record in records.values():
+        for entry in record.get("entries", {}).values():
+            versions |= entry["versions"]
+    parts.append(", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".\n")
+    return "\n".join(parts)
+
+
+def _details(name: str, record: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if "weight_bytes" in record:
+        parts.append("Weights and indices read by a run, over the time of its kernels and over the whole call:\n")
+        rows = []
+        for candidate, count in record["weight_bytes"].items():
+            if candidate in record["entries"]:
+                call = record["entries"][candidate]["latency"]["median_ms"]
+                kernels = sum(record["kernels_ms"][candidate].values())
+                rates = (f"{count / ms / 1e6:.1f}" for ms in (kernels, call))
+                rows.append((candidate, f"{count / 1e6:.2f}", f"{kernels:.4f}", f"{call:.4f}", *rates))
+        columns = ("", "MB", "kernels, ms", "call, ms", "GB/s in kernels", "GB/s of the call")
+        parts.append(_table(columns, rows))
+    if "scaling" in record:
+        parts.append("Milliseconds of a run in each kernel, the best of many:\n")
+        rows = []
+        for row in record["scaling"]:
+            one, two = row["one_thread_ms"], row["two_threads_ms"]
+            times = (f"{one:.3f}", f"{two:.3f}", f"{one / two:.2f}x") if one and two else ("-", f"{two:.3f}", "-")
+            rows.append((row["kernel"], str(row["calls"]), *times))
+        parts.append(_table(("kernel", "calls", "1 thread", "2 threads", "speed-up"), rows))
+    if "flops" in record:
+        rows = []
+        for candidate, flops in record["flops"].items():
+            if candidate in record["entries"]:
+                rate = flops / record["entries"][candidate]["latency"]["median_ms"] / 1e6
+                rows.append((candidate, f"{flops / 1e9:.2f}", f"{rate:.1f}"))
+        parts += ["Operations that remain, over time:\n", _table(("", "GFLOP", "GFLOP/s"), rows)]
+    if "stages" in record:
+        parts += [f"## {name}\n", "Seconds by stage of a compilation without the cache:\n"]
+        parts.append(_table(("stage", "s"), [(k, f"{v:.1f}") for k, v in record["stages"].items()]))
+    return parts
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
