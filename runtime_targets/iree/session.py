@@ -22,13 +22,19 @@ class SessionError(Exception):
     """A module cannot be loaded or called; the text is one sentence."""
 
 
+# Memory of intermediates is kept from one call to the next: fresh pages cost a fault each.
+_ALLOCATORS = ["caching"]
+
+
 def _device(threads: int) -> Any:
     if threads == 1:
-        return rt._binding.create_hal_driver("local-sync").create_device_by_uri("local-sync")
+        return rt._binding.create_hal_driver("local-sync").create_device_by_uri("local-sync", allocators=_ALLOCATORS)
     with _DRIVER_LOCK:
         rt.flags.parse_flags(f"--task_topology_group_count={threads}")
         try:
-            return rt._binding.create_hal_driver("local-task").create_device_by_uri("local-task")
+            return rt._binding.create_hal_driver("local-task").create_device_by_uri(
+                "local-task", allocators=_ALLOCATORS
+            )
         finally:
             rt.flags.parse_flags("--task_topology_group_count=0")
 
