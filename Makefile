@@ -9,6 +9,8 @@ PIP_ARGS ?=
 # Narrows `make test`: make test LIT=test/lit/compiler PYTEST="test/python/cli -k json"
 LIT ?= test/lit
 PYTEST ?=
+# Processes that share the tests of the Python code; each takes about 3 GB.
+JOBS ?= 2
 
 # The peers' environments, and what `make bench-peers` passes on: make bench-peers BENCH="--resume --only bert-base"
 PEERS ?= .venv-peers
@@ -44,7 +46,7 @@ lit: $(READY) ## Run the tests of the IR
 	$(BIN)/lit --succinct --verbose $(LIT)
 
 pytest: $(READY) ## Run the tests of the Python code
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(PYTEST)
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ def machine() -> dict[str, Any]:
         "vector_extensions": _vector_extensions(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": " ".join([platform.system(), *platform.release().split(".")[:1]]),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in names},
     }
