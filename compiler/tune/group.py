@@ -18,6 +18,8 @@ from secateur.passes.base import PassContext, walk
 from secateur.passes.scheduled import schedule_records
 from secateur.passes.structural.fusion import Site, fusion_sites, simplify
 
+from .task import write_case
+
 if TYPE_CHECKING:
     from torch_mlir import ir
 
@@ -52,23 +54,18 @@ class Group:
         return site_op(self.signature)
 
     def write(self, folder: Path) -> Path:
-        """Writes the group into `folder`, which is made, as `Task.write` does, and returns it."""
+        """Writes the group into `folder`; see `write_case`."""
         from torch_mlir import ir
 
         from secateur.compiler.context import make_context
         from secateur.compiler.semantics import evaluate
 
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "task.mlir").write_text(self.text)
-        store = WeightStore()
-        store.update(self.weights)
-        store.save(folder / "weights")
-        random = np.random.default_rng(0)
-        inputs = [random.standard_normal(shape).astype(np.float32) for shape in self.inputs]
-        np.savez(folder / "inputs.npz", **{f"input{n}": array for n, array in enumerate(inputs)})  # type: ignore[arg-type]
-        results = evaluate(ir.Module.parse(self.text, make_context()), inputs, store)
-        np.savez(folder / "expected.npz", **{f"result{n}": array for n, array in enumerate(results)})
-        return folder
+        def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            found = evaluate(ir.Module.parse(self.text, make_context()), list(inputs.values()), store)
+            return {f"result{n}": array for n, array in enumerate(found)}
+
+        shapes = {f"input{n}": shape for n, shape in enumerate(self.inputs)}
+        return write_case(folder, self.text, self.weights, shapes, results)
 
 
 def site_op(signature: str) -> dict[str, str]:

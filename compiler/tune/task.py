@@ -10,6 +10,7 @@ A task in a folder is what a worker process reads; nothing else is shared with i
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,19 +56,36 @@ class Task:
         return float(self.count * s["kept"] * s["tokens"] * s["batch"])
 
     def write(self, folder: Path) -> Path:
-        """Writes the task into `folder`, which is made, and returns it. Inputs are random and always the same."""
+        """Writes the task into `folder`; see `write_case`."""
         from secateur.compiler.context import make_context
 
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "task.mlir").write_text(self.text)
-        store = WeightStore()
-        store.update(self.weights)
-        store.save(folder / "weights")
-        random = np.random.default_rng(0)
-        inputs = {name: random.standard_normal(shape).astype(np.float32) for name, shape in self.inputs.items()}
-        np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]
-        np.savez(folder / "expected.npz", y=expected(self.text, store, inputs, make_context()))
-        return folder
+        def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {"y": expected(self.text, store, inputs, make_context())}
+
+        return write_case(folder, self.text, self.weights, self.inputs, results)
+
+
+def write_case(
+    folder: Path,
+    text: str,
+    weights: Mapping[str, np.ndarray],
+    inputs: Mapping[str, tuple[int, ...]],
+    results: Callable[[WeightStore, dict[str, np.ndarray]], dict[str, np.ndarray]],
+) -> Path:
+    """Writes a module, its weights, inputs and expected results into `folder`, which is made, and returns it.
+
+    Inputs are random f32 of the given shapes, always the same; `results` computes from them what is expected.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "task.mlir").write_text(text)
+    store = WeightStore()
+    store.update(weights)
+    store.save(folder / "weights")
+    random = np.random.default_rng(0)
+    arrays = {name: random.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
+    np.savez(folder / "inputs.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "expected.npz", **results(store, arrays))  # type: ignore[arg-type]
+    return folder
 
 
 def expected(text: str, store: WeightStore, inputs: dict[str, np.ndarray], context: "ir.Context") -> np.ndarray:
