@@ -67,7 +67,7 @@ def tune_model(
     imported = import_model(loaded.module, loaded.example_inputs)
     layers, variants = tune_parts(imported, machine, threads, options, progress)
     runs = _Runs(loaded, imported, machine, threads, progress)
-    if panels:
+    if panels and (options.budget_seconds is None or time.monotonic() < began + options.budget_seconds):
         variants += runs.tune_panel(options)
     return TuneReport(
         model=loaded.name,
@@ -98,6 +98,8 @@ def tune_parts(
             module, weights = _structural(imported.module, imported.weights, target)
             tuned = Tuned(schedules=Tuned.of(target).schedules)
             for number, group in enumerate(groups := groups_of(module, weights)):
+                if time.monotonic() > end:
+                    break
                 progress(f"tuning fusion {number + 1} of {len(groups)}, {group.name}")
                 folder = group.write(scratch / f"group{number}")
                 applied = tuned.pass_options(scratch)
