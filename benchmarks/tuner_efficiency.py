@@ -1,7 +1,8 @@
 """How many trials the tuner's samplers need, on a space that is small enough to measure all of it.
 
-Every legal schedule of one layer (a BERT feed-forward layer, 3072 x 768, 128 tokens, 90 % pruned at random) is timed in
-turns with the default schedule; then searches by each sampler are replayed on the measured times, from fixed seeds.
+Every legal schedule of one layer (a BERT feed-forward layer, 3072 x 768, 128 tokens, 90 % pruned at random) in the
+knobs that are named, the others at their default, is timed in turns with the default schedule; then searches by each
+sampler are replayed on the measured times, from fixed seeds.
 Run: `python benchmarks/tuner_efficiency.py --table times.json`; a table that is there is completed, not measured again.
 """
 
@@ -26,6 +27,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=3072)
     parser.add_argument("--columns", type=int, default=768)
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--knobs", nargs="+", default=["row_tile", "token_vectors", "workgroups"])
     parser.add_argument("--seconds", type=float, default=1e9, help="stop measuring after this time")
     return parser.parse_args(arguments)
 
@@ -85,14 +87,16 @@ def measure(path: Path, options: argparse.Namespace) -> None:
 
     began = time.monotonic()
     task, target = layer_task(options.block, options.rows, options.columns, options.tokens)
-    space = schedule_space(task.layer)
+    default = whole_schedule(task.default, task.layer)
+    fixed = [name for name in default if name not in options.knobs]
+    space = [s for s in schedule_space(task.layer) if all(s[name] == default[name] for name in fixed)]
     header = new_record("table", "", task.signature, task.target)
     table = {
         "machine": header["processor"],
         "layer": task.signature,
         "target": task.target,
         "tools": header["tools"],
-        "default": whole_schedule(task.default, task.layer),
+        "default": default,
         "candidates": [],
     }
     if path.exists():
@@ -103,7 +107,7 @@ def measure(path: Path, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch, Crew(TuneOptions(jobs=1)) as crew:
         folder, compiler = str(task.write(Path(scratch) / "task")), crew.compilers[0]
         target_of = (task.layer.panel, target.name, 1)
-        default = compiler.call(COMPILE, folder, task.default, *target_of)
+        incumbent = compiler.call(COMPILE, folder, task.default, *target_of)
         for number, schedule in enumerate(space, start=1):
             if schedule in known or time.monotonic() - began > options.seconds:
                 continue
@@ -111,7 +115,7 @@ def measure(path: Path, options: argparse.Namespace) -> None:
             try:
                 candidate = compiler.call(COMPILE, folder, schedule, *target_of)
                 with timing_lock():
-                    timed = crew.measurer.call(MEASURE, folder, 1, candidate, default, _STAGES, seconds=120)
+                    timed = crew.measurer.call(MEASURE, folder, 1, candidate, incumbent, _STAGES, seconds=120)
                 # Of the fastest runs: here all candidates have to be comparable, whatever else the machine did.
                 row |= {"score": timed["min_ratio"], "ms": timed["ms"]}
             except CandidateError as error:

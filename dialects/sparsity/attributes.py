@@ -161,11 +161,12 @@ class Schedule(Described, name="schedule"):
     """How an op is to be computed. Fields (all optional; a pass fills in its default):
 
     `row_tile` output rows in registers; `token_vectors` vectors of tokens in registers; `unroll` columns
-    per iteration; `workgroups` pieces that rows are cut into; `row_vectors` vectors of rows in registers: rows, not
+    per iteration; `tile_group` tiles of rows that take turns on each block of tokens (1, or absent: a tile does all its
+    tokens first); `workgroups` pieces that rows are cut into; `row_vectors` vectors of rows in registers: rows, not
     tokens, are the lanes then, and `token_vectors` counts tokens (absent: tokens are the lanes).
     """
 
-    OPTIONAL = ("row_tile", "token_vectors", "unroll", "workgroups", "row_vectors")
+    OPTIONAL = ("row_tile", "token_vectors", "unroll", "tile_group", "workgroups", "row_vectors")
 
 
 class Target(Described, name="target"):

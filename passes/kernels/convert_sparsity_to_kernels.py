@@ -118,7 +118,9 @@ def _signature(op: ir.OpView, plan: _Plan) -> str:
     for name, attribute in op.operation.attributes.items():
         if name not in ignored:
             attributes.append(f"{name}={attribute}")
-    return "|".join([op.operation.name, *types, str(op.result.type), *sorted(attributes), str(plan.vectors)])
+    schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
+    loops = [f"{name}={schedule.get(name, 1)}" for name in ("unroll", "tile_group")]
+    return "|".join([op.operation.name, *types, str(op.result.type), *sorted(attributes), str(plan.vectors), *loops])
 
 
 @dataclasses.dataclass(frozen=True)

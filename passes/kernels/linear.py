@@ -3,11 +3,18 @@
 Feature-major panels make a kept weight column a contiguous run of tokens of `x`. Per tile of rows and
 per block of tokens the sums stay in registers; a column costs one index, `token_vectors` loads of `x`
 and, per row that uses it, one broadcast of a weight folded into the multiply-add.
+
+The schedule decides the order of the loops around it: `tile_group` tiles take turns on every block of tokens (1: a
+tile does all its tokens first, and its weights stay in cache; more: the tokens' rows of `x` do), and `unroll` columns
+make one iteration of the innermost loop.
 """
+
+import dataclasses
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
+from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import row_masks_of
 from secateur.dialects.sparsity.structural_ops import activation_of
 
@@ -19,6 +26,15 @@ def bits(mask: int) -> list[int]:
     return [i for i in range(mask.bit_length()) if mask >> i & 1]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Tile:
+    """A tile of rows: the bounds of its segments, the place of its first weight, its output features."""
+
+    bounds: list[list[Value]]
+    weight: Value
+    rows: list[Value]
+
+
 def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
     """Adds the kernel's body. `place` is (workgroup, panel, batch); a workgroup computes the row tiles
     `work[w] .. work[w + 1]` for one panel. `vectors` of `lanes.width` tokens are held per row.
@@ -28,53 +44,83 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
     tokens = op.result.type.shape[3]
     masks, row_tile = row_masks_of(op), op.row_tile.value
     activation = activation_of(op)
+    schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
+    unroll, tile_group = schedule.get("unroll", 1), schedule.get("tile_group", 1)
 
-    def tile_body(tile: Value, _: list[Value]) -> list[Value]:
+    def read_tile(tile: Value) -> _Tile:
         bounds = [
             [load_index(a["segments"], tile, index(s), index(end)) for end in range(2)] for s in range(len(masks))
         ]
         first = load_index(a["offsets"], tile)
-        rows = [load_index(a["rows"], tile, index(i)) for i in range(row_tile)]
+        return _Tile(bounds, first, [load_index(a["rows"], tile, index(i)) for i in range(row_tile)])
 
-        def token_body(token: Value, _: list[Value]) -> list[Value]:
-            at = [add(token, j * lanes.width) for j in range(vectors)]
-            sums = [[lanes.constant(0.0)] * vectors for _ in range(row_tile)]
-            if "bias" in a:
-                sums = [[lanes.spread_load(a["bias"], [row])] * vectors for row in rows]
-            weight = first
-            for s, mask in enumerate(masks):
-                used = bits(mask)
-                weight = segment(*bounds[s], weight, used, sums, at)
-            for row, row_sums in zip(rows, sums, strict=True):
-                for j, total in enumerate(row_sums):
-                    value = lanes.activate(activation, total)
-                    if "residual" in a:
-                        value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, at[j]]))
-                    lanes.store(value, a["result"], [batch, panel, row, at[j]])
-            return []
-
-        loop(0, tokens, vectors * lanes.width, [], token_body)
-        return []
+    def block(tile: _Tile, token: Value) -> None:
+        """The tile's rows for `vectors` vectors of tokens."""
+        at = [add(token, j * lanes.width) for j in range(vectors)]
+        sums = [[lanes.constant(0.0)] * vectors for _ in range(row_tile)]
+        if "bias" in a:
+            sums = [[lanes.spread_load(a["bias"], [row])] * vectors for row in tile.rows]
+        weight = tile.weight
+        for (start, stop), mask in zip(tile.bounds, masks, strict=True):
+            weight = segment(start, stop, weight, bits(mask), sums, at)
+        for row, row_sums in zip(tile.rows, sums, strict=True):
+            for j, total in enumerate(row_sums):
+                value = lanes.activate(activation, total)
+                if "residual" in a:
+                    value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, at[j]]))
+                lanes.store(value, a["result"], [batch, panel, row, at[j]])
 
     def segment(
         start: Value, stop: Value, weight: Value, used: list[int], sums: list[list[Value]], at: list[Value]
     ) -> Value:
         """Columns that exactly the rows `used` need; updates their sums, returns the next weight's place."""
 
-        def column_body(column: Value, carried: list[Value]) -> list[Value]:
-            source = load_index(a["columns"], column)
-            place = carried[-1]
-            x = [lanes.load(a["x"], [batch, panel, source, token]) for token in at]
-            new = []
-            for n in range(len(used)):
-                w = lanes.spread_load(a["values"], [add(place, n)])
-                new += [vector.fma(w, x[j], carried[n * vectors + j]) for j in range(vectors)]
-            return [*new, add(place, len(used))]
+        def columns_body(count: int, first: Value, carried: list[Value]) -> list[Value]:
+            *totals, place = carried
+            for c in range(count):
+                source = load_index(a["columns"], add(first, c))
+                x = [lanes.load(a["x"], [batch, panel, source, token]) for token in at]
+                new = []
+                for n in range(len(used)):
+                    w = lanes.spread_load(a["values"], [add(place, c * len(used) + n)])
+                    new += [vector.fma(w, x[j], totals[n * vectors + j]) for j in range(vectors)]
+                totals = new
+            return [*totals, add(place, count * len(used))]
 
-        carried = [total for i in used for total in sums[i]]
-        *new, place = loop(start, stop, 1, [*carried, weight], column_body)
+        carried = [*(total for i in used for total in sums[i]), weight]
+        middle = start
+        if unroll > 1:
+            whole = arith.divui(arith.subi(stop, start), index(unroll))
+            middle = arith.addi(start, arith.muli(whole, index(unroll)))
+            carried = loop(start, middle, unroll, carried, lambda c, values: columns_body(unroll, c, values))
+        *new, place = loop(middle, stop, 1, carried, lambda c, values: columns_body(1, c, values))
         for n, i in enumerate(used):
             sums[i] = new[n * vectors : (n + 1) * vectors]
         return place
 
-    loop(load_index(a["work"], workgroup), load_index(a["work"], add(workgroup, 1)), 1, [], tile_body)
+    def tile_body(tile: Value, _: list[Value]) -> list[Value]:
+        data = read_tile(tile)
+
+        def token_body(token: Value, _: list[Value]) -> list[Value]:
+            block(data, token)
+            return []
+
+        return loop(0, tokens, vectors * lanes.width, [], token_body)
+
+    def group_body(first: Value, _: list[Value]) -> list[Value]:
+        last = arith.minui(add(first, tile_group), stop)
+
+        def token_body(token: Value, _: list[Value]) -> list[Value]:
+            def turn(tile: Value, _: list[Value]) -> list[Value]:
+                block(read_tile(tile), token)
+                return []
+
+            return loop(first, last, 1, [], turn)
+
+        return loop(0, tokens, vectors * lanes.width, [], token_body)
+
+    start, stop = load_index(a["work"], workgroup), load_index(a["work"], add(workgroup, 1))
+    if tile_group == 1:
+        loop(start, stop, 1, [], tile_body)
+    else:
+        loop(start, stop, tile_group, [], group_body)

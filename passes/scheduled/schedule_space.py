@@ -79,7 +79,12 @@ def _row_vectors(layer: Layer) -> list[int]:
 
 
 def _unroll(layer: Layer) -> list[int]:
-    return [0, 1, 2, 4] if layer.all_tokens <= _FEW_TOKENS else [0]
+    # 0 is one column an iteration where tokens are the lanes, and a number of the kernel's choice where rows are.
+    return [0, 1, 2, 4] if layer.all_tokens <= _FEW_TOKENS else [0, 2, 4]
+
+
+def _tile_group(layer: Layer) -> list[int]:
+    return [0, 2, 8, 32] if layer.vectors > 1 else [0]
 
 
 # A value of 0 leaves the field out of the schedule.
@@ -89,6 +94,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("workgroups", _workgroups),
     Knob("row_vectors", _row_vectors),
     Knob("unroll", _unroll),
+    Knob("tile_group", _tile_group),
 )
 
 
@@ -113,10 +119,22 @@ def _whole_tiles(layer: Layer, schedule: Mapping[str, int]) -> bool:
 
 
 def _says_it_once(layer: Layer, schedule: Mapping[str, int]) -> bool:
-    """Of the fields that only one of the two kernels reads, the other's have one value."""
+    """Of the fields that only one of the two kernels reads, the other's have one value; equal loops have one name."""
     if schedule["row_vectors"]:
-        return schedule["row_tile"] == 1
-    return schedule["unroll"] == 0
+        return schedule["row_tile"] == 1 and schedule["tile_group"] == 0
+    return schedule["unroll"] != 1
+
+
+def _groups_matter(layer: Layer, schedule: Mapping[str, int]) -> bool:
+    """Tiles take turns only where a workgroup has that many and a tile does not do the whole panel at once."""
+    group = schedule["tile_group"]
+    tiles = math.ceil(layer.rows / schedule["row_tile"] / schedule["workgroups"])
+    return group == 0 or (group <= tiles and schedule["token_vectors"] < layer.vectors)
+
+
+def _little_code(layer: Layer, schedule: Mapping[str, int]) -> bool:
+    """Where rows differ, a loop for each subset of a tall tile's rows is much code already: it is not unrolled too."""
+    return not (layer.mixed and schedule["unroll"] and schedule["row_tile"] > 4)
 
 
 LEGAL: tuple[Callable[[Layer, Mapping[str, int]], bool], ...] = (
@@ -124,6 +142,8 @@ LEGAL: tuple[Callable[[Layer, Mapping[str, int]], bool], ...] = (
     _divides_panel,
     _whole_tiles,
     _says_it_once,
+    _groups_matter,
+    _little_code,
 )
 
 

@@ -36,6 +36,8 @@ from .sparsity_pack_rows import default_row_vectors
 # Rows of a tile whose columns differ are told apart by a mask; 2^4 - 1 loops are still little code.
 MASKED_ROW_TILE = 4
 TOKEN_VECTORS = 4
+# The fields of the schedule that an option gives to all layers.
+_FIELDS = ("row_tile", "token_vectors", "workgroups", "row_vectors", "unroll", "tile_group")
 # Fraction of the multiply-add peak reached by the number of rows that share a load of x (one core, AVX-512).
 _THROUGHPUT = {1: 0.35, 2: 0.6, 3: 0.75, 4: 0.9, 5: 0.95, 6: 1.0}
 
@@ -76,13 +78,15 @@ class SparsitySchedule(Pass):
     token_vectors: int = 0
     workgroups: int = 0
     row_vectors: int = 0
+    unroll: int = 0
+    tile_group: int = 0
     records: str = ""
     panel: int = 0
 
     name = "sparsity-schedule"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        for option in ("row_tile", "token_vectors", "workgroups", "row_vectors", "panel"):
+        for option in (*_FIELDS, "panel"):
             if getattr(self, option) < 0:
                 text = f"expected '{option.replace('_', '-')}' of 0 (default) or more, found {getattr(self, option)}"
                 raise PassFailure(module.operation, text)
@@ -90,7 +94,7 @@ class SparsitySchedule(Pass):
             raise PassFailure(module.operation, f"expected 'records' to name a file, found '{self.records}'")
         target = target_of(module)
         tuned = chosen_schedules(Path(self.records)) if self.records else {}
-        given = {name: getattr(self, name) for name in ("row_tile", "token_vectors", "workgroups", "row_vectors")}
+        given = {name: getattr(self, name) for name in _FIELDS}
         for op in walk(module, "sparsity.linear"):
             if SCHEDULE in op.attributes:
                 continue

@@ -65,8 +65,10 @@ def layer(tokens: int, rows: int, columns: int, activation: str) -> str:
     }}"""
 
 
-def check(pipeline: str, scheme: str, rows: int, columns: int, tokens: int, row_tile: int, seed: int) -> None:
-    """Runs `pipeline` on one layer and compares with NumPy."""
+def check(
+    pipeline: str, scheme: str, rows: int, columns: int, tokens: int, row_tile: int, seed: int, options: str = ""
+) -> None:
+    """Runs `pipeline` on one layer and compares with NumPy. `options` of the schedule are added to the others."""
     rng = np.random.default_rng(seed)
     weight = prune(rng.standard_normal((rows, columns)).astype(np.float32), scheme, rng)
     bias = rng.standard_normal(rows).astype(np.float32)
@@ -74,7 +76,7 @@ def check(pipeline: str, scheme: str, rows: int, columns: int, tokens: int, row_
     residual = rng.standard_normal((2, tokens, rows)).astype(np.float32)
     context = PassContext()
     context.weights["w"], context.weights["b"] = weight, bias
-    schedule = f"row-tile={row_tile} workgroups=3" if row_tile else "workgroups=2"
+    schedule = (f"row-tile={row_tile} workgroups=3" if row_tile else "workgroups=2") + options
     with make_context(), ir.Location.unknown():
         module = ir.Module.parse(layer(tokens, rows, columns, "relu"))
         run_pipeline(module, pipeline.replace("SCHEDULE", schedule), context)
@@ -110,3 +112,11 @@ def test_lowerings(lowering, scheme, rows, columns, tokens, row_tile, seed):
 )
 def test_odd_shapes(lowering, scheme, rows, columns):
     check(LOWERINGS[lowering], scheme, rows, columns, tokens=17, row_tile=0, seed=1)
+
+
+@pytest.mark.parametrize("scheme", ["bcr", "tall", "dense"])
+@pytest.mark.parametrize(("unroll", "tile_group"), [(2, 1), (4, 2), (3, 5), (1, 100)])
+def test_orders_of_loops(scheme, unroll, tile_group):
+    # 45 tokens are a panel of 48 in vectors of 8: six blocks; 3 rows a tile leave a workgroup four tiles or five.
+    options = f" token-vectors=1 unroll={unroll} tile-group={tile_group}"
+    check(LOWERINGS["kernels"], scheme, 37, 29, tokens=45, row_tile=3, seed=2, options=options)

@@ -12,7 +12,7 @@ from secateur.passes.scheduled.schedule_records import code_generator, record_ke
 from secateur.passes.scheduled.schedule_space import KNOBS, is_legal, layer_of, schedule_space
 from secateur.passes.target import TargetDescription, target_of
 
-TUNED = {"row_tile": 3, "token_vectors": 1, "workgroups": 2, "row_vectors": 0, "unroll": 0}
+TUNED = {"row_tile": 3, "token_vectors": 1, "workgroups": 2, "row_vectors": 0, "unroll": 0, "tile_group": 0}
 
 
 def schedules(module, store, options):

@@ -76,7 +76,7 @@ def test_records_are_used_by_compile_carried_by_the_bundle_and_taken_over(
 ):
     # Whatever was measured to be the fastest here: one layer gets a schedule that no default is.
     record = next(r for r in records.read() if r["kind"] == "chosen" and "schedule" in r)
-    mine = {"row_tile": 3, "token_vectors": 1, "workgroups": 2, "row_vectors": 0, "unroll": 0}
+    mine = {"row_tile": 3, "token_vectors": 1, "workgroups": 2, "row_vectors": 0, "unroll": 0, "tile_group": 0}
     records.add([{**record, "schedule": mine}])
     reports = []
     for extra in (("--no-records",), (), ()):
