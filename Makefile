@@ -21,7 +21,7 @@ BIN = $(VENV)/bin
 PEERS_READY = $(PEERS)/main/.ready $(PEERS)/tvm/.ready $(PEERS)/deepsparse/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lit pytest lint format check bench bench-peers docs clean
+.PHONY: help venv demo test lit pytest lint format check bench bench-peers bench-arm docs clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench: $(READY) ## Time a BERT-base at 90 % sparsity beside PyTorch and IREE
 
 bench-peers: $(READY) $(PEERS_READY) ## Time every workload beside every engine and write docs/results.md (20 minutes)
 	$(BIN)/python -m secateur.benchmarks --peers $(PEERS) --page docs/results.md $(BENCH)
+
+bench-arm: $(READY) ## Count an encoder layer on an emulated Arm CPU beside stock IREE and LiteRT (needs qemu-user)
+	$(BIN)/python -m secateur.benchmarks.arm --peers $(PEERS) $(BENCH)
 
 # A peer that cannot be installed is left out of the benchmark with a note.
 $(PEERS)/%/.ready: benchmarks/peers/requirements-%.txt

@@ -80,9 +80,10 @@ def measure(path: Path, options: argparse.Namespace) -> None:
 
     from secateur.compiler.levels import write_whole
     from secateur.compiler.tune.errors import CandidateError
+    from secateur.compiler.tune.objective import TIME
     from secateur.compiler.tune.options import TuneOptions
     from secateur.compiler.tune.records import new_record, timing_lock
-    from secateur.compiler.tune.search import COMPILE, MEASURE, Crew
+    from secateur.compiler.tune.search import COMPILE, Crew
     from secateur.passes.scheduled.schedule_space import schedule_space, whole_schedule
 
     began = time.monotonic()
@@ -115,7 +116,9 @@ def measure(path: Path, options: argparse.Namespace) -> None:
             try:
                 candidate = compiler.call(COMPILE, folder, schedule, *target_of)
                 with timing_lock():
-                    timed = crew.measurer.call(MEASURE, folder, 1, candidate, incumbent, _STAGES, seconds=120)
+                    timed = crew.measurer.call(
+                        TIME.measure(1)[0], folder, 1, candidate, incumbent, _STAGES, seconds=120
+                    )
                 # Of the fastest runs: here all candidates have to be comparable, whatever else the machine did.
                 row |= {"score": timed["min_ratio"], "ms": timed["ms"]}
             except CandidateError as error:

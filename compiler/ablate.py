@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .baselines import torch_eager
-from .compilation import Compilation, Loaded, Options
+from .compilation import Compilation
+from .compile_options import Loaded, Options, TargetOptions
 from .compiled_model import CompiledModel
 from .driver import load
 from .timing import Latency, interleave
@@ -178,17 +179,15 @@ def _compile(
     if tuned is not None and not tuned.digest:
         return None
     options = Options(
-        target=machine.name,
         threads=threads,
         verify=True,
         compile_to="iree",
-        lowering="kernels",
         schedule=stage.schedule,
         progress=progress,
-        tuned=tuned,
         leave_out=stage.leave_out,
     )
-    return Compilation(options, machine, loaded, imported, None).uncached()
+    chosen = TargetOptions(machine, "kernels", tuned)
+    return Compilation(options, [chosen], loaded, imported, None).uncached()
 
 
 def _statistic(compiled: CompiledModel, name: str) -> int:

@@ -15,6 +15,7 @@ from .verify import evaluation_copy, torch_outputs
 if TYPE_CHECKING:
     import torch
 
+    from secateur.runtime_targets.targets import Target
 
 Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 
@@ -33,16 +34,13 @@ def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
     return run
 
 
-def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", threads: int) -> Run:
-    """torch-mlir's own lowering and IREE with its best flags for dense models; none of Secateur's passes takes part.
-
-    Attention is the one of separate matrix products and softmax, which torch-mlir lowers. Weights are parameters
-    beside the module, as in a bundle. The module is not changed.
-    """
+def compile_stock(
+    module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", target: "Target"
+) -> tuple[bytes, dict[str, np.ndarray], list[str]]:
+    """The code of `stock_iree` for a CPU `target`, its parameters, and the names of its inputs in order."""
     from secateur.frontends import import_model
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.iree.compile import STOCK_FLAGS
-    from secateur.runtime_targets.targets import get_target
 
     copy = evaluation_copy(module)
     if hasattr(copy, "set_attn_implementation"):
@@ -52,15 +50,28 @@ def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Te
     imported = import_model(copy, example_inputs)
     run_pipeline(imported.module, "torch-to-linalg", PassContext(imported.weights))
     assembly = iree.assemble(imported.module, imported.weights)
-    code = iree.compile_assembly(assembly, get_target("host-cpu", workers=threads), flags=STOCK_FLAGS)
+    code = iree.compile_assembly(assembly, target, flags=STOCK_FLAGS)
+    return code, dict(assembly.parameters), [spec.name for spec in imported.inputs]
+
+
+def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", threads: int) -> Run:
+    """torch-mlir's own lowering and IREE with its best flags for dense models; none of Secateur's passes takes part.
+
+    Attention is the one of separate matrix products and softmax, which torch-mlir lowers. Weights are parameters
+    beside the module, as in a bundle. The module is not changed.
+    """
+    from secateur.runtime_targets import iree
+    from secateur.runtime_targets.targets import get_target
+
+    code, parameters, names = compile_stock(module, example_inputs, get_target("host-cpu", workers=threads))
     scratch = tempfile.TemporaryDirectory(prefix="secateur-stock-")
     archive = Path(scratch.name) / "weights.irpa"
-    iree.write_parameters(archive, assembly.parameters)
+    iree.write_parameters(archive, parameters)
     session = iree.Session(code, archive, threads=threads)
 
     def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         # The archive is mapped: the folder must live as long as the session.
         assert scratch.name
-        return session.run([arrays[spec.name] for spec in imported.inputs])
+        return session.run([arrays[name] for name in names])
 
     return run

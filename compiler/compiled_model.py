@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import CompileError
-from .report import Report
+from .report import Report, TargetReport
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.bundle import Bundle
     from secateur.runtime_targets.manifest import Manifest, TensorSpec
     from secateur.runtime_targets.runner import Runner
+
+    from .memory import PeakMemory
 
 
 class CompiledModel:
@@ -45,7 +47,7 @@ class CompiledModel:
         from secateur.runtime_targets.bundle import open_bundle
 
         bundle = open_bundle(Path(path))
-        return cls(bundle, Report(target=bundle.target().name, threads=threads, level="iree"))
+        return cls(bundle, Report(threads, [TargetReport(bundle.target().name)], level="iree"))
 
     @property
     def inputs(self) -> "tuple[TensorSpec, ...]":
@@ -95,6 +97,17 @@ class CompiledModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the bundle: a folder, or one file where `path` ends in `.zip`. It is written whole or not at all."""
         self._opened().save(Path(path))
+
+    def peak_memory(self) -> "dict[str, PeakMemory]":
+        """Target -> memory of a process of its own that runs it once; of the targets that run on this machine's CPU."""
+        from secateur.runtime_targets.bundle import unfit
+
+        from .memory import peak_memory
+
+        bundle = self._opened()
+        fitting = [t.name for t in bundle.manifest.targets if t.backend != "vulkan" and unfit(t) is None]
+        measured = {name: peak_memory(bundle.folder, name, self.report.threads) for name in fitting}
+        return {name: peak for name, peak in measured.items() if peak is not None}
 
     @property
     def manifest(self) -> "Manifest":

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from secateur.dialects.quantization import WEIGHTS
+
 from . import cache as caching
-from .compilation import Compilation, Loaded, Options
+from .compilation import Compilation
+from .compile_options import Loaded, Options, TargetOptions
 from .compiled_model import CompiledModel
 from .errors import CompileError
 from .levels import LEVELS, LOWERINGS, Dump, Progress
@@ -27,7 +30,7 @@ def compile_model(
     model: "torch.nn.Module | str | os.PathLike[str]",
     example_inputs: "Mapping[str, torch.Tensor] | Sequence[torch.Tensor] | None" = None,
     *,
-    target: str = "host-cpu",
+    target: str | Sequence[str] = "host-cpu",
     seq_len: int = 128,
     batch: int = 1,
     threads: int = 1,
@@ -38,34 +41,37 @@ def compile_model(
     schedule: Mapping[str, int] | None = None,
     records: "bool | Tuned" = True,
     tune: "bool | TuneOptions" = False,
-    lowering: str = "kernels",
+    lowering: str | None = None,
+    weights: str = "f32",
     progress: Progress | None = None,
 ) -> CompiledModel:
     """Compiles a model and compares it with PyTorch.
 
     `model`: a module with `example_inputs` (tensors by argument name, or in the order of `forward`), whose shapes are
-    the largest that the compiled model takes; or a Hugging Face folder, for `batch` sequences of `seq_len` tokens.
-    The module is not changed. `verify`: compare the outputs with PyTorch's; `"layers"` also looks for the first
-    layer that differs where they do. `compile_to`: a level of IR to stop at (`torch`, `structural`, `scheduled`,
+    the largest that the compiled model takes; or a Hugging Face folder, for `batch` sequences of `seq_len` tokens. The
+    module is not changed. `target`: a name of the registry, or several: the model is imported once, lowered for each,
+    and the bundle holds the code of all. `verify`: compare the outputs with PyTorch's; `"layers"` also looks for the
+    first layer that differs where they do. `compile_to`: a level of IR to stop at (`torch`, `structural`, `scheduled`,
     `kernels`); the result then has its text as `ir` and cannot be called. `dump_ir`: a folder for the IR of every level
-    and the weights. `cache`: reuse what was compiled before. `schedule`: options of `sparsity-schedule`.
-    `records`: use what was tuned for the target before, or what is given. `tune`: first tune the layers that were not.
-    `lowering`: `kernels`, or `portable` (plain linalg). `progress` is called with the name of each stage.
+    and the weights. `cache`: reuse what was compiled before. `schedule`: options of `sparsity-schedule`. `records`: use
+    what was tuned for the target before, or what is given. `tune`: first tune the layers that were not. `lowering`:
+    `kernels`, `gpu` or `portable` (plain linalg); by default the target's. `weights`: what weights of layers and
+    tables are stored as: `f32`, `f16` or `int8` (activations stay f32); the code is then compared with PyTorch on the
+    rounded weights, and the error of the rounding is reported. `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """
     options = Options(
-        target, threads, verify, compile_to or "iree", lowering, dict(schedule) if schedule else None,
-        progress or (lambda stage: None),
+        threads, verify, compile_to or "iree", dict(schedule) if schedule else None, progress or (lambda stage: None),
+        weights=weights,
     )  # fmt: skip
-    _check(options, seq_len, batch)
-    if tune and not (records and lowering == "kernels"):
+    _check(options, lowering, seq_len, batch)
+    targets = _targets([target] if isinstance(target, str) else target, options, lowering)
+    kernels = [chosen.target for chosen in targets if chosen.lowering == "kernels"]
+    if tune and not (records and len(kernels) == len(targets)):
         raise CompileError("'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'")
-    from secateur.runtime_targets.targets import get_target
-
     from .tune.tuned import Tuned, tune_imported
 
-    machine = get_target(target, workers=threads)
     options.progress("loading")
     began = time.perf_counter()
     loaded = load(model, example_inputs, seq_len, batch)
@@ -74,24 +80,54 @@ def compile_model(
 
     imported = import_model(loaded.module, loaded.example_inputs)
     if tune:
-        tune_imported(imported, machine, threads, tune, options.progress)
-    if records and lowering == "kernels":
-        tuned = Tuned.of(machine, str(imported.module)) if records is True else records
-        options = dataclasses.replace(options, tuned=tuned)
-    compilation = Compilation(options, machine, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
+        for machine in kernels:
+            tune_imported(imported, machine, threads, tune, options.progress)
+    if records and kernels:
+        text = str(imported.module)
+        targets = [
+            chosen
+            if chosen.lowering != "kernels"
+            else dataclasses.replace(chosen, tuned=Tuned.of(chosen.target, text) if records is True else records)
+            for chosen in targets
+        ]
+    compilation = Compilation(options, targets, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
     compilation.report.seconds["import"] = time.perf_counter() - began
     # A dump shows every level, which an entry of the cache does not hold.
     folder = caching.cache_folder() if cache and dump_ir is None and options.compile_to == "iree" else None
     return compilation.cached(caching.Cache(folder)) if folder is not None else compilation.uncached()
 
 
-def _check(options: Options, seq_len: int, batch: int) -> None:
+def _targets(names: Sequence[str], options: Options, lowering: str | None) -> list[TargetOptions]:
+    """The targets of these names, each with its lowering. Raises `CompileError` or `TargetError`."""
+    from secateur.runtime_targets.targets import get_target
+
+    found = [get_target(name, workers=options.threads) for name in names]
+    if not found:
+        raise CompileError("expected at least one 'target', found none")
+    full = [target.name for target in found]
+    twice = [name for name in full if full.count(name) > 1]
+    if twice:
+        raise CompileError(f"the target '{twice[0]}' is given twice")
+    if len(found) > 1 and options.compile_to != "iree":
+        raise CompileError(f"to stop at level '{options.compile_to}' takes one target, found {', '.join(full)}")
+    for chosen in found:
+        # The Android baseline profile, the one without a subgroup size, has numbers of 32 bits only.
+        if options.weights != "f32" and chosen.backend == "vulkan" and chosen.subgroup is None:
+            text = (
+                f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {options.weights}"
+            )
+            raise CompileError(f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32")
+    return [TargetOptions(target, lowering or target.lowering) for target in found]
+
+
+def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> None:
     for name, value in (("seq_len", seq_len), ("batch", batch), ("threads", options.threads)):
         if value < 1:
             raise CompileError(f"expected '{name}' to be 1 or more, found {value}")
     for name, choice, accepted in (
         ("compile_to", options.compile_to, LEVELS),
-        ("lowering", options.lowering, LOWERINGS),
+        ("lowering", lowering or LOWERINGS[0], LOWERINGS),
+        ("weights", options.weights, WEIGHTS),
     ):
         if choice not in accepted:
             raise CompileError(f"unknown '{name}' {choice!r}; accepted: {', '.join(accepted)}")

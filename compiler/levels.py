@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from torch_mlir import ir
 
 LEVELS = ("torch", "structural", "scheduled", "kernels", "iree")
-LOWERINGS = ("kernels", "portable")
+_SCHEDULED = {"kernels": "scheduled", "gpu": "scheduled-gpu", "portable": "scheduled-token-major"}
+_LOWERED = {
+    "kernels": "scheduled-to-kernels",
+    "gpu": "scheduled-to-gpu-kernels",
+    "portable": "scheduled-to-linalg",
+}
+LOWERINGS = ("kernels", "gpu", "portable")
 
 
 def pipeline_to(
@@ -25,24 +31,29 @@ def pipeline_to(
     schedule: Mapping[str, int] | None = None,
     options: Mapping[str, Mapping[str, object]] | None = None,
     leave_out: Collection[str] = (),
+    weights: str = "f32",
 ) -> str:
     """The pipeline that takes a module of the level before to `level`.
 
     `schedule`: options of `sparsity-schedule`, for example `{"row_tile": 6}`; `options`: pass -> option -> value, for
     passes on the way to `scheduled`. `leave_out`: passes on that way that are not run, all of them optimisations.
+    `weights`: what packed weights and tables are stored as, one of `quantization.WEIGHTS`.
     """
     from .pipelines import NAMED
 
     if level == "structural":
         return "torch-to-structural,sparsity-detect"
     if level == "scheduled":
-        scheduled = NAMED[{"kernels": "scheduled", "portable": "scheduled-token-major"}[lowering]]
+        scheduled = NAMED[_SCHEDULED[lowering]]
         given = {name: dict(values) for name, values in (options or {}).items()}
         given["sparsity-schedule"] = {**given.get("sparsity-schedule", {}), **(schedule or {})}
         names = [name for name in ("sparsity-fuse", *scheduled.split(",")) if name not in leave_out]
+        if weights != "f32":
+            names.append("sparsity-quantize")
+            given["sparsity-quantize"] = {"weights": weights}
         return ",".join(with_options(name, given.get(name)) for name in names)
     if level == "kernels":
-        return {"kernels": "scheduled-to-kernels", "portable": "scheduled-to-linalg"}[lowering]
+        return _LOWERED[lowering]
     raise ValueError(f"no pipeline leads to '{level}'")
 
 
@@ -91,13 +102,13 @@ class Dump:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for level in LEVELS:
             self._file(level).unlink(missing_ok=True)
 
     def _file(self, level: str) -> Path:
-        return self._folder / f"{LEVELS.index(level) + 1:02}-{level}.mlir"
+        return self.folder / f"{LEVELS.index(level) + 1:02}-{level}.mlir"
 
     def write(self, level: str, text: str) -> None:
         """Writes the text of one level."""
@@ -105,7 +116,7 @@ class Dump:
 
     def write_weights(self, weights: WeightStore) -> None:
         """Writes the weights that the texts name; `sparsity-opt --weights DIR/weights` reads them."""
-        weights.save(self._folder / "weights")
+        weights.save(self.folder / "weights")
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -87,7 +87,7 @@ def measure_peak(threads: int = 1, runs: int = 30) -> MachinePeak:
         module = Path(scratch) / "peak.vmfb"
         module.write_bytes(_compiled(target, threads))
         inputs = [f"{chains}x{lanes}xf32=1.0", f"{l2_bytes // 4}xf32=1.0", f"{MEMORY_BYTES // 4}xf32=1.0"]
-        found = profile_module(module, None, inputs, threads, runs)
+        found = profile_module(module, (), inputs, threads, runs)
     best = {call.kernel: call.min_ms / 1e3 for call in found.calls}
     gflops = 2 * groups * _FMA_STEPS * chains * lanes / best["peak_fma"] / 1e9
     measured = MachinePeak(

@@ -12,8 +12,11 @@ NAMED: dict[str, str] = {
     "scheduled": "sparsity-schedule,sparsity-reorder,sparsity-pack-rows,sparsity-pack,sparsity-layout,sparsity-tile,"
     "sparsity-eliminate-loads",
     "scheduled-token-major": "sparsity-schedule,sparsity-reorder,sparsity-pack",
+    "scheduled-gpu": "sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,sparsity-eliminate-loads",
     "scheduled-to-kernels": "convert-sparsity-to-kernels,sparsity-chain,convert-sparsity-to-linalg,canonicalize,cse",
+    "scheduled-to-gpu-kernels": "convert-sparsity-to-gpu-kernels,convert-sparsity-to-linalg,canonicalize,cse",
     "scheduled-to-linalg": "convert-sparsity-to-linalg,canonicalize,cse",
     "kernels": "structural,scheduled,scheduled-to-kernels",
+    "gpu": "structural,scheduled-gpu,scheduled-to-gpu-kernels",
     "portable": "structural,scheduled-token-major,scheduled-to-linalg",
 }

@@ -62,12 +62,17 @@ class Difference:
         )
 
 
-def compare(case: str, output: str, found: np.ndarray, expected: np.ndarray) -> Difference:
+def compare(
+    case: str, output: str, found: np.ndarray, expected: np.ndarray, accepted: Tolerance | None = None
+) -> Difference:
     """Measures `found` against `expected`. A NaN on either side gives NaN figures, which never pass.
 
-    Infinities agree where both sides have the same one. Integers and booleans must be equal.
+    Infinities agree where both sides have the same one. Integers and booleans must be equal. `accepted` of floats is
+    by default that of their type.
     """
     tolerance = TOLERANCES.get(expected.dtype.name, Tolerance(0.0, 0.0))
+    if accepted is not None and expected.dtype.name in TOLERANCES:
+        tolerance = accepted
     if found.shape != expected.shape:
         raise VerificationError(
             f"output '{output}' ({case}) has shape {list(found.shape)}, PyTorch gives {list(expected.shape)}"
@@ -171,6 +176,7 @@ def verify(
     reference: Callable[[Arrays], Sequence[np.ndarray]],
     inputs_by_case: Mapping[str, Arrays],
     output_names: Sequence[str],
+    accepted: Tolerance | None = None,
 ) -> list[Difference]:
     """Compares `run` with `reference` on every case; all differences, those that pass too."""
     differences = []
@@ -179,7 +185,7 @@ def verify(
         if len(found) != len(expected):
             raise VerificationError(f"the compiled model has {len(found)} outputs, PyTorch gives {len(expected)}")
         for name, a, b in zip(output_names, found, expected, strict=True):
-            differences.append(compare(case, name, np.asarray(a), b))
+            differences.append(compare(case, name, np.asarray(a), b, accepted))
     return differences
 
 

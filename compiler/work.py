@@ -41,7 +41,7 @@ ACTIVATION_FLOPS = {"none": 0, "relu": 1, "tanh": 1, "sigmoid": 3, "silu": 4, "g
 _SOFTMAX_FLOPS = 5
 _NORM_FLOPS = 8
 _INDICES = ("columns", "segments", "offsets", "rows", "work")
-_WEIGHTS = ("values", "weight", "bias", "slice_bias")
+_WEIGHTS = ("values", "weight", "bias", "slice_bias", "scales", "slice_scales")
 OPS = tuple(
     f"sparsity.{name}" for name in ("packed_linear", "sliced_linear", "attention", "layer_norm", "activation", "add")
 )

@@ -12,13 +12,17 @@ from .base import PassFailure
 
 @dataclasses.dataclass(frozen=True)
 class TargetDescription:
-    """Sizes in bytes; `workers` is the number of threads that run workgroups."""
+    """Sizes in bytes; `workers` is the number of threads that run workgroups.
+
+    `by_lane`: a multiply-add takes one lane of a register for all lanes of an operand, as NEON's does.
+    """
 
     vector_bytes: int = 16
     registers: int = 32
     workers: int = 1
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
+    by_lane: bool = False
 
 
 def target_of(module: ir.Module) -> TargetDescription:
@@ -36,4 +40,6 @@ def target_of(module: ir.Module) -> TargetDescription:
     except VerifyError as error:
         raise PassFailure(module.operation, str(error)) from None
     known = {f.name for f in dataclasses.fields(TargetDescription)}
-    return TargetDescription(**{k: v for k, v in attribute.values().items() if k in known})
+    found = {k: v for k, v in attribute.values().items() if k in known}
+    # Of the CPUs that there is code for, only those with NEON have 32 registers of 16 bytes.
+    return TargetDescription(**found, by_lane=(found["vector_bytes"], found["registers"]) == (16, 32))

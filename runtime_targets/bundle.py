@@ -64,16 +64,20 @@ class Bundle:
         known = ", ".join(t.name for t in self.manifest.targets)
         raise BundleError(f"the bundle has no code for the target '{name}'; it has: {known}")
 
+    def parameters(self, target: TargetFiles) -> list[Path]:
+        """Where the parameter archives of a target lie."""
+        return [self.file(name) for name in target.parameters]
+
     def session(self, target: str | None = None, threads: int = 1) -> "Session":
         """The code for a target, loaded. Raises `BundleError` or `SessionError`."""
         from .iree.session import Session
 
         chosen = self.target(target)
-        reason = _unfit(chosen)
+        reason = unfit(chosen)
         if reason:
             raise BundleError(f"the code for target '{chosen.name}' cannot run here: {reason}")
-        parameters = None if chosen.parameters is None else self.file(chosen.parameters)
-        session = Session(self.file(chosen.module), parameters, threads=threads)
+        device = "vulkan" if chosen.backend == "vulkan" else "cpu"
+        session = Session(self.file(chosen.module), self.parameters(chosen), threads=threads, device=device)
         for kind, specs, found in (
             ("inputs", self.manifest.inputs, session.inputs),
             ("outputs", self.manifest.outputs, session.outputs),
@@ -119,16 +123,19 @@ def open_bundle(path: str | os.PathLike[str], *, runnable: bool = True) -> Bundl
 
 def _runnable(manifest: Manifest, where: str) -> TargetFiles:
     reasons = []
-    for target in manifest.targets:
-        reason = _unfit(target)
+    # Whether this machine has a GPU is known when code is loaded, not before.
+    for target in sorted(manifest.targets, key=lambda t: t.backend == "vulkan"):
+        reason = unfit(target)
         if reason is None:
             return target
         reasons.append(f"target '{target.name}' {reason}")
     raise BundleError(f"'{where}' cannot run on this machine: {'; '.join(reasons)}")
 
 
-def _unfit(target: TargetFiles) -> str | None:
-    """Why this machine cannot run a target's code, or None where it can."""
+def unfit(target: TargetFiles) -> str | None:
+    """Why this machine cannot run a target's code, or None where it can. A GPU is asked when the code is loaded."""
+    if target.backend == "vulkan":
+        return None
     if target.architecture != platform.machine():
         return f"needs a CPU of architecture {target.architecture}, and this one is {platform.machine()}"
     lacking = sorted(set(target.cpu_features) - cpu_features())

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 FORMAT = "secateur-bundle"
 
@@ -88,19 +88,48 @@ class DispatchWork(_Part):
 class TargetFiles(_Part):
     """The code for one target, and the machines that can run it.
 
-    `cpu_features`: names of /proc/cpuinfo; `workers`: the threads its workgroups were made for; `note`: what is
-    known of its correctness ("verified against PyTorch ...", "unverified: ..."); `dispatches`: the work of every call
-    of a dispatch, in program order (schema version 2; empty in older bundles).
+    `parameters`: the archives that the module reads, all under one scope; no symbol is in two of them. Targets that
+    have arrays in common name the same archive (before schema version 3: one path, or none). `architecture`: "vulkan"
+    for a GPU, whose code relies on `subgroup` lanes (None: on no number); `cpu_features`: names of /proc/cpuinfo;
+    `workers`: the threads its workgroups were made for; `note`: what is known of its correctness ("verified against
+    PyTorch ...", "unverified: ..."); `dispatches`: the work of every call of a dispatch, in program order (schema
+    version 2; empty in older bundles).
     """
 
     name: str
     module: RelativePath
-    parameters: RelativePath | None = None
+    parameters: tuple[RelativePath, ...] = ()
     architecture: str
+    backend: Literal["llvm-cpu", "vulkan"] = "llvm-cpu"
+    subgroup: Annotated[int, Field(ge=1)] | None = None
     cpu_features: tuple[str, ...] = ()
     workers: Annotated[int, Field(ge=1)] = 1
     note: str
     dispatches: tuple[DispatchWork, ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> "TargetFiles":
+        if len(set(self.parameters)) != len(self.parameters):
+            raise ValueError(f"'{self.name}' names a parameter archive twice")
+        return self
+
+
+class AcceptedDifference(_Part):
+    """The relative L2 distance, and the largest difference over the largest value, that an output may have."""
+
+    relative_l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    scaled_max: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class SelfTest(_Part):
+    """What a device must compute: `.npy` files of inputs of the full shape, and of what PyTorch makes of them.
+
+    `inputs` and `outputs` are in the model's order; `tolerances` holds what each target accepts, by its name.
+    """
+
+    inputs: tuple[RelativePath, ...]
+    outputs: tuple[RelativePath, ...]
+    tolerances: dict[str, AcceptedDifference]
 
 
 class LayerSparsity(_Part):
@@ -124,12 +153,13 @@ class Manifest(_Part):
     """All of `manifest.json`. `files` is filled in when the bundle is written."""
 
     format: Literal["secateur-bundle"] = "secateur-bundle"
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     model: ModelInfo
     inputs: tuple[TensorSpec, ...]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     output_form: Literal["tensor", "tuple", "dict"]
     targets: Annotated[tuple[TargetFiles, ...], Field(min_length=1)]
+    self_test: SelfTest | None = None
     layers: tuple[LayerSparsity, ...] = ()
     tools: dict[str, str] = {}
     tokenizer: tuple[RelativePath, ...] = ()
@@ -141,13 +171,25 @@ class Manifest(_Part):
             names = [item.name for item in items]
             if len(set(names)) != len(names):
                 raise ValueError(f"two {what} have one name")
+        if self.self_test is not None:
+            self._check_self_test(self.self_test)
         return self
 
+    def _check_self_test(self, test: SelfTest) -> None:
+        for what, files, specs in (("inputs", test.inputs, self.inputs), ("outputs", test.outputs, self.outputs)):
+            if len(files) != len(specs):
+                raise ValueError(f"the self-test has {len(files)} {what}, and the model {len(specs)}")
+        missing = sorted({target.name for target in self.targets} - set(test.tolerances))
+        if missing:
+            raise ValueError(f"the self-test has no tolerance for the target '{missing[0]}'")
+
     def referenced(self) -> list[str]:
-        """The files that targets and tokenizer name."""
+        """The files that targets, self-test and tokenizer name."""
         found = [*self.tokenizer]
         for target in self.targets:
-            found += [target.module] + ([target.parameters] if target.parameters is not None else [])
+            found += [target.module, *target.parameters]
+        if self.self_test is not None:
+            found += [*self.self_test.inputs, *self.self_test.outputs]
         return found
 
 
@@ -168,6 +210,19 @@ def dump_manifest(manifest: Manifest) -> bytes:
     return _canonical({**value, "sha256": hashlib.sha256(_canonical(value)).hexdigest()})
 
 
+def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """What an older schema says otherwise, in the words of this one."""
+    if value.get("schema_version") not in (1, 2) or not isinstance(value.get("targets"), list):
+        return value
+
+    def archives(target: Any) -> Any:
+        if not isinstance(target, dict) or not isinstance(target.get("parameters"), str | None):
+            return target
+        return {**target, "parameters": [target["parameters"]] if target.get("parameters") is not None else []}
+
+    return {**value, "targets": [archives(target) for target in value["targets"]]}
+
+
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """Reads a manifest. Raises `BundleError` for one that is no manifest, too new, altered, or wrong in a field."""
     try:
@@ -184,7 +239,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         )
     digest = value.pop("sha256", None)
     try:
-        manifest = Manifest.model_validate_json(_canonical(value), strict=True)
+        manifest = Manifest.model_validate_json(_canonical(_upgraded(value)), strict=True)
     except ValidationError as error:
         place, message = first_fault(error)
         raise BundleError(f"the {MANIFEST} of '{where}' is wrong at '{place}': {message}") from None

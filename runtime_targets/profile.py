@@ -82,18 +82,17 @@ class _Event:
 def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, runs: int = 50) -> RunProfile:
     """Runs the model on zeros and times its dispatches. Raises `BundleError` where a tool of IREE fails."""
     chosen = bundle.target(target)
-    parameters = None if chosen.parameters is None else bundle.file(chosen.parameters)
     with tempfile.TemporaryDirectory(prefix="secateur-profile-") as scratch:
         inputs = []
         for position, spec in enumerate(bundle.manifest.inputs):
             path = Path(scratch) / f"{position}.npy"
             np.save(path, np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype))
             inputs.append(f"@{path}")
-        return profile_module(bundle.file(chosen.module), parameters, inputs, threads, runs)
+        return profile_module(bundle.file(chosen.module), bundle.parameters(chosen), inputs, threads, runs)
 
 
 def profile_module(
-    module: Path, parameters: Path | None, inputs: Sequence[str], threads: int = 1, runs: int = 50
+    module: Path, parameters: Sequence[Path], inputs: Sequence[str], threads: int = 1, runs: int = 50
 ) -> RunProfile:
     """Runs `@main` of a module; `inputs` as `iree-benchmark-module` takes them (`@file.npy`, `4xf32=1.0`).
 
@@ -119,8 +118,7 @@ def profile_module(
             f"--device_profiling_output={record}",
             *(f"--input={value}" for value in inputs),
         ]
-        if parameters is not None:
-            command.append(f"--parameters=model={parameters}")
+        command += [f"--parameters=model={archive}" for archive in parameters]
         times = json.loads(_run(command))["benchmarks"]
         lines = _run([_tool("iree-profile"), "dispatch", "--dispatch_events", "--format=jsonl", str(record)])
     latencies = [t["real_time"] for t in times if t["run_type"] == "iteration"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .manifest import FORMAT, MANIFEST, BundleError, FileEntry, Manifest, dump_manifest, first_fault
+from .manifest import FORMAT, MANIFEST, SCHEMA_VERSION, BundleError, FileEntry, Manifest, dump_manifest, first_fault
 
 Contents = bytes | str | os.PathLike[str]
 _CHUNK = 1 << 22
@@ -57,7 +57,9 @@ def write_bundle(path: str | os.PathLike[str], manifest: Manifest, files: Mappin
 
 
 def _with_files(manifest: Manifest, entries: dict[str, FileEntry]) -> Manifest:
-    return Manifest.model_validate(manifest.model_copy(update={"files": entries}).model_dump())
+    # What is written is of the newest schema, also where an older bundle is saved again.
+    changed = {"files": entries, "schema_version": SCHEMA_VERSION}
+    return Manifest.model_validate(manifest.model_copy(update=changed).model_dump())
 
 
 def check_replaceable(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, compile, inspect, profile, prune, run, targets, tune
+from . import bench, compile, deploy, inspect, profile, prune, run, targets, tune
 
 app = typer.Typer(
     name="secateur",
@@ -26,6 +26,7 @@ app.command("prune", epilog=prune.EXAMPLE)(prune.command)
 app.command("bench", epilog=bench.EXAMPLE)(bench.command)
 app.command("tune", epilog=tune.EXAMPLE)(tune.command)
 app.command("profile", epilog=profile.EXAMPLE)(profile.command)
+app.command("deploy", epilog=deploy.EXAMPLE)(deploy.command)
 app.command("targets", epilog=targets.EXAMPLE)(targets.command)
 
 
@@ -52,6 +53,7 @@ _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 _EXPECTED = (
     "secateur.compiler.errors:CompileError",
     "secateur.compiler.bench:BenchError",
+    "secateur.compiler.self_test:SelfTestError",
     "secateur.compiler.tune.errors:TuneError",
     "secateur.dialects.weight_store:WeightStoreError",
     "secateur.frontends.errors:FrontendError",
@@ -62,6 +64,7 @@ _EXPECTED = (
     "secateur.runtime_targets.iree.compile:CompilationError",
     "secateur.runtime_targets.iree.parameters:ParameterError",
     "secateur.runtime_targets.iree.session:SessionError",
+    "secateur.runtime_targets.devices.device:DeviceError",
     "secateur.runtime_targets.targets:TargetError",
 )
 

@@ -38,6 +38,24 @@ def command(
     ablate: Annotated[
         bool, typer.Option("--ablate", help="What each optimisation of the model's sparse layers is worth.")
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Deploy it there and time it there: adb:SERIAL (adb: the one phone that is attached) or local. On "
+            "qemu:CPU, an emulated CPU, instructions are counted instead.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T", help="With --device: whose code (default: as `deploy` chooses).")
+    ] = None,
+    cores: Annotated[
+        str | None,
+        typer.Option(metavar="4-7", help="With --device: CPU cores to keep it on (default: the fastest)."),
+    ] = None,
+    mca: Annotated[
+        bool, typer.Option("--mca", help="With --device qemu:CPU: also estimate cycles of the hot loops by llvm-mca.")
+    ] = False,
     seq_len: Annotated[int, typer.Option(min=1, help="With --ablate and a model: tokens of a sequence.")] = 128,
     threads: Annotated[int, typer.Option(min=1, help="Threads of every candidate.")] = 1,
     rounds: Annotated[int, typer.Option(min=3, help="Interleaved rounds.")] = 30,
@@ -52,6 +70,10 @@ def command(
     # Before torch is imported: its thread pools read this once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     output = Output(as_json, quiet)
+    if device is not None:
+        from .bench_device import bench_on, parse_cores
+
+        return bench_on(bundle, device, target, threads, rounds, parse_cores(cores), output, mca=mca)
     if ablate:
         from .ablate import ablate_model
 

@@ -1,5 +1,6 @@
 """`secateur compile`: a model into a bundle, or into the IR of a level."""
 
+import dataclasses
 import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,10 +36,19 @@ class Verify(enum.StrEnum):
     off = "off"
 
 
+class Weights(enum.StrEnum):
+    """What weights of layers and tables are stored as."""
+
+    f32 = "f32"
+    f16 = "f16"
+    int8 = "int8"
+
+
 class Lowering(enum.StrEnum):
     """How the sparse layers become code."""
 
     kernels = "kernels"
+    gpu = "gpu"
     portable = "portable"
 
 
@@ -48,13 +58,23 @@ def command(
         Path | None,
         typer.Option("--out", "-o", metavar="OUT", help="Bundle to write: a folder, or a file named *.zip."),
     ] = None,
-    target: Annotated[str, typer.Option(help="Machine to compile for; `secateur targets` lists them.")] = "host-cpu",
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Machine to compile for (default: host-cpu); `secateur targets` lists them. Several may be given.",
+        ),
+    ] = None,
     seq_len: Annotated[int, typer.Option(min=1, help="Longest sequence, in tokens; shorter ones run too.")] = 128,
     batch: Annotated[int, typer.Option(min=1, help="Largest batch; smaller ones run too.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
-    lowering: Annotated[Lowering, typer.Option(help="Generated kernels, or plain linalg for comparison.")] = (
-        Lowering.kernels
-    ),
+    lowering: Annotated[
+        Lowering | None, typer.Option(help="Generated kernels, or plain linalg (default: what the target has).")
+    ] = None,
+    weights: Annotated[
+        Weights, typer.Option(help="Store weights as they are, in f16, or in int8 with a scale per row.")
+    ] = Weights.f32,
     verify: Annotated[
         Verify, typer.Option(help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.")
     ] = Verify.outputs,
@@ -90,11 +110,12 @@ def command(
 
         compiled = compile_model(
             model,
-            target=target,
+            target=targets or ["host-cpu"],
             seq_len=seq_len,
             batch=batch,
             threads=threads,
-            lowering=lowering.value,
+            lowering=lowering.value if lowering is not None else None,
+            weights=weights.value,
             verify={"outputs": True, "layers": "layers", "off": False}[verify.value],
             compile_to=compile_to.value,
             dump_ir=dump_ir,
@@ -106,7 +127,11 @@ def command(
         if compile_to is Level.iree and out is not None:
             progress("writing the bundle")
             compiled.save(out)
-    report = compiled.report.to_dict()
+        report = compiled.report.to_dict()
+        if compile_to is Level.iree:
+            progress("measuring memory")
+            memory = compiled.peak_memory()
+            report["memory"] = {name: dataclasses.asdict(peak) for name, peak in memory.items()}
     if compile_to is not Level.iree:
         if out is not None:
             out.write_text(compiled.ir)
@@ -126,18 +151,53 @@ def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:
     ]
     if rows:
         console.print(table(("layer", "shape", "encoding", "zeros"), rows))
-    verification = report["verification"]
-    if verification:
-        worst = max(verification, key=lambda d: d["relative_l2"])
-        console.print(
-            f"verified against PyTorch: relative L2 {worst['relative_l2']:.1e}, "
-            f"scaled maximum {max(d['scaled_max'] for d in verification):.1e}"
-        )
-    elif report["level"] == "iree":
-        console.print("unverified" + (f": {report['unverified_reason']}" if report["unverified_reason"] else ""))
+    if report["level"] == "iree":
+        _show_targets(console, report)
     seconds = sum(report["seconds"].values())
     source = "from the cache" if report["cached"] else "compiled"
-    console.print(f"{source} in {seconds:.1f} s for {report['target']}, {report['threads']} thread(s)")
+    console.print(f"{source} in {seconds:.1f} s for {report['threads']} thread(s)")
     if out is not None:
         written = [out] if out.is_file() else [f for f in out.rglob("*") if f.is_file()]
         console.print(f"wrote {out} ({size(sum(f.stat().st_size for f in written))})", markup=False)
+
+
+def _show_targets(console: "Console", report: dict[str, Any]) -> None:
+    """A row for each target, then what it takes beside the dense model, and the code's verification."""
+    targets = report["targets"]
+    rows = [
+        (t["name"], t["lowering"], size(t["module_bytes"]), size(t["parameter_bytes"]), size(t["own_parameter_bytes"]))
+        for t in targets
+    ]
+    console.print(table(("target", "lowering", "code", "weights", "of its own"), rows))
+    stored = report["quantization"]
+    if stored:
+        console.print(
+            f"weights in {stored['weights']}: {size(stored['stored_bytes'])}, {size(stored['f32_bytes'])} in f32; "
+            f"PyTorch's outputs change by a relative L2 of {stored['relative_l2']:.1e}"
+        )
+    if len(targets) > 1:
+        common, whole = report["common_bytes"], report["weights_bytes"]
+        alone = max(t["parameter_bytes"] for t in targets)
+        console.print(
+            f"weights: {size(whole)} for all targets: {size(common)} that all read, {size(whole - common)} packed for "
+            f"some of them; {size(whole - alone)} more than the largest target alone"
+        )
+    console.print(f"dense float32: {size(report['dense_bytes'])}, sparse layers as CSR: {size(report['csr_bytes'])}")
+    for name, peak in report["memory"].items():
+        added = peak["peak_bytes"] - peak["before_bytes"]
+        console.print(
+            f"{name}: a process that runs it peaks at {size(peak['peak_bytes'])}, {size(added)} of it for the model"
+        )
+    for target in targets:
+        console.print(f"{target['name']}: {_verdict(target)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _verdict(target: dict[str, Any]) -> str:
+    if not target["verification"]:
+        return f"unverified: {target['unverified_reason']}" if target["unverified_reason"] else "unverified"
+    worst = max(target["verification"], key=lambda d: d["relative_l2"])
+    largest = max(d["scaled_max"] for d in target["verification"])
+    return (
+        f"verified against PyTorch {target['verified_on']}: relative L2 {worst['relative_l2']:.1e}, "
+        f"scaled maximum {largest:.1e}"
+    )

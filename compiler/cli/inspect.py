@@ -1,4 +1,4 @@
-"""`secateur inspect`: what is in a model before it is compiled."""
+"""`secateur inspect`: what is in a model before it is compiled, and in a bundle."""
 
 import dataclasses
 import re
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .inspect_bundle import inspect_bundle, is_bundle
 from .output import Debug, Json, Output, Quiet, percent, size, table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ EXAMPLE = (
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder, or a bundle.")],
     seq_len: Annotated[int, typer.Option(min=1, help="Tokens that FLOPs and bytes are counted for.")] = 128,
     fusion: Annotated[
         bool, typer.Option("--fusion", help="Show what is fused with what instead, and why the rest is not.")
@@ -36,10 +37,14 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show the encoding, sparsity, FLOPs and bytes of every linear layer, or what is fused."""
+    """Show the encoding, sparsity, FLOPs and bytes of every linear layer, or what is fused; or a bundle's targets."""
     if plan and not fusion:
         raise typer.BadParameter("--plan needs --fusion")
     output = Output(as_json, quiet)
+    if is_bundle(model):
+        if fusion:
+            raise typer.BadParameter("a bundle does not tell what was fused: give the model's folder")
+        return inspect_bundle(model, output)
     with output.progress(f"inspecting {model}") as progress:
         progress("loading")
         if fusion:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Example: secateur tune ./pruned-bert --budget 10m, and then secateur compile ./pruned-bert -o bert.bundle. "
-    "An interrupted search goes on with --resume; records of others come in with --import BUNDLE."
+    "An interrupted search goes on with --resume; records of others come in with --import BUNDLE. For a phone: "
+    "--target android-arm64:cortex-a76 --device qemu:cortex-a76."
 )
 
 
@@ -25,12 +26,31 @@ class Sampler(enum.StrEnum):
     random = "random"
 
 
+class Counted(enum.StrEnum):
+    """What is made small on an emulated CPU."""
+
+    counts = "counts"
+    cycles = "cycles"
+
+
 def command(
     models: Annotated[
         list[str] | None,
         typer.Argument(metavar="[MODEL]...", help="Hugging Face folders."),
     ] = None,
-    target: Annotated[str, typer.Option(help="Machine to tune for; it has to be this one.")] = "host-cpu",
+    target: Annotated[
+        str, typer.Option(help="Machine to tune for; it has to be this one, unless --device counts for it.")
+    ] = "host-cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="qemu:CPU", help="Count on this emulated Arm CPU, instead of timing here: no phone is needed."
+        ),
+    ] = None,
+    objective: Annotated[
+        Counted,
+        typer.Option(help="With --device: make instructions + loads small, or the cycles that llvm-mca estimates."),
+    ] = Counted.counts,
     seq_len: Annotated[int, typer.Option(min=1, help="Tokens of the longest sequence.")] = 128,
     batch: Annotated[int, typer.Option(min=1, help="Sequences of the largest batch.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
@@ -69,9 +89,11 @@ def command(
     output = Output(as_json, quiet)
     from secateur.compiler.tune import TuneOptions, tune_model
     from secateur.compiler.tune.bundles import import_records, refuse_bundle
+    from secateur.compiler.tune.objective import Objective
     from secateur.compiler.tune.options import seconds_of
 
-    given: dict[str, Any] = {"budget_seconds": seconds_of(budget) if budget else None}
+    given: dict[str, Any] = {"objective": Objective(objective.value, device)} if device else {}
+    given["budget_seconds"] = seconds_of(budget) if budget else None
     if jobs is not None:
         given["jobs"] = jobs
     options = TuneOptions(sampler=sampler.value, trials=trials, seed=seed, resume=resume, again=again, **given)
@@ -102,8 +124,11 @@ def _show(console: "Console", added: dict[str, dict[str, int]], reports: list[di
     for path, counts in added.items():
         for machine, count in counts.items():
             console.print(f"{count} new record(s) for {machine} from {path}", markup=False)
-    columns = ("layer", "layers", "shape", "trials", "failed", "default, ms", "best, ms", "speed-up", "schedule")
     for report in reports:
+        timed = report["objective"] == "time"
+        what = "ms" if timed else report["objective"].partition(" ")[0]
+        columns = ("layer", "layers", "shape", "trials", "failed", f"default, {what}", f"best, {what}")
+        columns += ("speed-up" if timed else "default / best", "schedule")
         rows = [
             (
                 layer["name"],
@@ -111,8 +136,7 @@ def _show(console: "Console", added: dict[str, dict[str, int]], reports: list[di
                 f"{layer['rows']} x {layer['columns']}",
                 str(layer["trials"]) + (" (on record)" if layer["reused"] else ""),
                 str(layer["failed"]),
-                f"{layer['default_ms']:.3f}",
-                f"{layer['best_ms']:.3f}",
+                *(f"{layer[name]:{'.3f' if timed else ',.0f'}}" for name in ("default_ms", "best_ms")),
                 f"{layer['speedup']:.2f}x",
                 ", ".join(f"{name} {value}" for name, value in layer["schedule"].items()),
             )
@@ -123,13 +147,15 @@ def _show(console: "Console", added: dict[str, dict[str, int]], reports: list[di
             chosen = [
                 (v["name"], str(v["count"]), v["default"], v["chosen"], _times(v["ratios"])) for v in report["variants"]
             ]
-            console.print(table(("choice", "sites", "default", "chosen", "time / default's"), chosen))
+            console.print(table(("choice", "sites", "default", "chosen", f"{what} / default's"), chosen))
         times = report["model_ms"]
         if times:
             console.print(
                 f"whole model: {times['default']:.2f} ms before, {times['tuned']:.2f} ms after "
                 f"({times['default'] / times['tuned']:.2f}x), medians of runs in turns"
             )
+        if not timed:
+            console.print(f"{report['objective']}: exact counts or estimates of kernels, and no times", markup=False)
         console.print(f"{report['seconds']:.0f} s; records in {report['records']}", markup=False, soft_wrap=True)
 
 

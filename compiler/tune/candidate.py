@@ -9,7 +9,7 @@ import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,22 +218,35 @@ class Measurer:
 
     def _load(self, candidate: Compiled) -> Callable[[], None]:
         """A call of `candidate`, whose result was compared with the reference once."""
-        from secateur.dialects.sparsity.reference import from_panels, to_panels
         from secateur.runtime_targets.iree import Session
 
         folder = Path(candidate.folder)
         session = Session(folder / "model.vmfb", folder / "weights.irpa", threads=self._threads)
-        inputs = [
-            to_panels(array, shape[-1]) if len(shape) > array.ndim else array
-            for array, (_, shape) in zip(self._inputs, session.inputs, strict=True)
-        ]
-        for found, expected in zip(session.run(inputs), self._expected, strict=True):
-            if found.shape != expected.shape:
-                found = from_panels(found, expected.shape[-2]).reshape(expected.shape)
-            difference = compare("random inputs", "y", found, expected)
-            if not difference.passed:
-                raise CandidateError("wrong", f"its numbers are not the reference's: {difference}")
+        inputs = in_layout(self._inputs, session.inputs)
+        check(session.run(inputs), self._expected)
         return session.caller(inputs)
+
+
+def in_layout(arrays: Sequence[np.ndarray], signature: Sequence[tuple[str, tuple[int, ...]]]) -> list[np.ndarray]:
+    """The inputs of a task as a candidate with that signature takes them: in panels, where it does."""
+    from secateur.dialects.sparsity.reference import to_panels
+
+    return [
+        to_panels(array, shape[-1]) if len(shape) > array.ndim else array
+        for array, (_, shape) in zip(arrays, signature, strict=True)
+    ]
+
+
+def check(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
+    """Compares a candidate's results, in panels or not, with the reference's. Raises `CandidateError` (`wrong`)."""
+    from secateur.dialects.sparsity.reference import from_panels
+
+    for found, wanted in zip(results, expected, strict=True):
+        if found.shape != wanted.shape:
+            found = from_panels(found, wanted.shape[-2]).reshape(wanted.shape)
+        difference = compare("random inputs", "y", found, wanted)
+        if not difference.passed:
+            raise CandidateError("wrong", f"its numbers are not the reference's: {difference}")
 
 
 def long_enough(

@@ -6,6 +6,7 @@ import re
 from typing import Any, Literal, get_args
 
 from .errors import TuneError
+from .objective import TIME, Objective
 
 SamplerName = Literal["ga", "tpe", "random"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
@@ -27,7 +28,8 @@ def memory_here() -> int:
 class TuneOptions:
     """How to search. `trials` per layer; `budget_seconds` for all of them, None without a limit; `jobs` candidates that
     are compiled at once; `resume`: the trials of an earlier search count and are not made again; `again`: also layers
-    that were tuned are searched anew; `candidate_seconds` and `memory_bytes` that one candidate may take.
+    that were tuned are searched anew; `candidate_seconds` and `memory_bytes` that one candidate may take; `objective`:
+    what is made small.
     """
 
     sampler: SamplerName = "ga"
@@ -39,6 +41,7 @@ class TuneOptions:
     again: bool = False
     candidate_seconds: float = 60.0
     memory_bytes: int = dataclasses.field(default_factory=memory_here)
+    objective: Objective = TIME
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:

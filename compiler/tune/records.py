@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.passes.scheduled.schedule_records import FORMAT, code_generator, parse_line, read_lines, record_key
 
 from .errors import TuneError
+from .objective import TIME, objective_of
 from .task import digest_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def records_folder() -> Path:
 def machine_of(target: "Target") -> str:
     """A name for the machines that share records: the target with all that its code and its speed depend on."""
     whole = [target.architecture, target.cpu_features, target.iree_flags, target.description]
-    return f"{target.name}-{digest_of(*whole)[:12]}"
+    # A colon is no part of a file's name everywhere.
+    return f"{target.name.replace(':', '.')}-{digest_of(*whole)[:12]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +74,9 @@ class RecordsFile:
         return [r for r in self.read() if r["tools"] == code_generator()]
 
     def chosen(self) -> dict[str, Record]:
-        """Key -> what tuning chose last, of the usable records."""
-        return {r["key"]: r for r in self.usable() if r["kind"] == "chosen"}
+        """Key -> what tuning chose last, of the usable records; what was timed comes before what was counted."""
+        chosen = [r for r in self.usable() if r["kind"] == "chosen"]
+        return {r["key"]: r for r in sorted(chosen, key=lambda r: objective_of(r) == TIME.name)}
 
     def add(self, records: Iterable[Record]) -> None:
         """Appends `records`. Raises `TuneError` where the file cannot be written."""

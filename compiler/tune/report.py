@@ -3,6 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from .objective import TIME
+
 if TYPE_CHECKING:
     from .search import Found
 
@@ -63,7 +65,8 @@ class VariantTuned:
 @dataclasses.dataclass(frozen=True)
 class TuneReport:
     """Figures of one tuning. `variants`: fusion sites and panels, in the order in which they were decided. `model_ms`:
-    medians of the whole model, `default` and `tuned`, run in turns; empty where they were not compared.
+    medians of the whole model, `default` and `tuned`, run in turns; empty where they were not compared. `objective`:
+    what was made small ("time", "counts on qemu:cortex-a76"); figures of layers in `_ms` are of it.
     """
 
     model: str
@@ -72,6 +75,7 @@ class TuneReport:
     layers: tuple[LayerTuned, ...]
     variants: tuple[VariantTuned, ...]
     model_ms: dict[str, float]
+    objective: str = TIME.name
 
     def to_dict(self) -> dict[str, Any]:
         """The report as values that JSON has."""

@@ -10,6 +10,7 @@ from secateur.passes.scheduled.schedule_space import Schedule, schedule_space, w
 
 from .candidate import Compiled
 from .errors import CandidateError, TuneError
+from .objective import TIME, Objective, objective_of
 from .options import TuneOptions
 from .proposals import Proposals
 from .records import Record, RecordsFile, new_record, timing_lock
@@ -17,7 +18,6 @@ from .task import Task
 from .workers import Worker, next_finished
 
 COMPILE = "secateur.compiler.tune.candidate:compile_candidate"
-MEASURE = "secateur.compiler.tune.candidate:measure"
 # The last comparison: the best few against the default, long enough to tell a percent.
 FINALISTS = 3
 _FINAL_STAGES = ((150, 0.0),)
@@ -27,16 +27,17 @@ _WORTH_IT = 0.99
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where candidates are made for and run: the target's name, and threads that they run on."""
+    """Where candidates are made for and run: the target's name, threads that they run on, and what is made small."""
 
     target: str
     threads: int
+    objective: Objective = TIME
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search found: the schedule, both times in milliseconds, and the number of trials on record and of those
-    that failed. `reused`: it was found before, and nothing was searched.
+    """What a search found: the schedule, both times in milliseconds (or the objective's counts), and the number of
+    trials on record and of those that failed. `reused`: it was found before, and nothing was searched.
     """
 
     task: Task
@@ -78,11 +79,13 @@ class Search:
         options: TuneOptions,
         *,
         compile: str = COMPILE,
-        measure: str = MEASURE,
+        measure: str | None = None,
     ) -> None:
         self._task, self._folder, self._machine = task, folder, machine
         self._records, self._crew, self._options = records, crew, options
-        self._compile_function, self._measure_function = compile, measure
+        self._compile_function = compile
+        function, self._runner = machine.objective.measure(machine.threads)
+        self._measure_function = measure or function
         self._space = schedule_space(task.layer)
         self._proposals = Proposals(self._space, options.sampler, options.seed) if self._space else None
         self._scores: dict[str, float] = {}
@@ -96,7 +99,8 @@ class Search:
 
         Raises `TuneError` where the default itself does not compile or run.
         """
-        known = [r for r in self._records.usable() if r["key"] == self._task.key]
+        objective = self._machine.objective.name
+        known = [r for r in self._records.usable() if r["key"] == self._task.key and objective_of(r) == objective]
         chosen = [r for r in known if r["kind"] == "chosen"]
         if chosen and not self._options.again and not self._options.resume:
             return self._found(chosen[-1], reused=True)
@@ -165,7 +169,7 @@ class Search:
         return sorted(made, key=lambda pair: batch.index(pair[0]))
 
     def _measured(self, candidate: Compiled, against: Compiled, *stages: Any) -> dict[str, Any]:
-        arguments = (str(self._folder), self._machine.threads, candidate, against, *stages)
+        arguments = (str(self._folder), self._runner, candidate, against, *stages)
         with timing_lock(self._records.path.parent):
             return self._crew.measurer.call(self._measure_function, *arguments, seconds=self._options.candidate_seconds)
 
@@ -229,6 +233,7 @@ class Search:
     def _record(self, kind: str, **values: Any) -> Record:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         target = self._task.target
+        values |= self._machine.objective.in_record()
         return new_record(kind, self._records.machine, self._task.signature, target, time=when, **values)
 
     def _found(self, record: Record, reused: bool = False) -> Found:

@@ -17,6 +17,7 @@ from secateur.dialects.weight_store import WeightStore
 
 from .errors import TuneError
 from .group import groups_of
+from .objective import TIME, Objective
 from .options import TuneOptions
 from .records import RecordsFile
 from .report import LayerTuned, TuneReport, VariantTuned
@@ -52,7 +53,8 @@ def tune_model(
     """Tunes a model, which is given as to `compile_model`: every kind of linear layer, then every kind of fusion site.
 
     `panels`: then also compare panels of other sizes on the whole model. `compare`: at last compile the model with and
-    without what was found, and time both in turns. Raises `TuneError`, and what `compile_model` raises.
+    without what was found, and time both in turns. Neither is done where the objective is no time. Raises `TuneError`,
+    and what `compile_model` raises.
     """
     from secateur.compiler.driver import load
     from secateur.frontends import import_model
@@ -67,7 +69,8 @@ def tune_model(
     imported = import_model(loaded.module, loaded.example_inputs)
     layers, variants = tune_parts(imported, machine, threads, options, progress)
     runs = _Runs(loaded, imported, machine, threads, progress)
-    if panels and (options.budget_seconds is None or time.monotonic() < began + options.budget_seconds):
+    timed = options.objective == TIME
+    if timed and panels and (options.budget_seconds is None or time.monotonic() < began + options.budget_seconds):
         variants += runs.tune_panel(options)
     return TuneReport(
         model=loaded.name,
@@ -75,7 +78,8 @@ def tune_model(
         seconds=time.monotonic() - began,
         layers=tuple(LayerTuned.of(f) for f in layers),
         variants=tuple(variants),
-        model_ms=runs.compared() if compare else {},
+        model_ms=runs.compared() if timed and compare else {},
+        objective=options.objective.name,
     )
 
 
@@ -83,8 +87,8 @@ def tune_parts(
     imported: "ImportedModel", target: "Target", threads: int, options: TuneOptions, progress: Progress, panel: int = 0
 ) -> tuple[list[Found], list[VariantTuned]]:
     """Tunes the layers of an imported model in a panel; in the default one (0) then also its fusion sites."""
-    check_runs_here(target)
-    records, machine = RecordsFile.of(target), Machine(target.name, threads)
+    check_runs_here(target, options.objective)
+    records, machine = RecordsFile.of(target), Machine(target.name, threads, options.objective)
     end = time.monotonic() + options.budget_seconds if options.budget_seconds else float("inf")
     variants: list[VariantTuned] = []
     with scratch_folder(records.path.parent) as scratch, Crew(options) as crew:
@@ -113,14 +117,34 @@ def tune_parts(
     return found, variants
 
 
-def check_runs_here(target: "Target") -> None:
-    """Raises `TuneError` for a target whose code this machine cannot run, and so not time."""
+def check_runs_here(target: "Target", objective: Objective = TIME) -> None:
+    """Raises `TuneError` for a target whose code this machine cannot run, and so not time, or the objective's device
+    not count."""
     from secateur.runtime_targets.cpu import cpu_features
+
+    if objective.device:
+        return _check_fits(target, objective)
 
     lacking = sorted(set(target.cpu_features) - cpu_features())
     if target.architecture != platform.machine() or lacking:
         why = f"lacks {', '.join(lacking)}" if lacking else f"is {platform.machine()}"
         raise TuneError(f"schedules for the target '{target.name}' cannot be timed here: this machine {why}")
+
+
+def _check_fits(target: "Target", objective: Objective) -> None:
+    from secateur.compiler.instruction_cost import emulated_model
+    from secateur.runtime_targets.devices import DeviceError
+    from secateur.runtime_targets.devices.emulated import EmulatedCpu
+
+    try:
+        with EmulatedCpu(emulated_model(objective.device)) as device:
+            has = device.properties()
+    except DeviceError as error:
+        raise TuneError(str(error)) from None
+    lacking = sorted(set(target.cpu_features) - has.cpu_features)
+    if target.architecture != has.architecture or lacking:
+        why = f"lacks {', '.join(lacking)}" if lacking else f"is {has.architecture}"
+        raise TuneError(f"the target '{target.name}' cannot be counted on '{objective.device}', which {why}")
 
 
 def tasks_of_model(

@@ -15,10 +15,11 @@ from secateur.passes.scheduled.sparsity_layout import PANELS, choose_panel
 from .candidate import Compiled
 from .errors import CandidateError
 from .group import Group
+from .objective import objective_of
 from .options import TuneOptions
 from .records import RecordsFile, new_record, timing_lock
 from .report import VariantTuned
-from .search import MEASURE, Crew, Machine
+from .search import Crew, Machine
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.targets import Target
@@ -49,7 +50,12 @@ class VariantSearch:
     def run(self) -> VariantTuned:
         """Times every variant in turns with the default one, and records the fastest."""
         group = self._group
-        known = [r for r in self._records.usable() if r["key"] == group.key and r["kind"] == "chosen"]
+        objective = self._machine.objective
+        known = [
+            r
+            for r in self._records.usable()
+            if r["key"] == group.key and r["kind"] == "chosen" and objective_of(r) == objective.name
+        ]
         if known and not self._options.again:
             last = known[-1]
             return VariantTuned(group.name, group.count, group.default, last["variant"], last["ratios"], reused=True)
@@ -83,6 +89,7 @@ class VariantSearch:
             ratios=ratios,
             layer=group.name,
             time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **objective.in_record(),
         )
         self._records.add([record])
         return VariantTuned(group.name, group.count, group.default, chosen, ratios, reused=False)
@@ -111,11 +118,12 @@ class VariantSearch:
     def _ratio(self, candidate: Compiled, default: Compiled) -> float:
         if candidate.digest == default.digest:
             return 1.0
+        function, runner = self._machine.objective.measure(self._machine.threads)
         with timing_lock(self._records.path.parent):
             timed = self._crew.measurer.call(
-                MEASURE,
+                function,
                 str(self._folder),
-                self._machine.threads,
+                runner,
                 candidate,
                 default,
                 _STAGES,

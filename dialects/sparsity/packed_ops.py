@@ -5,7 +5,10 @@ from torch_mlir.dialects import ext
 
 from .attributes import Layout, check_discardable
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
-from .structural_ops import check_epilogue, feature_axis
+from .structural_ops import check_epilogue, check_scales, feature_axis
+
+VALUES_PADDING = 16
+"""How many elements that no tile uses stand behind packed values of f16 and i8."""
 
 
 def row_masks_of(op: ir.OpView) -> list[int]:
@@ -18,7 +21,8 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
 
     ```mlir
     %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 4 : i64,
-         row_masks = [15], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (...) -> tensor<1x128x768xf32>
+         row_masks = [15], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>}
+         : (...) -> tensor<1x128x768xf32>
     ```
     Rows are reordered and cut into tiles of `row_tile`; row `i` of tile `t` is output feature `rows[t, i]`. A tile
     has one segment per entry of `row_masks`: the columns that exactly those of its rows use that are in the mask.
@@ -26,17 +30,19 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
     into the source (for a linear layer: input features). The tile's weights begin at `values[offsets[t]]`: segment by
     segment, column by column, one value per row of the mask (lowest bit first). So
 
-        result[.., rows[t, i]] = activation(sum over segments with bit i, over their columns c of value * x[.., c]
-                                            + bias[rows[t, i]]) + residual[.., rows[t, i]]
+        result[.., rows[t, i]] = activation(scales[rows[t, i]] * (sum over segments with bit i, over their columns c
+                                            of value * x[.., c]) + bias[rows[t, i]]) + residual[.., rows[t, i]]
 
     `row_masks = [2^row_tile - 1]` is one column list for the whole tile; `[1, 2, 4, 8]` one list per row; all 15 masks
     of a tile of four rows hold any pattern without padding. Tiles with equal columns may share a list (BCRC's groups).
     A tile at the end of a group that has fewer rows repeats its last row; the repeated row has equal values.
 
-    Operands: `x` [..., columns] or panels, `values` [n] f32, `columns` [m] i32, `segments` [tiles, masks, 2] i32,
-    `offsets` [tiles] i32, `rows` [tiles, row_tile] i32, `work` [workgroups + 1] i32 (workgroup `w` computes tiles
-    `work[w] .. work[w + 1]`), `bias` [rows], `residual` (optional). Rejected: shapes that do not match, a mask outside
-    1 .. 2^row_tile - 1, a repeated mask.
+    Operands: `x` [..., columns] or panels, `values` [n] f32, f16 or i8, `columns` [m] i32, `segments`
+    [tiles, masks, 2] i32, `offsets` [tiles] i32, `rows` [tiles, row_tile] i32, `work` [workgroups + 1] i32 (workgroup
+    `w` computes tiles `work[w] .. work[w + 1]`), `bias` [rows], `residual`, `scales` [rows] f32 (optional; one, where
+    absent). Values of f16 and i8 are read as f32, exactly; 16 that no tile uses stand at their end, so that kernels may
+    load whole vectors. Rejected: shapes that do not match, a mask outside 1 .. 2^row_tile - 1, a repeated mask, values
+    of i8 without scales, scales of other values.
     """
 
     result: TensorResult
@@ -51,6 +57,7 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
     row_masks: ir.ArrayAttr
     bias: Tensor | None = None
     residual: Tensor | None = None
+    scales: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
@@ -81,6 +88,7 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
         axis = feature_axis(op, len(x))
         equal = [a == b for i, (a, b) in enumerate(zip(x, result, strict=True)) if i != axis]
         expect(all(equal), f"expected x and result to differ in features only, found {x} and {result}")
+        check_scales(op, "scales", [result[axis]])
         check_epilogue(op, result[axis])
         check_discardable(op)
 

@@ -14,7 +14,7 @@ from torch_mlir import ir
 
 from ..weight_store import WeightStore
 from .attention_op import head_slices
-from .packed_ops import row_masks_of
+from .packed_ops import VALUES_PADDING, row_masks_of
 from .structural_ops import activation_of, layout_of
 from .weights import WeightError, array_of
 
@@ -145,14 +145,17 @@ def _packed_linear(
     work: Array,
     bias: Array | None,
     residual: Array | None,
+    scales: Array | None,
 ) -> Array:
     x = _unpacked(op, x)
     weight = unpack(op, (values, columns, segments, offsets, rows, work), x.shape[-1])
+    if scales is not None:
+        weight *= scales[:, None].astype(np.float64)
     return _epilogue(op, x.astype(np.float64) @ weight.T, bias, residual)
 
 
 def unpack(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
-    """The dense weight `[rows, features]` in float64 that the packed arrays of a `packed_linear` hold.
+    """The dense weight `[rows, features]` in float64 that the packed arrays of a `packed_linear` hold, without scales.
 
     `arrays`: values, columns, segments, offsets, rows, work. Raises `EvaluationError` where they break the
     op's rules: work that leaves out tiles, a position outside an array, a row that no tile has, or two
@@ -164,13 +167,14 @@ def unpack(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
     if len(work) < 2 or work[0] != 0 or work[-1] != tiles or (np.diff(work) < 0).any():
         raise EvaluationError(f"expected 'work' to cover tiles 0 .. {tiles} in order, found {work.tolist()}")
     bits = [[i for i in range(op.row_tile.value) if mask >> i & 1] for mask in row_masks_of(op)]
+    used = len(values) if values.dtype == np.float32 else len(values) - VALUES_PADDING
     weight, known = np.zeros((count, features)), np.zeros(count, bool)
     for t in range(tiles):
         tile, at = np.zeros((op.row_tile.value, features)), int(offsets[t])
         for s, lanes in enumerate(bits):
             begin, end = map(int, segments[t, s])
             taken = (end - begin) * len(lanes)
-            if not (0 <= begin <= end <= len(columns) and at >= 0 and at + taken <= len(values)):
+            if not (0 <= begin <= end <= len(columns) and at >= 0 and at + taken <= used):
                 where = f"segment {s} of tile {t}"
                 raise EvaluationError(f"expected {where} inside columns and values, found {begin}..{end}")
             listed = columns[begin:end]
@@ -200,8 +204,13 @@ def _sliced_linear(
     work: Array,
     slice_bias: Array | None,
     residual: Array | None,
+    slice_scales: Array | None,
 ) -> Array:
     weight = unpack_slices(op, (values, columns, offsets, rows, work), x.shape[-1])
+    if slice_scales is not None:
+        scales = np.zeros(len(weight))
+        scales[rows] = slice_scales
+        weight *= scales[:, None]
     bias = None
     if slice_bias is not None:
         bias = np.zeros(len(weight))
@@ -210,7 +219,7 @@ def _sliced_linear(
 
 
 def unpack_slices(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
-    """The dense weight `[rows, features]` in float64 that the arrays of a `sliced_linear` hold.
+    """The dense weight `[rows, features]` in float64 that the arrays of a `sliced_linear` hold, without scales.
 
     `arrays`: values, columns, offsets, rows, work. Raises `EvaluationError` where they break the op's rules: work that
     leaves out slices, a position outside an array, a row that no slice has, or two that disagree on a row.
@@ -290,11 +299,12 @@ def _add(op: ir.OpView, lhs: Array, rhs: Array) -> Array:
     return lhs.astype(np.float64) + rhs.astype(np.float64)
 
 
-def _embedding(op: ir.OpView, indices: Array, table: Array) -> Array:
+def _embedding(op: ir.OpView, indices: Array, table: Array, scales: Array | None) -> Array:
     outside = indices[(indices < 0) | (indices >= len(table))]
     if outside.size:
         raise EvaluationError(f"expected indices from 0 to {len(table) - 1}, found {int(outside[0])}")
-    return table[indices]
+    rows = table[indices]
+    return rows if scales is None else rows * scales[indices][..., None].astype(np.float64)
 
 
 def _to_panels(op: ir.OpView, x: Array) -> Array:

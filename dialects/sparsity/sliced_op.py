@@ -7,7 +7,7 @@ from torch_mlir.dialects import ext
 
 from .attributes import check_discardable
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
-from .structural_ops import ACTIVATIONS, activation_of
+from .structural_ops import ACTIVATIONS, activation_of, check_scales
 
 
 class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]):
@@ -15,7 +15,7 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
 
     ```mlir
     %y = "sparsity.sliced_linear"(%x, %values, %columns, %offsets, %rows, %work) {vector_rows = 16 : i64,
-         consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0>} : (...) -> tensor<1x3072xf32>
+         consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (...) -> tensor<1x3072xf32>
     ```
     `height` rows form a slice; row `i` of slice `s` is output feature `rows[s, i]`. A slice has as many steps as its
     longest row has weights; the others are padded with zeros. A step holds one value per row, next to each other, so
@@ -23,17 +23,20 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
     lists (a divisor of `height`): row `i` follows list `l = i * lists / height`. One list is for rows that keep the
     same columns; a list per row holds any pattern (SELL-C-sigma: Kreutzer et al., SIAM J. Sci. Comput. 36(5), 2014). So
 
-        result[t, rows[s, i]] = activation(sum over steps k of values[k, i] * x[t, columns[k, l]] + slice_bias[s, i])
-                                + residual[t, rows[s, i]]        with offsets[s] <= k < offsets[s + 1]
+        result[t, rows[s, i]] = activation(slice_scales[s, i] * (sum over steps k of values[k, i] * x[t, columns[k, l]])
+                                           + slice_bias[s, i]) + residual[t, rows[s, i]]
+        with offsets[s] <= k < offsets[s + 1]
 
     A padded step names a column of its list (column 0 where that is empty). A slice with fewer rows repeats some, with
     equal values. `consecutive`: the rows of a vector are neighbours, `rows[s, i + 1] = rows[s, i] + 1`; only the vector
     with the layer's last rows may be shorter, and repeats its last row.
 
-    Operands: `x` [tokens, columns], `values` [steps, height] f32, `columns` [steps, lists] i16 or i32 (not negative),
-    `offsets` [slices + 1] i32, `rows` [slices, height] i32, `work` [workgroups + 1] i32 (workgroup `w` computes slices
-    `work[w] .. work[w + 1]`), `slice_bias` [slices, height] and `residual` [tokens, rows] (both optional). Rejected:
-    shapes that do not match, lists that do not divide the height, vectors that do not divide the rows of a list.
+    Operands: `x` [tokens, columns], `values` [steps, height] f32, f16 or i8 (read as f32, exactly), `columns`
+    [steps, lists] i16 or i32 (not negative), `offsets` [slices + 1] i32, `rows` [slices, height] i32, `work`
+    [workgroups + 1] i32 (workgroup `w` computes slices `work[w] .. work[w + 1]`); optional: `slice_bias`
+    [slices, height], `residual` [tokens, rows], `slice_scales` [slices, height] f32 (one, where absent). Rejected:
+    shapes that do not match, lists that do not divide the height, vectors that do not divide the rows of a list,
+    values of i8 without scales, scales of other values.
     """
 
     result: TensorResult
@@ -48,6 +51,7 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
     consecutive: Any = ext.attribute(default_factory=lambda: ir.BoolAttr.get(False))
     slice_bias: Tensor | None = None
     residual: Tensor | None = None
+    slice_scales: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
@@ -71,6 +75,7 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
         for name, accepted in (("columns", ("i16", "i32")), *((n, ("i32",)) for n in ("offsets", "rows", "work"))):
             element = str(getattr(op, name).type.element_type)
             expect(element in accepted, f"expected {name} of {' or '.join(accepted)}, found {element}")
+        check_scales(op, "slice_scales", rows)
         if op.slice_bias is not None:
             found = list(op.slice_bias.type.shape)
             expect(found == rows, f"expected slice_bias of shape {rows}, found {found}")

@@ -65,6 +65,19 @@ def check_epilogue(op: ir.OpView, rows: int) -> None:
     check_layout(op, op.x, op.result)
 
 
+def check_scales(op: ir.OpView, name: str, shape: list[int], values: str = "values") -> None:
+    """The operands that hold weights: f32 or f16, or i8 with the f32 operand `name` of `shape`."""
+    element, scales = str(getattr(op, values).type.element_type), getattr(op, name)
+    expect(element in ("f32", "f16", "i8"), f"expected {values} of f32, f16 or i8, found {element}")
+    if scales is None:
+        expect(element != "i8", f"expected {name} beside {values} of i8, found none")
+        return
+    expect(element == "i8", f"expected {name} beside {values} of i8 only, found {values} of {element}")
+    found = scales.type
+    fits = list(found.shape) == shape and str(found.element_type) == "f32"
+    expect(fits, f"expected {name} of shape {shape} and f32, found {found}")
+
+
 class WeightOp(Sparsity.Operation, name="weight", traits=[ext.Pure]):
     """An array of the weight store, named by symbol, or a small literal.
 
@@ -211,18 +224,22 @@ class AddOp(Sparsity.Operation, name="add", traits=[ext.Pure]):
 
 
 class EmbeddingOp(Sparsity.Operation, name="embedding", traits=[ext.Pure]):
-    """Rows of a table: `result[..., :] = table[indices[...], :]`.
+    """Rows of a table: `result[..., :] = scales[indices[...]] * table[indices[...], :]`.
 
     ```mlir
-    %y = "sparsity.embedding"(%ids, %table) : (tensor<1x128xi64>, tensor<30522x768xf32>) -> tensor<1x128x768xf32>
+    %y = "sparsity.embedding"(%ids, %table) {operandSegmentSizes = array<i32: 1, 1, 0>}
+         : (tensor<1x128xi64>, tensor<30522x768xf32>) -> tensor<1x128x768xf32>
     ```
-    Operands: `indices` [...] of integers in 0 .. entries - 1, `table` [entries, features]. Rejected: shapes that
-    do not match, indices that are no integers.
+    Operands: `indices` [...] of integers in 0 .. entries - 1, `table` [entries, features], `scales` [entries] f32
+    (optional; one, where absent). The table has the result's element type, or it is f16, or i8 with scales, and the
+    result f32: then the rows that are read are converted, exactly. Rejected: shapes that do not match, indices that are
+    no integers, other element types.
     """
 
     result: TensorResult
     indices: Tensor
     table: Tensor
+    scales: Tensor | None = None
 
     @verifier
     def verify_invariants(op):
@@ -235,3 +252,8 @@ class EmbeddingOp(Sparsity.Operation, name="embedding", traits=[ext.Pure]):
             list(op.result.type.shape) == expected,
             f"expected a result of shape {expected}, found {op.result.type.shape}",
         )
+        stored, read = str(op.table.type.element_type), str(op.result.type.element_type)
+        if op.scales is None and stored == read:
+            return
+        expect(read == "f32", f"expected a result of f32 from a table of {stored}, found {read}")
+        check_scales(op, "scales", table[:1], "table")

@@ -18,6 +18,7 @@ from secateur.dialects.sparsity.attention_op import head_slices
 
 from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
 from .functions import exp, maximum
+from .weights_by_lane import spread_run
 
 # IREE refuses kernels with more stack than this unless told otherwise, and worker threads have little.
 SCRATCH_BYTES = 32768
@@ -54,6 +55,8 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
     scratch = memref.alloca(ir.MemRefType.get([keys, vectors * lanes.width], ir.F32Type.get()), [], [])
     key_tile = largest_divisor(key_panel, REGISTER_ROWS)
     out_tile = largest_divisor(out_depth, REGISTER_ROWS)
+    # By lane, a load brings the next columns' numbers too: several columns make an iteration.
+    depth_step, key_step = (largest_divisor(n, lanes.width if lanes.by_lane else 1) for n in (depth, key_panel))
     js = range(vectors)
 
     def each_key(first_panel, carried, body, step=1):
@@ -94,16 +97,17 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
         queries = [add(first_query, j * lanes.width) for j in js]
 
         def scores(kp: Value, key_in_panel: Value, key: Value, maxima: list[Value]) -> list[Value]:
-            def over_depth(d: Value, sums: list[Value]) -> list[Value]:
-                row = arith.addi(query_row, d)
-                q = [lanes.load(a["query"], [batch, panel, row, query]) for query in queries]
-                new = []
-                for i in range(key_tile):
-                    k = lanes.spread_load(a["key"], [batch, kp, arith.addi(key_row, d), add(key_in_panel, i)])
-                    new += [vector.fma(k, q[j], sums[i * vectors + j]) for j in js]
-                return new
+            def over_depth(first: Value, sums: list[Value]) -> list[Value]:
+                for d in (add(first, step) for step in range(depth_step)):
+                    q = lanes.load_run(a["query"], [batch, panel, arith.addi(query_row, d)], queries)
+                    row = arith.addi(key_row, d)
+                    new = []
+                    for i, k in enumerate(spread_run(a["key"], [batch, kp, row, key_in_panel], key_tile, lanes)):
+                        new += [vector.fma(k, q[j], sums[i * vectors + j]) for j in js]
+                    sums = new
+                return sums
 
-            sums = loop(0, depth, 1, [lanes.constant(0.0)] * (key_tile * vectors), over_depth)
+            sums = loop(0, depth, depth_step, [lanes.constant(0.0)] * (key_tile * vectors), over_depth)
             position = arith.addi(mul(kp, key_panel), key_in_panel)
             for i in range(key_tile):
                 for j in js:
@@ -135,13 +139,16 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
 
             def context(first_feature: Value, _: list[Value]) -> list[Value]:
                 def over_keys(kp: Value, key_in_panel: Value, key: Value, sums: list[Value]) -> list[Value]:
-                    p = [lanes.load(scratch, [key, index(j * lanes.width)]) for j in js]
-                    new = []
-                    for i in range(out_tile):
-                        row = arith.addi(value_row, add(first_feature, i))
-                        v = lanes.spread_load(a["value"], [batch, kp, row, key_in_panel])
-                        new += [vector.fma(v, p[j], sums[i * vectors + j]) for j in js]
-                    return new
+                    rows = [arith.addi(value_row, add(first_feature, i)) for i in range(out_tile)]
+                    values = [spread_run(a["value"], [batch, kp, row, key_in_panel], key_step, lanes) for row in rows]
+                    for step in range(key_step):
+                        p = lanes.load_run(scratch, [add(key, step)], [index(j * lanes.width) for j in js])
+                        new = []
+                        for i in range(out_tile):
+                            v = next(values[i])
+                            new += [vector.fma(v, p[j], sums[i * vectors + j]) for j in js]
+                        sums = new
+                    return sums
 
                 places = [
                     [batch, panel, arith.addi(out_row, add(first_feature, i)), queries[j]]
@@ -153,7 +160,7 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
                     sums = [
                         arith.mulf(lanes.load(a["result"], at), factors[n % vectors]) for n, at in enumerate(places)
                     ]
-                sums = each_key(first_panel, sums, over_keys)
+                sums = each_key(first_panel, sums, over_keys, key_step)
                 for n, at in enumerate(places):
                     value = sums[n] if last is None else arith.mulf(sums[n], last[n % vectors])
                     lanes.store(value, a["result"], at)

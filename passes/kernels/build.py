@@ -71,10 +71,15 @@ def loop(
 
 
 class Lanes:
-    """Vectors of `width` f32 lanes."""
+    """Vectors of `width` f32 lanes.
 
-    def __init__(self, width: int) -> None:
+    `by_lane`: a multiply-add takes one lane of a register for all of an operand's (NEON), not one number of memory
+    (x86); then what lies side by side in memory is best loaded at once.
+    """
+
+    def __init__(self, width: int, by_lane: bool = False) -> None:
         self.width = width
+        self.by_lane = by_lane
         self.type = ir.VectorType.get([width], ir.F32Type.get())
 
     def constant(self, value: float) -> Value:
@@ -85,6 +90,33 @@ class Lanes:
     def load(self, source: Value, at: Sequence[Value]) -> Value:
         """`width` neighbouring elements of the last dimension."""
         return vector.load(self.type, source, list(at))
+
+    def load_run(self, source: Value, at: Sequence[Value], last: Sequence[Value]) -> list[Value]:
+        """Vectors at the places `last` of the last dimension, which follow each other without a gap.
+
+        By lane, they are one load: from a single address, LLVM pairs them (`ldp`).
+        """
+        if not self.by_lane or len(last) == 1:
+            return [self.load(source, [*at, place]) for place in last]
+        run = ir.VectorType.get([self.width * len(last)], ir.F32Type.get())
+        whole = vector.load(run, source, [*at, last[0]])
+        starts = range(0, self.width * len(last), self.width)
+        return [vector.extract_strided_slice(self.type, whole, [start], [self.width], [1]) for start in starts]
+
+    def load_weights(self, source: Value, at: Sequence[Value]) -> Value:
+        """`width` neighbouring weights, which may be stored as f16 or i8."""
+        element = ir.MemRefType(source.type).element_type
+        return self.as_f32(vector.load(ir.VectorType.get([self.width], element), source, list(at)))
+
+    def as_f32(self, stored: Value) -> Value:
+        """A vector of stored weights (f32, f16 or i8) as f32."""
+        kind = ir.VectorType(stored.type)
+        result = ir.VectorType.get(kind.shape, ir.F32Type.get())
+        if kind.element_type == ir.F32Type.get():
+            return stored
+        if isinstance(kind.element_type, ir.F16Type):
+            return arith.extf(result, stored)
+        return arith.sitofp(result, arith.extsi(ir.VectorType.get(kind.shape, ir.IntegerType.get_signless(32)), stored))
 
     def spread(self, scalar: Value) -> Value:
         """A vector of one scalar."""

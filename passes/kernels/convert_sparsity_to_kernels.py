@@ -28,19 +28,19 @@ from secateur.dialects.sparsity.kernel_ops import dispatch
 from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
-from ..target import target_of
+from ..target import TargetDescription, target_of
 from .attention import build_attention, query_vectors
 from .build import Lanes, largest_divisor
 from .elementwise import build_layer_norm, build_pointwise
 from .linear import build_linear
-from .linear_rows import build_sliced_linear, kernel_name, token_block
+from .linear_rows import build_sliced_linear, kernel_name, stored_as, token_block
 
 Build = Callable[..., None]
 
 _OPS = [f"sparsity.{n}" for n in ("packed_linear", "sliced_linear", "attention", "layer_norm", "activation", "add")]
 
 # Packed arrays have lengths that depend on the mask; the kernel must not.
-_RAGGED = ("values", "columns", "segments", "offsets", "rows", "slice_bias")
+_RAGGED = ("values", "columns", "segments", "offsets", "rows", "slice_bias", "slice_scales")
 
 
 @dataclasses.dataclass
@@ -72,6 +72,7 @@ def _plan(op: ir.OpView, width: int) -> _Plan | None:
             vectors = largest_divisor(tokens // width, wanted)
         activation = activation_of(op)
         suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
+        suffix += stored_as(op)
         workgroups = op.work.type.shape[0] - 1
         shape = f"{features}x{op.x.type.shape[2]}"
         return _Plan(build_linear, f"linear_{shape}{suffix}", [workgroups, panels, batch], vectors)
@@ -89,30 +90,32 @@ def _plan(op: ir.OpView, width: int) -> _Plan | None:
     return None
 
 
-def _memref(name: str, tensor: ir.RankedTensorType) -> ir.MemRefType:
+def kernel_memref(name: str, tensor: ir.RankedTensorType) -> ir.MemRefType:
+    """What a kernel takes for the operand `name`: packed arrays have dynamic lengths."""
     shape = list(tensor.shape)
     if name in _RAGGED:
         shape[0] = ir.ShapedType.get_dynamic_size()
     return ir.MemRefType.get(shape, tensor.element_type)
 
 
-def _kernel(module: ir.Module, op: ir.OpView, plan: _Plan, name: str, width: int) -> None:
+def _kernel(module: ir.Module, op: ir.OpView, plan: _Plan, name: str, target: TargetDescription) -> None:
     operands = operands_by_name(op)
-    types = [_memref(n, v.type) for n, v in operands.items()]
-    types.append(_memref("result", op.result.type))
+    types = [kernel_memref(n, v.type) for n, v in operands.items()]
+    types.append(kernel_memref("result", op.result.type))
     types += [ir.IndexType.get()] * 3
     kernel = func.FuncOp(name, (types, []), visibility="private", ip=ir.InsertionPoint.at_block_begin(module.body))
     kernel.attributes["sparsity.kernel"] = ir.UnitAttr.get()
     block = kernel.add_entry_block()
     arguments = dict(zip([*operands, "result"], block.arguments, strict=False))
     with ir.InsertionPoint(block):
-        plan.build(op, arguments, list(block.arguments)[-3:], Lanes(width), plan.vectors)
+        lanes = Lanes(target.vector_bytes // 4, target.by_lane)
+        plan.build(op, arguments, list(block.arguments)[-3:], lanes, plan.vectors)
         func.ReturnOp([])
 
 
 def _signature(op: ir.OpView, plan: _Plan) -> str:
     """What two ops must have in common to share a kernel."""
-    types = [str(_memref(n, v.type)) for n, v in operands_by_name(op).items()]
+    types = [str(kernel_memref(n, v.type)) for n, v in operands_by_name(op).items()]
     ignored = ("operandSegmentSizes", SCHEDULE)
     attributes = []
     for name, attribute in op.operation.attributes.items():
@@ -130,11 +133,11 @@ class ConvertSparsityToKernels(Pass):
     name = "convert-sparsity-to-kernels"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        width = target_of(module).vector_bytes // 4
+        target = target_of(module)
         known: dict[str, str] = {}
         taken: set[str] = {ir.StringAttr(f.attributes["sym_name"]).value for f in walk(module, "func.func")}
         for op in walk(module, *_OPS):
-            plan = _plan(op, width)
+            plan = _plan(op, target.vector_bytes // 4)
             if plan is None:
                 continue
             signature = _signature(op, plan)
@@ -146,7 +149,7 @@ class ConvertSparsityToKernels(Pass):
                         name = f"{plan.name}_{count}"
                     taken.add(name)
                     known[signature] = name
-                    _kernel(module, op, plan, name, width)
+                    _kernel(module, op, plan, name, target)
                     context.count("kernels")
                 with ir.InsertionPoint(op):
                     new = dispatch(op.result.type, list(operands_by_name(op).values()), known[signature], plan.grid)

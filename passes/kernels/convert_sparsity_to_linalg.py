@@ -30,7 +30,7 @@ from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_be
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
 from .linalg_ops import LOWERINGS, epilogue
-from .linalg_text import Snippet, tensor
+from .linalg_text import Snippet, as_f32, tensor
 
 
 def unpack_rows(arrays: dict[str, np.ndarray], masks: list[int], columns: int) -> np.ndarray:
@@ -122,12 +122,19 @@ def _packed_linear(op: ir.OpView, names: dict[str, str], snippet: Snippet, array
         gathered,
         [*index, f"%v = tensor.extract {value}[%t, %k] : {tensor(flat)}", "%v"],
     )
+    element = str(op.values.type.element_type)
+    weight = "%a" if element == "f32" else "%w"
     product = snippet.generic(
         "nrtc",
-        [(names["weights"], tensor([tiles, rows, length]), "nrc"), (gather, tensor(gathered), "nct")],
+        [(names["weights"], tensor([tiles, rows, length], element), "nrc"), (gather, tensor(gathered), "nct")],
         "nrt",
         [tiles, rows, tokens],
-        ["%p = arith.mulf %a, %b : f32", "%s = arith.addf %acc, %p : f32", "%s"],
+        [
+            *as_f32("%w", "%a", element),
+            f"%p = arith.mulf {weight}, %b : f32",
+            "%s = arith.addf %acc, %p : f32",
+            "%s",
+        ],
         start=0.0,
     )
     every, whole = [tiles * rows, tokens], [tiles, rows, tokens]
@@ -184,7 +191,7 @@ class ConvertSparsityToLinalg(Pass):
             arrays = self._rectangle(op, context)
             weight = weight_behind(op.values)
             symbol = (symbol_of(weight) or "literal").removesuffix("/values").removesuffix("/joined")
-            kept = {n: v for n, v in operands.items() if n in ("x", "bias", "residual")}
+            kept = {n: v for n, v in operands.items() if n in ("x", "bias", "residual", "scales")}
             made = {n: make_weight(a, f"{symbol}/{n}", context.weights, weight).result for n, a in arrays.items()}
             operands = {**kept, **made}
         snippet = Snippet(name, [str(value.type) for value in operands.values()])
@@ -223,14 +230,18 @@ class ConvertSparsityToLinalg(Pass):
 def leave_slices(op: ir.OpView, context: PassContext) -> None:
     """Rewrites a layer in slices of rows as one with its dense weight: slices are made for kernels."""
     arrays = {}
-    for name in ("values", "columns", "offsets", "rows", "work", "slice_bias"):
+    for name in ("values", "columns", "offsets", "rows", "work", "slice_bias", "slice_scales"):
         weight = None if getattr(op, name) is None else weight_behind(getattr(op, name))
         if weight is not None:
             arrays[name] = context.array(weight)
         elif getattr(op, name) is not None:
             raise PassFailure(op, f"expected its {name} to be a 'sparsity.weight'")
-    bias = arrays.pop("slice_bias", None)
-    dense = unpack_slices(op, list(arrays.values()), op.x.type.shape[1]).astype(arrays["values"].dtype)
+    bias, scales = arrays.pop("slice_bias", None), arrays.pop("slice_scales", None)
+    dense = unpack_slices(op, list(arrays.values()), op.x.type.shape[1]).astype(np.float32)
+    if scales is not None:
+        whole = np.zeros(len(dense), dtype=np.float32)
+        whole[arrays["rows"]] = scales
+        dense *= whole[:, None]
     like = weight_behind(op.values)
     symbol = (symbol_of(like) or "literal").removesuffix("/slices/values")
     with op.location, ir.InsertionPoint(op):

@@ -5,25 +5,26 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.attention_op import head_slices
 from secateur.dialects.sparsity.structural_ops import activation_of
 
-from .linalg_text import Snippet, activation_lines, literal, tensor
+from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 
 # Dimension letters for leading dimensions; features are `n`, reduced features `k`.
 _LEADING = "bcdefgh"
 
 
 def epilogue(snippet: Snippet, op: ir.OpView, value: str, names: dict[str, str], shape: list[int]) -> str:
-    """`activation(value + bias) + residual` of `linear` and `packed_linear`."""
+    """`activation(scales * value + bias) + residual` of `linear` and `packed_linear`."""
     lead = _LEADING[: len(shape) - 1]
     inputs, lines, total = [(value, tensor(shape), lead + "n")], [], "%a"
-    if "bias" in names:
-        inputs.append((names["bias"], tensor(shape[-1:]), "n"))
-        lines.append("%biased = arith.addf %a, %b : f32")
-        total = "%biased"
+    for name, result, operation in (("scales", "%scaled", "mulf"), ("bias", "%biased", "addf")):
+        if name in names:
+            inputs.append((names[name], tensor(shape[-1:]), "n"))
+            lines.append(f"{result} = arith.{operation} {total}, %{'abc'[len(inputs) - 1]} : f32")
+            total = result
     *more, total = activation_lines(activation_of(op), total)
     lines += more
     if "residual" in names:
         inputs.append((names["residual"], tensor(shape), lead + "n"))
-        letter = "abc"[len(inputs) - 1]
+        letter = "abcd"[len(inputs) - 1]
         lines.append(f"%whole = arith.addf {total}, %{letter} : f32")
         total = "%whole"
     if len(inputs) == 1 and not lines:
@@ -102,14 +103,17 @@ def embedding(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
     """A gather of rows."""
     table, shape = list(op.table.type.shape), list(op.result.type.shape)
     lead = _LEADING[: len(shape) - 1]
-    integer = str(op.indices.type.element_type)
-    kind = tensor(table, str(op.table.type.element_type))
+    integer, element = str(op.indices.type.element_type), str(op.table.type.element_type)
     body = [
         f"%row = arith.index_cast %a : {integer} to index",
         f"%column = linalg.index {len(shape) - 1} : index",
-        f"%value = tensor.extract {names['table']}[%row, %column] : {kind}",
-        "%value",
+        f"%stored = tensor.extract {names['table']}[%row, %column] : {tensor(table, element)}",
+        *as_f32("%value", "%stored", element),
     ]
+    if "scales" in names:
+        body.append(f"%scale = tensor.extract {names['scales']}[%row] : {tensor(table[:1])}")
+        body.append("%scaled = arith.mulf %value, %scale : f32")
+    body.append("%scaled" if "scales" in names else "%value" if element != "f32" else "%stored")
     return snippet.generic(lead + "n", [(names["indices"], tensor(shape[:-1], integer), lead)], lead + "n", shape, body)
 
 

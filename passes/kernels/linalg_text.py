@@ -21,6 +21,14 @@ def literal(value: float) -> str:
     return f"{value:.17e}"
 
 
+def as_f32(result: str, value: str, element: str) -> list[str]:
+    """Body lines that read `value` of a weight's element type as the f32 `result`; none where it is f32 already."""
+    if element == "f32":
+        return []
+    operation = "extf" if element == "f16" else "sitofp"
+    return [f"{result} = arith.{operation} {value} : {element} to f32"]
+
+
 class Snippet:
     """A private function under construction. Values are SSA names with known shapes."""
 

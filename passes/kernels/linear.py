@@ -2,7 +2,7 @@
 
 Feature-major panels make a kept weight column a contiguous run of tokens of `x`. Per tile of rows and
 per block of tokens the sums stay in registers; a column costs one index, `token_vectors` loads of `x`
-and, per row that uses it, one broadcast of a weight folded into the multiply-add.
+and, per row that uses it, one broadcast of a weight folded into the multiply-add (on Arm one lane of loaded weights).
 
 The schedule decides the order of the loops around it: `tile_group` tiles take turns on every block of tokens (1: a
 tile does all its tokens first, and its weights stay in cache; more: the tokens' rows of `x` do), and `unroll` columns
@@ -18,7 +18,9 @@ from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import row_masks_of
 from secateur.dialects.sparsity.structural_ops import activation_of
 
-from .build import Lanes, Value, add, index, load_index, loop
+from .build import Lanes, Value, add, index, load_index, loop, mul
+from .staged_weights import STAGED, StagedWeights
+from .weights_by_lane import spread_run
 
 
 def bits(mask: int) -> list[int]:
@@ -44,6 +46,8 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
     tokens = op.result.type.shape[3]
     masks, row_tile = row_masks_of(op), op.row_tile.value
     activation = activation_of(op)
+    stored = str(op.values.type.element_type) != "f32"
+    staged = StagedWeights(lanes) if stored and not lanes.by_lane else None
     schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
     unroll, tile_group = schedule.get("unroll", 1), schedule.get("tile_group", 1)
 
@@ -58,45 +62,72 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
         """The tile's rows for `vectors` vectors of tokens."""
         at = [add(token, j * lanes.width) for j in range(vectors)]
         sums = [[lanes.constant(0.0)] * vectors for _ in range(row_tile)]
-        if "bias" in a:
+        if "bias" in a and "scales" not in a:
             sums = [[lanes.spread_load(a["bias"], [row])] * vectors for row in tile.rows]
         weight = tile.weight
         for (start, stop), mask in zip(tile.bounds, masks, strict=True):
             weight = segment(start, stop, weight, bits(mask), sums, at)
         for row, row_sums in zip(tile.rows, sums, strict=True):
-            for j, total in enumerate(row_sums):
+            for j, total in enumerate(scaled(row, row_sums)):
                 value = lanes.activate(activation, total)
                 if "residual" in a:
                     value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, at[j]]))
                 lanes.store(value, a["result"], [batch, panel, row, at[j]])
 
+    def scaled(row: Value, sums: list[Value]) -> list[Value]:
+        """Sums in units of the row's scale, with that scale and the bias."""
+        if "scales" not in a:
+            return sums
+        scale = lanes.spread_load(a["scales"], [row])
+        bias = lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0)
+        return [vector.fma(total, scale, bias) for total in sums]
+
     def segment(
         start: Value, stop: Value, weight: Value, used: list[int], sums: list[list[Value]], at: list[Value]
     ) -> Value:
         """Columns that exactly the rows `used` need; updates their sums, returns the next weight's place."""
+        carried = [*(total for i in used for total in sums[i]), weight]
+
+        def staged_columns(first: Value, carried: list[Value]) -> list[Value]:
+            *totals, place = carried
+            last = arith.minui(add(first, STAGED // len(used)), stop)
+            count = mul(arith.subi(last, first), len(used))
+            staged.fill(a["values"], place, count)
+            *totals, _ = columns(staged.buffer, first, last, [*totals, index(0)], used, at)
+            return [*totals, arith.addi(place, count)]
+
+        if staged is None:
+            *new, place = columns(a["values"], start, stop, carried, used, at)
+        else:
+            *new, place = loop(start, stop, STAGED // len(used), carried, staged_columns)
+        for n, i in enumerate(used):
+            sums[i] = new[n * vectors : (n + 1) * vectors]
+        return place
+
+    def columns(
+        values: Value, start: Value, stop: Value, carried: list[Value], used: list[int], at: list[Value]
+    ) -> list[Value]:
+        """The loop over columns. Carried are the sums of the rows `used` and the place of a weight in `values`."""
 
         def columns_body(count: int, first: Value, carried: list[Value]) -> list[Value]:
             *totals, place = carried
+            weights = spread_run(values, [place], count * len(used), lanes)
             for c in range(count):
                 source = load_index(a["columns"], add(first, c))
-                x = [lanes.load(a["x"], [batch, panel, source, token]) for token in at]
+                x = lanes.load_run(a["x"], [batch, panel, source], at)
                 new = []
                 for n in range(len(used)):
-                    w = lanes.spread_load(a["values"], [add(place, c * len(used) + n)])
+                    w = next(weights)
                     new += [vector.fma(w, x[j], totals[n * vectors + j]) for j in range(vectors)]
                 totals = new
             return [*totals, add(place, count * len(used))]
 
-        carried = [*(total for i in used for total in sums[i]), weight]
         middle = start
         if unroll > 1:
             whole = arith.divui(arith.subi(stop, start), index(unroll))
             middle = arith.addi(start, arith.muli(whole, index(unroll)))
             carried = loop(start, middle, unroll, carried, lambda c, values: columns_body(unroll, c, values))
-        *new, place = loop(middle, stop, 1, carried, lambda c, values: columns_body(1, c, values))
-        for n, i in enumerate(used):
-            sums[i] = new[n * vectors : (n + 1) * vectors]
-        return place
+        return loop(middle, stop, 1, carried, lambda c, values: columns_body(1, c, values))
 
     def tile_body(tile: Value, _: list[Value]) -> list[Value]:
         data = read_tile(tile)

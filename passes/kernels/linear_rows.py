@@ -31,11 +31,16 @@ def token_block(op: ir.OpView) -> int:
     return min(op.x.type.shape[0], _schedule(op).get("token_vectors", 1))
 
 
+def stored_as(op: ir.OpView) -> str:
+    """What a linear layer's weights are stored as, as the end of its kernel's name: `_f16`, `_int8`, or nothing."""
+    return {"f16": "_f16", "i8": "_int8"}.get(str(op.values.type.element_type), "")
+
+
 def kernel_name(op: ir.OpView) -> str:
     """`rows_3072x768_gelu`: the shape of the weight and what follows the product."""
     activation = activation_of(op)
     parts = [f"rows_{op.result.type.shape[1]}x{op.x.type.shape[1]}", activation if activation != "none" else ""]
-    return "_".join(filter(None, [*parts, "residual" if op.residual is not None else ""]))
+    return "_".join(filter(None, [*parts, "residual" if op.residual is not None else ""])) + stored_as(op)
 
 
 def build_sliced_linear(
@@ -62,13 +67,13 @@ def build_sliced_linear(
                 new = []
                 for u in range(len(carried) // count):
                     sums = carried[u * count : (u + 1) * count]
-                    weights = [lanes.load(a["values"], [add(k, u), index(v * width)]) for v in range(vectors)]
+                    weights = [lanes.load_weights(a["values"], [add(k, u), index(v * width)]) for v in range(vectors)]
                     numbers = source.read(add(k, u), at)
                     new += [vector.fma(weights[i % vectors], x, sums[i]) for i, x in enumerate(numbers)]
                 return new
 
             sums = [lanes.constant(0.0)] * count
-            if "slice_bias" in a:
+            if "slice_bias" in a and "slice_scales" not in a:
                 sums = [lanes.load(a["slice_bias"], [s, index(v * width)]) for v in range(vectors)] * len(at)
             middle = start
             if unroll > 1:
@@ -158,8 +163,12 @@ def _total(partial: list[Value]) -> Value:
 
 
 def _finish(op: ir.OpView, a: dict[str, Value], lanes: Lanes, place: list[Value], token: Value, total: Value) -> None:
-    """Activation, residual and store of the vector at `place` (slice, first row in it)."""
+    """Scales (with the bias), activation, residual and store of the vector at `place` (slice, first row in it)."""
     features = op.result.type.shape[1]
+    if "slice_scales" in a:
+        scales = lanes.load(a["slice_scales"], place)
+        bias = lanes.load(a["slice_bias"], place) if "slice_bias" in a else lanes.constant(0.0)
+        total = vector.fma(total, scales, bias)
     total = lanes.activate(activation_of(op), total)
 
     def one_by_one(count: int) -> None:

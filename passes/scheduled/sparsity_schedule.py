@@ -9,7 +9,9 @@ after:
 The default row tile follows the encoding of the weight. Where bands of rows share one column list (dense, BCR with
 one-column blocks) any row tile can share loads of x, and the one with the best modelled throughput is taken: taller
 tiles need fewer loads per multiply-add, but pad bands that they do not divide. Elsewhere rows of a tile differ, and
-four rows keep the number of row masks (15) small. Options force a value for all layers; an existing schedule stays.
+four rows keep the number of row masks (15) small. For NEON, row tile and token vectors are those with the fewest
+instructions for the band, and four columns make an iteration. Options force a value for all layers; an existing
+schedule stays.
 
 With few tokens to a sequence, rows are the lanes (`row_vectors`, see `sparsity-pack-rows`), as long as that beats lanes
 of tokens that stay idle.
@@ -20,6 +22,7 @@ have is passed over. `panel` is the one that `sparsity-layout` is told, so that 
 """
 
 import dataclasses
+import math
 from pathlib import Path
 
 from torch_mlir import ir
@@ -30,7 +33,7 @@ from secateur.dialects.sparsity.weights import encoding_of, weight_behind
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import TargetDescription, target_of
 from .schedule_records import chosen_schedules, code_generator, record_key, signature_of, target_text
-from .schedule_space import is_legal, layer_of
+from .schedule_space import is_legal, is_mixed, layer_of
 from .sparsity_pack_rows import default_row_vectors
 
 # Rows of a tile whose columns differ are told apart by a mask; 2^4 - 1 loops are still little code.
@@ -40,6 +43,11 @@ TOKEN_VECTORS = 4
 _FIELDS = ("row_tile", "token_vectors", "workgroups", "row_vectors", "unroll", "tile_group")
 # Fraction of the multiply-add peak reached by the number of rows that share a load of x (one core, AVX-512).
 _THROUGHPUT = {1: 0.35, 2: 0.6, 3: 0.75, 4: 0.9, 5: 0.95, 6: 1.0}
+# NEON: instructions are what counts, as far as can be told without the machine. The fourth column of an iteration still
+# saves, in the loop's own (counted in the compiled code) and in pairs of indices.
+_TILES_BY_LANE = (1, 2, 3, 4, 5, 6, 8, 12, 16)
+_UNROLL_BY_LANE = 4
+_LOOP_BY_LANE = 5
 
 
 def default_row_tile(encoding: ir.Attribute | None, rows: int, target: TargetDescription) -> int:
@@ -53,10 +61,36 @@ def default_row_tile(encoding: ir.Attribute | None, rows: int, target: TargetDes
         band = rows
     else:
         return MASKED_ROW_TILE
+    if target.by_lane:
+        return default_block_by_lane(band, target)[0]
     # Sums, the vectors of x and one spare for the weight have to fit the registers.
     limit = max(1, (target.registers - TOKEN_VECTORS - 1) // TOKEN_VECTORS)
     candidates = [t for t in _THROUGHPUT if t <= limit]
     return max(candidates, key=lambda tile: (band / (-(-band // tile) * tile) * _THROUGHPUT[tile], tile))
+
+
+def _instructions_by_lane(row_tile: int, token_vectors: int) -> float:
+    """NEON instructions for a column of a tile, in a loop of `_UNROLL_BY_LANE` columns."""
+    # A load brings two vectors of x, eight weights or two column indices; an index becomes an address.
+    loads = math.ceil(token_vectors / 2) + row_tile / 8 + 1 / 2
+    return row_tile * token_vectors + loads + 1 + _LOOP_BY_LANE / _UNROLL_BY_LANE
+
+
+def default_block_by_lane(band: int, target: TargetDescription, row_tile: int = 0) -> tuple[int, int]:
+    """Row tile (the given one, if any) and token vectors with the fewest instructions for bands of `band` rows."""
+
+    def cost(block: tuple[int, int]) -> tuple[float, int]:
+        tile, vectors = block
+        padded = math.ceil(band / tile) * tile
+        return padded * _instructions_by_lane(tile, vectors) / (tile * vectors), -tile
+
+    def fits(tile: int, vectors: int) -> bool:
+        # Sums, vectors of x and the weights of a column.
+        return (tile + 1) * vectors + math.ceil(tile / 4) <= target.registers
+
+    tiles = [row_tile] if row_tile else _TILES_BY_LANE
+    blocks = [(tile, vectors) for tile in tiles for vectors in (4, 2, 1) if fits(tile, vectors)]
+    return min(blocks, key=cost, default=(row_tile, 1))
 
 
 def default_schedule(op: ir.OpView, target: TargetDescription, row_tile: int = 0) -> dict[str, int]:
@@ -67,7 +101,16 @@ def default_schedule(op: ir.OpView, target: TargetDescription, row_tile: int = 0
     row_tile = min(row_tile or default_row_tile(encoding, rows, target), rows)
     pieces = max(1, min(-(-rows // row_tile), 4 * max(target.workers, 2)))
     schedule = {"row_tile": row_tile, "token_vectors": TOKEN_VECTORS, "workgroups": pieces}
-    return schedule | default_row_vectors(op, target)
+    if target.by_lane:
+        schedule["token_vectors"] = default_block_by_lane(row_tile, target, row_tile)[1]
+        # Where rows differ, a loop for each subset of a tall tile's rows is much code already.
+        if row_tile <= MASKED_ROW_TILE or not is_mixed(encoding):
+            schedule["unroll"] = _UNROLL_BY_LANE
+    rows_as_lanes = default_row_vectors(op, target)
+    if rows_as_lanes:
+        # There, `unroll` counts steps, and the kernel's own choice is better.
+        schedule.pop("unroll", None)
+    return schedule | rows_as_lanes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,21 +25,32 @@ own context, and everything is printed in generic form, the one form that both b
 import dataclasses
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch_mlir import ir
 
+from secateur.dialects.sparsity.attributes import TARGET
+
 from .accepted import KERNEL_OPS, MAIN_OPS
 from .chains import Chains, chains_of
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
+from .narrow import narrow_integers
+from .spirv import separate_reductions
+from .threads import as_iree_prints, threads_of
+
+if TYPE_CHECKING:
+    from ..targets import Target as TargetMachine
 
 __all__ = ["SCOPE", "SIGNATURE", "Assembly", "AssemblyError", "assemble"]
 
 SCOPE = "model"
 """The scope under which a parameter archive is given to the module."""
 SIGNATURE = "secateur.signature"
-"""The reflection entry of `@main`: JSON `{"inputs": [[dtype, shape], ...], "outputs": [...]}`."""
+"""The reflection entry of `@main`: JSON `{"inputs": [[dtype, shape], ...], "outputs": [...]}`, and where the code
+relies on the size of a GPU's subgroups, `"subgroup"`: that number of lanes."""
 _INLINE_BYTES = 64
+_IREE_OPS = {"flow.dispatch", "flow.tensor.bitcast", "util.global.load", "util.optimization_barrier"}
 
 _DTYPES = {
     "f16": "float16",
@@ -58,20 +69,25 @@ class Assembly:
     """A module for IREE (`text`) and the arrays it reads at start (`parameters`, by symbol).
 
     `located` is the text with the location of every op. What ships is made of `text`, so that no path of the machine
-    that compiled is in it.
+    that compiled is in it. `subgroup`: the lanes of a GPU's subgroups that the target of the module relies on.
     """
 
     text: str
     parameters: dict[str, np.ndarray]
     located: str = ""
+    subgroup: int | None = None
 
 
-def assemble(module: ir.Module, weights: Mapping[str, np.ndarray]) -> Assembly:
+def assemble(
+    module: ir.Module, weights: Mapping[str, np.ndarray], *, target: "TargetMachine | None" = None
+) -> Assembly:
     """Assembles a level-4 module, or one of tensor-level ops only. `module` is not changed.
 
-    `weights`: the arrays that `sparsity.weight` symbols name; those used outlive the module as `parameters`, without
-    a copy. Raises `AssemblyError`, one sentence, for an op that IREE does not take, a dispatch that does not fit its
-    kernel, or a weight that is missing or of another shape or dtype.
+    `target`: for a GPU, 64-bit integers are computed in 32 bits (`narrow_integers`), and reductions are kept apart
+    from what reads them (`separate_reductions`). `weights`: the arrays that `sparsity.weight` symbols name; those used
+    outlive the module as `parameters`, without a copy. Raises `AssemblyError`, one sentence, for an op that IREE
+    does not take, a dispatch that does not fit its kernel, or a weight that is missing or of another shape or
+    dtype.
     """
     context = module.context
     allowed = context.allow_unregistered_dialects
@@ -79,12 +95,33 @@ def assemble(module: ir.Module, weights: Mapping[str, np.ndarray]) -> Assembly:
         context.allow_unregistered_dialects = True
         try:
             clone = module.operation.clone().operation
+            if target is not None and target.backend == "vulkan":
+                weights = {**weights, **_prepare_for_gpu(clone, weights)}
             parameters = _Weights(weights)
             _convert(clone, parameters)
-            text, located = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
-            return Assembly(text + "\n", parameters.used, located + "\n")
+            texts = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
+            text, located = map(as_iree_prints, texts)
+            return Assembly(text + "\n", parameters.used, located + "\n", _subgroup(module.operation))
         finally:
             context.allow_unregistered_dialects = allowed
+
+
+def _subgroup(module: ir.Operation) -> int | None:
+    """The lanes of a subgroup in the description of the target; None where it relies on none."""
+    if TARGET not in module.attributes:
+        return None
+    subgroup = module.attributes[TARGET].values().get("subgroup")
+    return None if subgroup is None else int(subgroup)
+
+
+def _prepare_for_gpu(module: ir.Operation, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the weights that have other values now."""
+    found: dict[str, np.ndarray] = {}
+    for op in [o.operation for o in module.regions[0].blocks[0].operations]:
+        if op.name == "func.func" and not is_kernel(op):
+            found.update(narrow_integers(op, weights))
+            separate_reductions(op)
+    return found
 
 
 def _walk(op: ir.Operation) -> list[ir.Operation]:
@@ -112,7 +149,7 @@ def _convert(module: ir.Operation, weights: "_Weights") -> None:
     called = _convert_functions(functions, kernels, weights)
     for op in functions:
         if _symbol(op) == "main":
-            _describe(op)
+            _describe(op, _subgroup(module))
     # Globals of other dialects stand there unused (torch-mlir adds a random seed to every module); a use is refused.
     for op in [o.operation for o in body.operations]:
         if op.name == "ml_program.global":
@@ -123,7 +160,7 @@ def _convert(module: ir.Operation, weights: "_Weights") -> None:
             build_executable(kernel, f"ex_{name}", called[name])
         kernel.erase()
     for op in functions:
-        _check_ops(op, MAIN_OPS | {"flow.dispatch", "util.global.load"}, "a module for IREE")
+        _check_ops(op, MAIN_OPS | _IREE_OPS, "a module for IREE")
     weights.declare(body)
     for op in _walk(module):
         for name in list(op.attributes):
@@ -178,7 +215,8 @@ def _dispatch(call: Call, kernel: ir.Operation) -> None:
             attributes = {"value": ir.IntegerAttr.get(index, value)}
             return ir.Operation.create("arith.constant", [index], attributes=attributes).result
 
-        grid = [number(n) for n in call.grid]
+        threads = threads_of(kernel) or [1, 1, 1]
+        grid = [number(-(-n // t)) for n, t in zip(call.grid, threads, strict=True)]
         arguments = [number(n) for n in call_sizes(call, kernel)] + call.inputs
         segments = ir.DenseI32ArrayAttr.get([len(grid), len(arguments), 0, 0])
         made = ir.Operation.create(
@@ -205,8 +243,8 @@ def _check_ops(root: ir.Operation, accepted: frozenset[str] | set[str], where: s
                 refuse(op, f"has the type {text}, which IREE does not know")
 
 
-def _describe(main: ir.Operation) -> None:
-    """Gives `@main` its signature in a form that a session reads back."""
+def _describe(main: ir.Operation, subgroup: int | None) -> None:
+    """Gives `@main` its signature in a form that a session reads back, and the lanes that its target relies on."""
     kind = ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value)
 
     def specs(types: list[ir.Type], what: str) -> list:
@@ -219,7 +257,9 @@ def _describe(main: ir.Operation) -> None:
             found.append([_DTYPES[element], shape])
         return found
 
-    signature = {"inputs": specs(kind.inputs, "input"), "outputs": specs(kind.results, "output")}
+    signature: dict[str, object] = {"inputs": specs(kind.inputs, "input"), "outputs": specs(kind.results, "output")}
+    if subgroup is not None:
+        signature["subgroup"] = subgroup
     text = ir.StringAttr.get(json.dumps(signature, separators=(",", ":")))
     main.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})
 

@@ -5,6 +5,7 @@ did not, it ends its process, which must not be the user's.
 """
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from iree.compiler import tools
 
 from .assembly import Assembly
+from .spirv import unsafe_kernels
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -36,14 +38,38 @@ def compile_assembly(
     The same assembly and flags give the same bytes. Raises `CompilationError`; the compiler's whole output is in its
     `log` and, where a path is given, in the file `log`.
     """
+    if assembly.subgroup != target.subgroup:
+        # A session compares the device with what the module says: it must say what it was compiled for.
+        raise CompilationError(
+            f"the module is described for subgroups of {assembly.subgroup} lanes, the target '{target.name}' has "
+            f"{target.subgroup}: describe the target on the module",
+            "",
+        )
     arguments = [*target.iree_flags, "--mlir-print-debuginfo=false", *flags]
     try:
+        if target.backend == "vulkan":
+            return _checked(assembly, target, arguments)
         return tools.compile_str(assembly.text, extra_args=arguments, input_type="auto")
     except tools.CompilerToolError as error:
         text = str(error)
     if log is not None:
         log.write_text(text + "\n" + assembly.text)
     raise CompilationError(first_error(text, target.name), text)
+
+
+def _checked(assembly: Assembly, target: "Target", arguments: list[str]) -> bytes:
+    """The module, if none of its kernels may give another result on another run."""
+    with tempfile.TemporaryDirectory(prefix="secateur-spirv-") as folder:
+        dump = f"--iree-hal-dump-executable-binaries-to={folder}"
+        code: bytes = tools.compile_str(assembly.text, extra_args=[*arguments, dump], input_type="auto")
+        unsafe = unsafe_kernels(Path(folder))
+    if unsafe:
+        raise CompilationError(
+            f"IREE's compiler made kernels for target '{target.name}' whose threads share memory without a barrier "
+            f"({', '.join(unsafe)}): their results could be wrong",
+            "",
+        )
+    return code
 
 
 def first_error(text: str, target: str) -> str:

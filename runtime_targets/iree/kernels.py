@@ -8,6 +8,7 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.kernel_ops import DispatchOp
 
 from .gathers import lower_gathers
+from .threads import lower_vectors, thread_index, threads_of, translation_info, unknown_zero
 
 KERNEL = "sparsity.kernel"
 _WRITES = {"memref.store": 1, "vector.store": 1, "vector.maskedstore": 0, "vector.transfer_write": 1}
@@ -98,6 +99,9 @@ def build_executable(kernel: ir.Operation, executable: str, results: int) -> Non
         refuse(kernel, f"'@{name}' is a kernel of {len(kernel.regions[0].blocks)} blocks; one is accepted")
     _check_writes(kernel, results)
     lower_gathers(kernel)
+    if threads_of(kernel) is not None:
+        lower_vectors(kernel)
+        memrefs = [a.type for a in list(kernel.regions[0].blocks[0].arguments)[:-3]]
     symbol, index = ir.StringAttr.get, ir.IndexType.get()
     with kernel.location, ir.InsertionPoint(kernel):
         outer = ir.Operation.create(
@@ -137,23 +141,39 @@ def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType]) ->
         },
         regions=1,
     )
+    threads = threads_of(kernel)
+    if threads is not None:
+        function.attributes["translation_info"] = translation_info(threads)
     block = function.regions[0].blocks.append(*types)
     old = kernel.regions[0].blocks[0]
     with ir.InsertionPoint(block):
         attributes = {"value": ir.IntegerAttr.get(index, 0)}
         zero = ir.Operation.create("arith.constant", [index], attributes=attributes).result
+        if threads is not None:
+            zero = unknown_zero()
         given = iter(list(block.arguments)[:sizes])
         values = []
         for memref, argument in zip(memrefs, list(block.arguments)[sizes:], strict=True):
-            operands = [argument, zero, *(next(given) for _ in _dynamic(memref))]
+            operands = [argument, zero, *(_in_units(next(given), memref, i) for i in _dynamic(memref))]
             values.append(ir.Operation.create("stream.binding.subspan", [memref], operands).result)
         for dimension in range(3):
             attributes = {"dimension": ir.IntegerAttr.get(index, dimension)}
-            values.append(ir.Operation.create("hal.interface.workgroup.id", [index], attributes=attributes).result)
+            point = ir.Operation.create("hal.interface.workgroup.id", [index], attributes=attributes).result
+            values.append(point if threads is None else thread_index(point, dimension, threads[dimension]))
     for argument, value in zip(old.arguments, values, strict=True):
         argument.replace_all_uses_with(value)
     for op in list(old.operations):
         block.append(op)
+
+
+def _in_units(size: ir.Value, memref: ir.MemRefType, dimension: int) -> ir.Value:
+    """A size in elements as one in elements of `memref`, whose last dimension may be of vectors."""
+    if not isinstance(memref.element_type, ir.VectorType) or dimension < memref.rank - 1:
+        return size
+    index = ir.IndexType.get()
+    attributes = {"value": ir.IntegerAttr.get(index, memref.element_type.shape[0])}
+    width = ir.Operation.create("arith.constant", [index], attributes=attributes).result
+    return ir.Operation.create("arith.divui", [index], [size, width]).result
 
 
 def _check_writes(kernel: ir.Operation, results: int) -> None:

@@ -10,12 +10,25 @@ from typing import Any
 import iree.runtime as rt
 import numpy as np
 
+from ..devices.device import DeviceError
+from .vulkan import open_gpu, read_back
+
 _SCOPE = "model"
 _SIGNATURE = "secateur.signature"
 
 # Worker counts are process-wide flags, read when a driver is created: setting one and creating a driver must not
 # be interleaved with another session's. Each session has a driver, hence workers, of its own.
 _DRIVER_LOCK = threading.Lock()
+
+
+Archives = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+"""Parameter archives (`.irpa`) of a module: one, several that have no symbol in common, or none."""
+
+
+def archive_paths(archives: Archives) -> list[str]:
+    """Their paths."""
+    one = isinstance(archives, (str, os.PathLike))
+    return [str(archives)] if one else [str(archive) for archive in archives or ()]  # type: ignore[union-attr]
 
 
 class SessionError(Exception):
@@ -39,48 +52,68 @@ def _device(threads: int) -> Any:
             rt.flags.parse_flags("--task_topology_group_count=0")
 
 
+def signature_of(module: str | os.PathLike[str]) -> tuple[list[tuple[str, tuple[int, ...]]], ...]:
+    """dtype name and shape of the inputs and of the outputs of a module, of which nothing else is loaded: it may be
+    made for another machine. Raises `SessionError`."""
+    try:
+        # What was read lives as long as the instance and the module do.
+        instance = rt.VmInstance()
+        code = rt.VmModule.mmap(instance, str(Path(module)))
+        signature = json.loads(code.lookup_function("main").reflection[_SIGNATURE])
+    except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+        raise SessionError(f"'{module}' has no signature that can be read: {first_line(error)}") from None
+    return tuple([(d, tuple(s)) for d, s in signature[side]] for side in ("inputs", "outputs"))
+
+
 class Session:
     """Runs `@main` of a module that `assemble` and `compile_assembly` made.
 
-    `module`: path of a `.vmfb` or its bytes; `parameters`: path of the `.irpa`, None where the module reads none.
-    `threads`: 1 runs everything on the calling thread; n > 1 starts n workers that belong to this session and end
+    `module`: path of a `.vmfb` or its bytes; `parameters`: path of the `.irpa`, or of several that have no
+    symbol in common; None where the module reads none. `threads`: 1 runs everything on the calling thread; n > 1 starts n workers that belong to this session and end
     with it. The parameters are mapped, not copied: two sessions share their memory. `run` may be called from several
-    threads; calls are made one after the other. Raises `SessionError`.
+    threads; calls are made one after the other. `device`: "cpu", or "vulkan", the first GPU of this machine; one whose
+    subgroups have another number of lanes than the module was made for is refused. Raises `SessionError`.
     """
 
     def __init__(
         self,
         module: str | os.PathLike[str] | bytes,
-        parameters: str | os.PathLike[str] | None = None,
+        parameters: Archives = None,
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
         if threads < 1:
             raise SessionError(f"a session needs at least 1 thread, found {threads}")
+        if device not in ("cpu", "vulkan"):
+            raise SessionError(f"a session runs on 'cpu' or 'vulkan', found '{device}'")
         self.threads = threads
+        self.on_gpu = device == "vulkan"
         self._lock = threading.Lock()
         try:
             self._load(module, parameters)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, DeviceError) as error:
             name = "the module" if isinstance(module, bytes) else f"'{module}'"
             raise SessionError(f"{name} cannot be loaded: {first_line(error)}") from None
 
     def _load(self, module: Any, parameters: Any) -> None:
         instance = rt.VmInstance()
-        device = _device(self.threads)
-        modules = [rt.create_hal_module(instance, device)]
-        if parameters is not None:
-            index = rt.ParameterIndex()
-            index.load(str(parameters), format="irpa")
-            modules.append(rt.create_io_parameters_module(instance, index.create_provider(scope=_SCOPE)))
         if isinstance(module, bytes):
             code = rt.VmModule.copy_buffer(instance, module)
         else:
             code = rt.VmModule.mmap(instance, str(Path(module)))
-        context = rt.VmContext(instance, [*modules, code])
         function = code.lookup_function("main")
         if function is None or _SIGNATURE not in function.reflection:
             raise ValueError("it has no function 'main' with a signature of this compiler")
         signature = json.loads(function.reflection[_SIGNATURE])
+        device = open_gpu(signature.get("subgroup")) if self.on_gpu else _device(self.threads)
+        modules = [rt.create_hal_module(instance, device)]
+        archives = archive_paths(parameters)
+        if archives:
+            index = rt.ParameterIndex()
+            for archive in archives:
+                index.load(archive, format="irpa")
+            modules.append(rt.create_io_parameters_module(instance, index.create_provider(scope=_SCOPE)))
+        context = rt.VmContext(instance, [*modules, code])
         self.inputs: list[tuple[str, tuple[int, ...]]] = [(d, tuple(s)) for d, s in signature["inputs"]]
         """dtype name and shape of every input; -1 where any size is accepted."""
         self.outputs: list[tuple[str, tuple[int, ...]]] = [(d, tuple(s)) for d, s in signature["outputs"]]
@@ -109,7 +142,10 @@ class Session:
                 raise SessionError(f"the call failed: {first_line(error)}") from None
             if not isinstance(found, tuple):
                 found = (found,)
-            arrays = [np.array(result.to_host(), copy=True) for result in found]
+            if self.on_gpu:
+                arrays = [read_back(self._device, result) for result in found]
+            else:
+                arrays = [np.array(result.to_host(), copy=True) for result in found]
             del found
         return [_restore(a, d) for a, (d, _) in zip(arrays, self.outputs, strict=True)]
 

@@ -27,7 +27,7 @@ func.func @one_list(%x: tensor<2x6xf32>) -> tensor<2x9xf32> {
   %o = "sparsity.weight"() {source = dense<[0, 2, 4]> : tensor<3xi32>} : () -> tensor<3xi32>
   %r = "sparsity.weight"() {source = dense<[[0, 1, 2, 3, 4, 5, 6, 7], [8, 8, 8, 8, 8, 8, 8, 8]]> : tensor<2x8xi32>} : () -> tensor<2x8xi32>
   %w = "sparsity.weight"() {source = dense<[0, 2]> : tensor<2xi32>} : () -> tensor<2xi32>
-  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w) {activation = "relu", vector_rows = 4 : i64, consecutive = true, sparsity.schedule = #sparsity.schedule<{token_vectors = 2 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<2x6xf32>, tensor<4x8xf32>, tensor<4x1xi16>, tensor<3xi32>, tensor<2x8xi32>, tensor<2xi32>) -> tensor<2x9xf32>
+  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w) {activation = "relu", vector_rows = 4 : i64, consecutive = true, sparsity.schedule = #sparsity.schedule<{token_vectors = 2 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<2x6xf32>, tensor<4x8xf32>, tensor<4x1xi16>, tensor<3xi32>, tensor<2x8xi32>, tensor<2xi32>) -> tensor<2x9xf32>
   return %y : tensor<2x9xf32>
 }
 
@@ -54,7 +54,7 @@ func.func @lists(%x: tensor<1x6xf32>, %h: tensor<1x8xf32>) -> tensor<1x8xf32> {
   %r = "sparsity.weight"() {source = dense<[[2, 0, 3, 1, 7, 6, 5, 4]]> : tensor<1x8xi32>} : () -> tensor<1x8xi32>
   %w = "sparsity.weight"() {source = dense<[0, 1]> : tensor<2xi32>} : () -> tensor<2xi32>
   %b = "sparsity.weight"() {source = dense<1.0> : tensor<1x8xf32>} : () -> tensor<1x8xf32>
-  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w, %b, %h) {vector_rows = 8 : i64, consecutive = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1>} : (tensor<1x6xf32>, tensor<5x8xf32>, tensor<5x8xi32>, tensor<2xi32>, tensor<1x8xi32>, tensor<2xi32>, tensor<1x8xf32>, tensor<1x8xf32>) -> tensor<1x8xf32>
+  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w, %b, %h) {vector_rows = 8 : i64, consecutive = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0>} : (tensor<1x6xf32>, tensor<5x8xf32>, tensor<5x8xi32>, tensor<2xi32>, tensor<1x8xi32>, tensor<2xi32>, tensor<1x8xf32>, tensor<1x8xf32>) -> tensor<1x8xf32>
   return %y : tensor<1x8xf32>
 }
 
@@ -74,6 +74,6 @@ func.func @narrow(%x: tensor<1x6xf32>) -> tensor<1x4xf32> {
   %o = "sparsity.weight"() {source = dense<[0, 2]> : tensor<2xi32>} : () -> tensor<2xi32>
   %r = "sparsity.weight"() {source = dense<[[2, 0, 3, 1]]> : tensor<1x4xi32>} : () -> tensor<1x4xi32>
   %w = "sparsity.weight"() {source = dense<[0, 1]> : tensor<2xi32>} : () -> tensor<2xi32>
-  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w) {vector_rows = 4 : i64, consecutive = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x6xf32>, tensor<2x4xf32>, tensor<2x4xi32>, tensor<2xi32>, tensor<1x4xi32>, tensor<2xi32>) -> tensor<1x4xf32>
+  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w) {vector_rows = 4 : i64, consecutive = false, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x6xf32>, tensor<2x4xf32>, tensor<2x4xi32>, tensor<2xi32>, tensor<1x4xi32>, tensor<2xi32>) -> tensor<1x4xf32>
   return %y : tensor<1x4xf32>
 }

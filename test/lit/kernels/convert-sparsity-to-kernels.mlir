@@ -25,8 +25,8 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
     // CHECK: "sparsity.dispatch"(%{{.*}}) {grid = array<i64: 1, 1, 1>, kernel = @linear_4x8_relu
     // CHECK: "sparsity.dispatch"(%{{.*}}) {grid = array<i64: 1, 1, 1>, kernel = @linear_4x8_relu
     // CHECK-NOT: packed_linear
-    %0 = "sparsity.packed_linear"(%x, %v0, %c0, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, activation = "relu", row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x8x64xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x64xf32>
-    %1 = "sparsity.packed_linear"(%x, %v1, %c1, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, activation = "relu", row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x8x64xf32>, tensor<10xf32>, tensor<5xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x64xf32>
+    %0 = "sparsity.packed_linear"(%x, %v0, %c0, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, activation = "relu", row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x1x8x64xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x64xf32>
+    %1 = "sparsity.packed_linear"(%x, %v1, %c1, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, activation = "relu", row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x1x8x64xf32>, tensor<10xf32>, tensor<5xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x64xf32>
     return %0, %1 : tensor<1x1x4x64xf32>, tensor<1x1x4x64xf32>
   }
 }
@@ -41,8 +41,39 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
   // CHECK-NOT: iter_args
   // CHECK: return
   func.func @masks(%x: tensor<1x1x8x16xf32>, %v: tensor<6xf32>, %c: tensor<3xi32>, %s: tensor<2x3x2xi32>, %o: tensor<2xi32>, %r: tensor<2x2xi32>, %w: tensor<2xi32>) -> tensor<1x1x4x16xf32> {
-    %0 = "sparsity.packed_linear"(%x, %v, %c, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>, row_tile = 2 : i64, row_masks = [1, 2, 3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x8x16xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x3x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x16xf32>
+    %0 = "sparsity.packed_linear"(%x, %v, %c, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>, row_tile = 2 : i64, row_masks = [1, 2, 3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x1x8x16xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x3x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x16xf32>
     return %0 : tensor<1x1x4x16xf32>
+  }
+}
+
+// -----
+
+// The schedule orders the loops: three tiles take turns on every block of tokens, two columns make an iteration and the
+// rest follow one by one. An op that differs in this alone has a kernel of its own.
+module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, registers = 32 : i64}>} {
+  // CHECK-LABEL: func.func private @linear_4x8_1(
+  // CHECK-NOT: arith.minui
+  // CHECK-LABEL: func.func private @linear_4x8(
+  // CHECK: scf.for %[[GROUP:[a-z0-9]+]] =
+  // CHECK: %[[END:.*]] = arith.minui
+  // CHECK: scf.for %[[TOKEN:[a-z0-9]+]] =
+  // CHECK: scf.for %[[TILE:[a-z0-9]+]] = %[[GROUP]] to %[[END]]
+  // CHECK: scf.for {{.*}} iter_args
+  // CHECK-COUNT-2: vector.load
+  // CHECK-NOT: vector.load
+  // CHECK: scf.yield
+  // CHECK: scf.for {{.*}} iter_args
+  // CHECK-COUNT-1: vector.load
+  // CHECK-NOT: vector.load
+  // CHECK: scf.yield
+  // CHECK: return
+  // CHECK-LABEL: func.func @loops
+  func.func @loops(%x: tensor<1x1x8x64xf32>, %v: tensor<10xf32>, %c: tensor<5xi32>, %s: tensor<2x1x2xi32>, %o: tensor<2xi32>, %r: tensor<2x2xi32>, %w: tensor<2xi32>) -> (tensor<1x1x4x64xf32>, tensor<1x1x4x64xf32>) {
+    // CHECK: kernel = @linear_4x8,
+    // CHECK: kernel = @linear_4x8_1,
+    %0 = "sparsity.packed_linear"(%x, %v, %c, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, sparsity.schedule = #sparsity.schedule<{token_vectors = 1 : i64, unroll = 2 : i64, tile_group = 3 : i64}>, row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x1x8x64xf32>, tensor<10xf32>, tensor<5xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x64xf32>
+    %1 = "sparsity.packed_linear"(%x, %v, %c, %s, %o, %r, %w) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, sparsity.schedule = #sparsity.schedule<{token_vectors = 1 : i64}>, row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x1x8x64xf32>, tensor<10xf32>, tensor<5xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x1x4x64xf32>
+    return %0, %1 : tensor<1x1x4x64xf32>, tensor<1x1x4x64xf32>
   }
 }
 

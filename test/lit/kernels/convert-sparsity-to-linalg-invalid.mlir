@@ -10,6 +10,6 @@ func.func @f64(%x: tensor<3x4xf64>) -> tensor<3x4xf64> {
 
 func.func @computed(%x: tensor<3x8xf32>, %values: tensor<5xf32>, %columns: tensor<5xi32>, %segments: tensor<1x2x2xi32>, %offsets: tensor<1xi32>, %rows: tensor<1x2xi32>, %work: tensor<2xi32>) -> tensor<3x2xf32> {
   // expected-error @+1 {{'sparsity.packed_linear' op expected its values to be a 'sparsity.weight'}}
-  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<3x8xf32>, tensor<5xf32>, tensor<5xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
+  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<3x8xf32>, tensor<5xf32>, tensor<5xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
   return %y : tensor<3x2xf32>
 }

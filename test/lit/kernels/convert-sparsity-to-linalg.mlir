@@ -32,7 +32,7 @@ func.func @packed(%x: tensor<3x4xf32>) -> tensor<3x2xf32> {
   // CHECK: tensor.extract
   // CHECK: linalg.generic {{.*}} ins(%[[WEIGHTS]]
   // CHECK-NOT: sparsity.packed_linear
-  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<3x4xf32>, tensor<3xf32>, tensor<3xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
+  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<3x4xf32>, tensor<3xf32>, tensor<3xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
   return %y : tensor<3x2xf32>
 }
 

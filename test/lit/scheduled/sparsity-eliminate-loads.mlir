@@ -18,7 +18,7 @@ func.func @equal_in_part(%x: tensor<3x8xf32>) -> tensor<3x2xf32> {
   // CHECK: dense<[7, 2, 5]> : tensor<3xi32>
   // CHECK: dense<{{\[\[\[}}0, 1], [1, 1], [1, 3]]]> : tensor<1x3x2xi32>
   // CHECK: "sparsity.packed_linear"{{.*}} row_masks = [1, 2, 3], row_tile = 2
-  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<3x8xf32>, tensor<5xf32>, tensor<5xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
+  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<3x8xf32>, tensor<5xf32>, tensor<5xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
   return %y : tensor<3x2xf32>
 }
 
@@ -36,7 +36,7 @@ func.func @equal(%x: tensor<3x8xf32>) -> tensor<3x2xf32> {
   // CHECK: dense<[1.000000e+00, 3.000000e+00, 2.000000e+00, 4.000000e+00]> : tensor<4xf32>
   // CHECK: dense<[2, 5]> : tensor<2xi32>
   // CHECK: "sparsity.packed_linear"{{.*}} row_masks = [3], row_tile = 2
-  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<3x8xf32>, tensor<4xf32>, tensor<2xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
+  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<3x8xf32>, tensor<4xf32>, tensor<2xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
   return %y : tensor<3x2xf32>
 }
 
@@ -46,6 +46,6 @@ func.func @equal(%x: tensor<3x8xf32>) -> tensor<3x2xf32> {
 // CHECK-LABEL: func.func @unknown
 // CHECK: row_masks = [1, 2]
 func.func @unknown(%x: tensor<3x8xf32>, %values: tensor<5xf32>, %columns: tensor<5xi32>, %segments: tensor<1x2x2xi32>, %offsets: tensor<1xi32>, %rows: tensor<1x2xi32>, %work: tensor<2xi32>) -> tensor<3x2xf32> {
-  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<3x8xf32>, tensor<5xf32>, tensor<5xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
+  %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [1, 2], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<3x8xf32>, tensor<5xf32>, tensor<5xi32>, tensor<1x2x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>) -> tensor<3x2xf32>
   return %y : tensor<3x2xf32>
 }

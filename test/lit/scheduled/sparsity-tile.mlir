@@ -11,7 +11,7 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
     %work = "sparsity.weight"() {source = dense<[0, 4]> : tensor<2xi32>} : () -> tensor<2xi32>
     // CHECK: "sparsity.packed_linear"(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[WORK]])
     // CHECK-SAME: sparsity.schedule = #sparsity.schedule<{token_vectors = 4 : i64, workgroups = 2 : i64}>
-    %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, row_tile = 2 : i64, row_masks = [3], sparsity.schedule = #sparsity.schedule<{token_vectors = 8 : i64, workgroups = 2 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x128x64xf32>, tensor<256xf32>, tensor<128xi32>, tensor<4x1x2xi32>, tensor<4xi32>, tensor<4x2xi32>, tensor<2xi32>) -> tensor<1x1x8x64xf32>
+    %y = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, row_tile = 2 : i64, row_masks = [3], sparsity.schedule = #sparsity.schedule<{token_vectors = 8 : i64, workgroups = 2 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x1x128x64xf32>, tensor<256xf32>, tensor<128xi32>, tensor<4x1x2xi32>, tensor<4xi32>, tensor<4x2xi32>, tensor<2xi32>) -> tensor<1x1x8x64xf32>
     return %y : tensor<1x1x8x64xf32>
   }
 }

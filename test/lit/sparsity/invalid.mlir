@@ -253,7 +253,7 @@ func.func @f(%x: tensor<6x3xf32>, %w: tensor<2x3xf32>) {
 // -----
 
 func.func @f(%x: tensor<6x3xf32>, %w: tensor<2x3xf32>) {
-  // expected-error @+1 {{unknown field 'tile' of #sparsity.schedule; accepted: row_tile, token_vectors, unroll, workgroups}}
+  // expected-error @+1 {{unknown field 'tile' of #sparsity.schedule; accepted: row_tile, token_vectors, unroll, tile_group, workgroups, row_vectors}}
   %0 = "sparsity.linear"(%x, %w) {sparsity.schedule = #sparsity.schedule<{tile = 4 : i64}>, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<2x3xf32>) -> tensor<6x2xf32>
   return
 }
@@ -590,7 +590,7 @@ func.func @f(%x: tensor<4xf32>) {
 // Embedding.
 func.func @f(%i: tensor<1x6xi64>, %t: tensor<9xf32>) {
   // expected-error @+1 {{'sparsity.embedding' op expected a table [entries, features], found shape [9]}}
-  %0 = "sparsity.embedding"(%i, %t) : (tensor<1x6xi64>, tensor<9xf32>) -> tensor<1x6x4xf32>
+  %0 = "sparsity.embedding"(%i, %t) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x6xi64>, tensor<9xf32>) -> tensor<1x6x4xf32>
   return
 }
 
@@ -598,7 +598,7 @@ func.func @f(%i: tensor<1x6xi64>, %t: tensor<9xf32>) {
 
 func.func @f(%i: tensor<1x6xf32>, %t: tensor<9x4xf32>) {
   // expected-error @+1 {{expected indices of integers, found f32}}
-  %0 = "sparsity.embedding"(%i, %t) : (tensor<1x6xf32>, tensor<9x4xf32>) -> tensor<1x6x4xf32>
+  %0 = "sparsity.embedding"(%i, %t) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x6xf32>, tensor<9x4xf32>) -> tensor<1x6x4xf32>
   return
 }
 
@@ -606,7 +606,7 @@ func.func @f(%i: tensor<1x6xf32>, %t: tensor<9x4xf32>) {
 
 func.func @f(%i: tensor<1x6xi64>, %t: tensor<9x4xf32>) {
   // expected-error @+1 {{expected a result of shape [1, 6, 4], found [6, 4]}}
-  %0 = "sparsity.embedding"(%i, %t) : (tensor<1x6xi64>, tensor<9x4xf32>) -> tensor<6x4xf32>
+  %0 = "sparsity.embedding"(%i, %t) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x6xi64>, tensor<9x4xf32>) -> tensor<6x4xf32>
   return
 }
 
@@ -615,7 +615,7 @@ func.func @f(%i: tensor<1x6xi64>, %t: tensor<9x4xf32>) {
 // Packed linear.
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{'sparsity.packed_linear' op expected row_tile from 1 to 32, found 0}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 0 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 0 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -623,7 +623,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected row_tile from 1 to 32, found 33}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 33 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 33 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -631,7 +631,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected at least one row mask, found none}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -639,7 +639,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected row masks to be integers, found ["a"]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = ["a"], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = ["a"], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -647,7 +647,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected row masks of 2 bits, none empty, found 4}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [4], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [4], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -655,7 +655,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected row masks of 2 bits, none empty, found 0}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [0], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [0], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -663,7 +663,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected different row masks, found [3, 3]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3, 3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3, 3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -671,7 +671,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x3xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected rows [tiles, 2], found [2, 3]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x3xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x3xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -679,7 +679,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x2x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected segments of shape [2, 1, 2], found [2, 2, 2]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x2x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x2x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -687,7 +687,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<3xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected offsets of shape [2], found [3]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<3xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<3xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -695,7 +695,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6x1xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected values to have one dimension, found [6, 1]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6x1xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6x1xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -703,7 +703,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6x1xf32>, %columns: tensor<3xi
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3x1xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected columns to have one dimension, found [3, 1]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3x1xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3x1xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -711,7 +711,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3x1xi
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2x1xi32>) {
   // expected-error @+1 {{expected work to have one dimension, found [2, 1]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2x1xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2x1xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -719,7 +719,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi64>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected columns of i32, found i64}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi64>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi64>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -727,7 +727,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi64
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi64>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected segments of i32, found i64}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi64>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi64>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -735,7 +735,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi64>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected offsets of i32, found i64}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi64>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi64>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -743,7 +743,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi64>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected rows of i32, found i64}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi64>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi64>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -751,7 +751,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi64>) {
   // expected-error @+1 {{expected work of i32, found i64}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi64>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi64>) -> tensor<6x4xf32>
   return
 }
 
@@ -759,7 +759,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected x and result of equal rank, found [3] and [6, 4]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -767,7 +767,7 @@ func.func @f(%x: tensor<3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>,
 
 func.func @f(%x: tensor<5x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected x and result to differ in features only, found [5, 3] and [6, 4]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<5x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<5x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -775,7 +775,7 @@ func.func @f(%x: tensor<5x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>, %b: tensor<3xf32>) {
   // expected-error @+1 {{expected a bias of shape [4], found [3]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work, %b) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>, tensor<3xf32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work, %b) {row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>, tensor<3xf32>) -> tensor<6x4xf32>
   return
 }
 
@@ -783,7 +783,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected an activation among none, gelu, gelu_tanh, relu, silu, tanh, sigmoid, found 'unit'}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], activation = unit, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], activation = unit, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 
@@ -791,7 +791,7 @@ func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32
 
 func.func @f(%x: tensor<1x2x3x8xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected [batch, panels, features, 4] in this layout, found [1, 2, 3, 8]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x2x3x8xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x2x4x8xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x2x3x8xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x2x4x8xf32>
   return
 }
 
@@ -799,7 +799,7 @@ func.func @f(%x: tensor<1x2x3x8xf32>, %values: tensor<6xf32>, %columns: tensor<3
 
 func.func @f(%x: tensor<1x2x3x4xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected x and result to differ in features only, found [1, 2, 3, 4] and [1, 3, 4, 4]}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x2x3x4xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x3x4x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<1x2x3x4xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<1x3x4x4xf32>
   return
 }
 
@@ -807,7 +807,7 @@ func.func @f(%x: tensor<1x2x3x4xf32>, %values: tensor<6xf32>, %columns: tensor<3
 
 func.func @f(%x: tensor<6x3xf32>, %values: tensor<6xf32>, %columns: tensor<3xi32>, %segments: tensor<2x1x2xi32>, %offsets: tensor<2xi32>, %rows: tensor<2x2xi32>, %work: tensor<2xi32>) {
   // expected-error @+1 {{expected 'sparsity.schedule' to be #sparsity.schedule, found 1 : i64}}
-  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], sparsity.schedule = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
+  %0 = "sparsity.packed_linear"(%x, %values, %columns, %segments, %offsets, %rows, %work) {row_tile = 2 : i64, row_masks = [3], sparsity.schedule = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<6x3xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<6x4xf32>
   return
 }
 

@@ -28,7 +28,7 @@ func.func @weights() -> (tensor<2x2xf32>, tensor<2xi32>) {
 // CHECK-LABEL: func.func @token_major
 func.func @token_major(%ids: tensor<1x6xi64>, %table: tensor<9x4xf32>, %w: tensor<4x4xf32>, %b: tensor<4xf32>, %mask: tensor<1x6xf32>, %bias: tensor<1x2x6x6xf32>) -> tensor<1x6x4xf32> {
   // CHECK: "sparsity.embedding"
-  %x = "sparsity.embedding"(%ids, %table) : (tensor<1x6xi64>, tensor<9x4xf32>) -> tensor<1x6x4xf32>
+  %x = "sparsity.embedding"(%ids, %table) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x6xi64>, tensor<9x4xf32>) -> tensor<1x6x4xf32>
   // CHECK: "sparsity.linear"{{.*}}activation = "gelu"{{.*}}sparsity.schedule = #sparsity.schedule<{row_tile = 4 : i64, token_vectors = 2 : i64, unroll = 2 : i64, workgroups = 3 : i64}>
   %0 = "sparsity.linear"(%x, %w, %b, %x) {activation = "gelu", operandSegmentSizes = array<i32: 1, 1, 1, 1>, sparsity.schedule = #sparsity.schedule<{row_tile = 4 : i64, token_vectors = 2 : i64, unroll = 2 : i64, workgroups = 3 : i64}>} : (tensor<1x6x4xf32>, tensor<4x4xf32>, tensor<4xf32>, tensor<1x6x4xf32>) -> tensor<1x6x4xf32>
   // CHECK: "sparsity.linear"
@@ -57,7 +57,7 @@ func.func @panels(%x: tensor<1x6x3xf32>, %b: tensor<4xf32>) -> tensor<1x6x4xf32>
   // CHECK: "sparsity.to_panels"{{.*}}layout = #sparsity.layout<{inner = 1 : i64, panel = 4 : i64}>
   %p = "sparsity.to_panels"(%x) {layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>} : (tensor<1x6x3xf32>) -> tensor<1x2x3x4xf32>
   // CHECK: "sparsity.packed_linear"
-  %y = "sparsity.packed_linear"(%p, %values, %columns, %segments, %offsets, %rows, %work, %b) {row_tile = 2 : i64, row_masks = [3], activation = "relu", layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0>} : (tensor<1x2x3x4xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>, tensor<4xf32>) -> tensor<1x2x4x4xf32>
+  %y = "sparsity.packed_linear"(%p, %values, %columns, %segments, %offsets, %rows, %work, %b) {row_tile = 2 : i64, row_masks = [3], activation = "relu", layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x2x3x4xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>, tensor<4xf32>) -> tensor<1x2x4x4xf32>
   // CHECK: "sparsity.from_panels"
   %z = "sparsity.from_panels"(%y) {layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>} : (tensor<1x2x4x4xf32>) -> tensor<1x6x4xf32>
   return %z : tensor<1x6x4xf32>

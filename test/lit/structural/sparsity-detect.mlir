@@ -68,7 +68,7 @@ func.func @two_of_four(%x: tensor<2x8xf32>) -> tensor<2x3xf32> {
 // CHECK: return
 func.func @embedding(%ids: tensor<1x2xi64>) -> tensor<1x2x4xf32> {
   %t = "sparsity.weight"() {source = dense<0.0> : tensor<16x4xf32>} : () -> tensor<16x4xf32>
-  %y = "sparsity.embedding"(%ids, %t) : (tensor<1x2xi64>, tensor<16x4xf32>) -> tensor<1x2x4xf32>
+  %y = "sparsity.embedding"(%ids, %t) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xi64>, tensor<16x4xf32>) -> tensor<1x2x4xf32>
   return %y : tensor<1x2x4xf32>
 }
 

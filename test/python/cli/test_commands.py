@@ -102,7 +102,7 @@ def test_compile_as_json_says_what_was_verified(secateur, pruned_folder, tmp_pat
     report = result.json
     assert result.code == 0
     assert report["out"] == str(tmp_path / "m.zip")
-    assert {d["case"] for d in report["verification"]} == {"random", "padded", "shorter"}
+    assert {d["case"] for d in report["targets"][0]["verification"]} == {"random", "padded", "shorter"}
     assert (tmp_path / "m.zip").is_file()
 
 
@@ -146,8 +146,31 @@ def test_bench_without_the_peers_environments_goes_on_with_what_is_there(
 
 
 def test_targets(secateur):
-    assert "host-cpu" in [t["name"] for t in secateur("targets", "--json").json["targets"]]
-    assert "host-cpu" in secateur("targets").out
+    listed = {t["name"]: t for t in secateur("targets", "--json").json["targets"]}
+    assert listed["android-arm64:cortex-a76"]["default"] and not listed["android-arm64:cortex-x4"]["default"]
+    assert listed["android-arm64:cortex-x4"]["emulator"] == "qemu:max"
+    assert listed["android-vulkan:adreno-740"]["subgroup"] == 64
+    text = secateur("targets").out
+    for family in {name.partition(":")[0] for name in listed}:
+        assert f"{family}: " in text
+    models = secateur("targets", "android-arm64").out
+    assert "android-arm64:cortex-a55" in models and "i8mm" in models and "vulkan" not in models
+    assert secateur("targets", "cortex-a76").code == 1
+
+
+def test_a_bundle_for_several_targets(secateur, pruned_folder, inputs, tmp_path):
+    out, chosen = tmp_path / "m.bundle", ["-t", "host-cpu", "--target", "android-arm64:cortex-a55"]
+    result = secateur("compile", pruned_folder, "-o", out, "--seq-len", "16", *chosen, "--verify", "off")
+    assert result.code == 0, result.err
+    for part in ("that all read", "dense float32", "a process that runs it peaks", "unverified: it was not asked for"):
+        assert part in result.out
+    found = secateur("inspect", out, "--json").json
+    assert [t["name"] for t in found["targets"]] == ["host-cpu", "android-arm64:cortex-a55"]
+    assert found["self_test"] and found["schema_version"] == 3
+    assert all(0 < t["own_parameter_bytes"] < t["parameter_bytes"] for t in found["targets"])
+    assert "android-arm64:cortex-a55: unverified" in secateur("inspect", out).out
+    assert secateur("inspect", out, "--fusion").code == 2
+    assert secateur("run", out, *inputs).code == 0
 
 
 @pytest.mark.parametrize(
@@ -156,6 +179,7 @@ def test_targets(secateur):
         (["compil"], 2, "Did you mean 'compile'?"),
         (["compile"], 2, "MODEL"),
         (["compile", "x"], 2, "give -o OUT"),
+        (["compile", "x", "-o", "y", "-t", "cortex-a67"], 1, "did you mean 'android-arm64:cortex-a"),
         (["compile", "x", "-o", "y", "--seq-len", "0"], 2, "--seq-len"),
         (["compile", "/nowhere", "-o", "y"], 1, "'/nowhere' does not exist"),
         (["run", "/nowhere", "--input", "a=/nowhere.npy"], 2, "there is no file '/nowhere.npy'"),

@@ -37,7 +37,8 @@ def test_structural_ops_among_linalg_and_calls() -> None:
         func.func @main(%ids: tensor<1x3xi64>, %mask: tensor<1x3xi64>) -> (tensor<1x3x2xf32>, tensor<1x3xf32>) {
           %table = "sparsity.weight"() {source = "table"} : () -> tensor<5x4xf32>
           %w = "sparsity.weight"() {source = "weight"} : () -> tensor<2x4xf32>
-          %x = "sparsity.embedding"(%ids, %table) : (tensor<1x3xi64>, tensor<5x4xf32>) -> tensor<1x3x4xf32>
+          %x = "sparsity.embedding"(%ids, %table) {operandSegmentSizes = array<i32: 1, 1, 0>}
+            : (tensor<1x3xi64>, tensor<5x4xf32>) -> tensor<1x3x4xf32>
           %d = func.call @double(%x) : (tensor<1x3x4xf32>) -> tensor<1x3x4xf32>
           %f = arith.sitofp %mask : tensor<1x3xi64> to tensor<1x3xf32>
           %one = arith.constant dense<1.0> : tensor<1x3xf32>

@@ -63,7 +63,7 @@ def compute(x: np.ndarray, rows: int, masks: list[int], arrays: Arrays, panel: i
         module = ir.Module.parse(f"""
           func.func @main({arguments}) -> {result} {{
             %r = "sparsity.packed_linear"({used}) {{row_tile = {arrays["rows"].shape[1]} : i64, row_masks = {masks},
-              operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0>{layout}}}
+              operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>{layout}}}
               : ({", ".join(types)}) -> {result}
             return %r : {result}
           }}""")

@@ -27,7 +27,7 @@ def compute(x, given, bias=None):
     names = {"float32": "f32", "int32": "i32", "int16": "i16"}
     types = [f"tensor<{''.join(f'{n}x' for n in a.shape)}{names[a.dtype.name]}>" for a in operands]
     arguments = ", ".join(f"%a{i}: {t}" for i, t in enumerate(types))
-    sizes = f"1, 1, 1, 1, 1, 1, {int(bias is not None)}, 0"
+    sizes = f"1, 1, 1, 1, 1, 1, {int(bias is not None)}, 0, 0"
     with make_context(), ir.Location.unknown():
         module = ir.Module.parse(f"""
         func.func @main({arguments}) -> tensor<{len(x)}x5xf32> {{

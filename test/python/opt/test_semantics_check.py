@@ -83,7 +83,8 @@ def test_inputs_are_valid_indices():
     source = """
     func.func @f(%ids: tensor<4x50xi64>, %mask: tensor<4x50xi64>, %table: tensor<7x2xf32>, %d: tensor<?xf32>)
         -> tensor<4x50x2xf32> {
-      %0 = "sparsity.embedding"(%ids, %table) : (tensor<4x50xi64>, tensor<7x2xf32>) -> tensor<4x50x2xf32>
+      %0 = "sparsity.embedding"(%ids, %table) {operandSegmentSizes = array<i32: 1, 1, 0>}
+            : (tensor<4x50xi64>, tensor<7x2xf32>) -> tensor<4x50x2xf32>
       return %0 : tensor<4x50x2xf32>
     }"""
     module = ir.Module.parse(source, make_context())

@@ -167,7 +167,7 @@ def manifest(target: Target) -> Manifest:
             TargetFiles(
                 name=target.name,
                 module="host-cpu/model.vmfb",
-                parameters="host-cpu/model.irpa",
+                parameters=("host-cpu/model.irpa",),
                 architecture=target.architecture,
                 cpu_features=target.cpu_features,
                 workers=2,

@@ -13,7 +13,9 @@ import pytest
 from secateur.runtime_targets import bundle as bundle_module
 from secateur.runtime_targets import writing
 from secateur.runtime_targets.bundle import BundleError, open_bundle, write_bundle
+from secateur.runtime_targets.iree import write_parameters
 from secateur.runtime_targets.manifest import Manifest, dump_manifest, parse_manifest
+from secateur.runtime_targets.profile import profile_bundle
 
 FILES = ["host-cpu/model.irpa", "host-cpu/model.vmfb", "manifest.json", "tokenizer/vocab.txt"]
 
@@ -159,7 +161,7 @@ def _edited(folder, edit):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=3), "schema version 3, and this Secateur reads up to 2: update it"),
+        (lambda v: v.update(schema_version=4), "schema version 4, and this Secateur reads up to 3: update it"),
         (lambda v: v.update(schema_version=0), "wrong at 'schema_version'"),
         (lambda v: v.update(colour="green"), "wrong at 'colour': Extra inputs are not permitted"),
         (lambda v: v["targets"][0].update(speed=1), "wrong at 'targets.0.speed'"),
@@ -170,6 +172,17 @@ def _edited(folder, edit):
         (lambda v: v["targets"][0].update(module="../../bin/sh"), "'../../bin/sh' is no path of a file"),
         (lambda v: v.update(format="other"), "damaged or of another program"),
         (lambda v: v["targets"].append(v["targets"][0]), "two targets have one name"),
+        (lambda v: v["targets"][0].update(parameters="host-cpu/model.irpa"), "wrong at 'targets.0.parameters'"),
+        (lambda v: v["targets"][0].update(parameters=["../../etc/passwd"]), "'../../etc/passwd' is no path of a file"),
+        (lambda v: v["targets"][0]["parameters"].append("host-cpu/model.irpa"), "names a parameter archive twice"),
+        (lambda v: v["targets"][0].update(backend="cuda"), "wrong at 'targets.0.backend'"),
+        (lambda v: v["targets"][0].update(subgroup=0), "wrong at 'targets.0.subgroup'"),
+        (lambda v: v.update(self_test={"inputs": [], "outputs": [], "tolerances": {}}),
+         "the self-test has 0 inputs, and the model 1"),
+        (lambda v: v.update(self_test={"inputs": ["a.npy"], "outputs": ["b.npy"], "tolerances": {}}),
+         "the self-test has no tolerance for the target 'host-cpu'"),
+        (lambda v: v.update(self_test={"inputs": ["a.npy"], "outputs": ["b.npy"], "tolerances": {
+            "host-cpu": {"relative_l2": 1e-5, "scaled_max": 1e-4}}}), "does not list the file 'a.npy'"),
         (lambda v: v["targets"][0].update(cpu_features=["avx2", "avx9000"]),
          "cannot run on this machine: target 'host-cpu' needs the CPU features avx9000, which this machine lacks"),
         (lambda v: v["targets"][0].update(architecture="sparc"), "needs a CPU of architecture sparc"),
@@ -322,3 +335,62 @@ def test_the_manifest_reads_back(manifest: Manifest, bundle_folder):
     found = open_bundle(bundle_folder).manifest
     assert found.model_copy(update={"files": {}}) == manifest
     assert parse_manifest(dump_manifest(found), "x") == found
+
+
+def _older(folder, version):
+    """The manifest as that schema had it."""
+
+    def edit(value):
+        value["schema_version"] = version
+        del value["self_test"]
+        for target in value["targets"]:
+            del target["backend"], target["subgroup"]
+            (target["parameters"],) = target["parameters"]
+            if version == 1:
+                del target["dispatches"]
+
+    (folder / "manifest.json").write_bytes(_edited(folder, edit))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_schemas_are_read_and_saved_as_the_newest(model, bundle_folder, tmp_path, version):
+    _older(bundle_folder, version)
+    opened = open_bundle(bundle_folder)
+    assert opened.manifest.schema_version == version
+    assert opened.manifest.targets[0].parameters == ("host-cpu/model.irpa",)
+    x = np.random.default_rng(0).standard_normal((2, 24, 32)).astype(np.float32)
+    np.testing.assert_allclose(opened.session().run([x])[0], model.expected(x), rtol=1e-4, atol=1e-4)
+    opened.save(tmp_path / "again")
+    assert open_bundle(tmp_path / "again").manifest.schema_version == 3
+
+
+def test_an_older_manifest_without_parameters_is_read(bundle_folder):
+    _older(bundle_folder, 2)
+    (bundle_folder / "manifest.json").write_bytes(_edited(bundle_folder, lambda v: v["targets"][0].pop("parameters")))
+    assert open_bundle(bundle_folder).manifest.targets[0].parameters == ()
+
+
+def test_parameters_may_lie_in_several_archives(assembly, model, manifest, contents, tmp_path):
+    names = sorted(assembly.parameters)
+    assert len(names) > 1
+    for file, part in (("a.irpa", names[:1]), ("b.irpa", names[1:])):
+        write_parameters(tmp_path / file, {name: assembly.parameters[name] for name in part})
+    target = manifest.targets[0].model_copy(update={"parameters": ("a.irpa", "b.irpa")})
+    files = {k: v for k, v in contents.items() if not k.endswith(".irpa")}
+    given = {**files, "a.irpa": tmp_path / "a.irpa", "b.irpa": tmp_path / "b.irpa"}
+    write_bundle(tmp_path / "model", manifest.model_copy(update={"targets": (target,)}), given)
+    opened = open_bundle(tmp_path / "model")
+    x = np.random.default_rng(0).standard_normal((2, 24, 32)).astype(np.float32)
+    np.testing.assert_allclose(opened.session().run([x])[0], model.expected(x), rtol=1e-4, atol=1e-4)
+    profile_bundle(opened, runs=1)
+
+
+def test_code_for_a_cpu_is_chosen_before_that_for_a_gpu(bundle_folder):
+    def edit(value):
+        gpu = {**value["targets"][0], "name": "gpu", "architecture": "vulkan", "backend": "vulkan", "cpu_features": []}
+        value["targets"].insert(0, gpu)
+
+    (bundle_folder / "manifest.json").write_bytes(_edited(bundle_folder, edit))
+    opened = open_bundle(bundle_folder)
+    assert opened.target().name == "host-cpu"
+    assert opened.target("gpu").backend == "vulkan"

@@ -1,0 +1,191 @@
+"""Stores packed weights and embedding tables as f16, or as int8 with a scale per row.
+
+before:
+    %v = "sparsity.weight"() {source = "fc.weight/values"} : () -> tensor<9216xf32>
+    %y = "sparsity.packed_linear"(%x, %v, %columns, %segments, %offsets, %rows, %work, %b) {...}
+after, with weights=int8:
+    %v = "sparsity.weight"() {source = "fc.weight/values/int8"} : () -> tensor<9232xi8>
+    %s = "sparsity.weight"() {source = "fc.weight/values/scales"} : () -> tensor<768xf32>
+    %y = "sparsity.packed_linear"(%x, %v, %columns, %segments, %offsets, %rows, %work, %b, %s) {...}
+
+int8 is symmetric: the scale of a row is its largest absolute weight over 127 (see `dialects/quantization.py`). Which
+weights are stored does not change: one that rounds to zero stays in its place. Activations, biases and what kernels
+compute stay f32. Statistics: what was quantised, values and bytes before and after, and of the largest error of a
+weight, in units of the largest weight of its row, the parts in a million.
+
+Preconditions: packed arrays and tables are `sparsity.weight`s of f32; others are left alone (counted). Rationale: only
+  known numbers can be converted.
+  every weight is finite, and with f16 at most 65504 (`PassFailure` with its name). Rationale: a number that the format
+    does not hold would become infinite.
+"""
+
+import dataclasses
+
+import numpy as np
+from torch_mlir import ir
+
+from secateur.dialects.quantization import (
+    WEIGHTS,
+    QuantizationError,
+    check_range,
+    largest_relative_error,
+    row_scales,
+    to_int8,
+)
+from secateur.dialects.sparsity.packed_ops import VALUES_PADDING, row_masks_of
+from secateur.dialects.sparsity.structural_ops import EmbeddingOp
+from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
+
+from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
+
+# The field of an op that holds its weights, and the one for their scales.
+_FIELDS = {
+    "sparsity.packed_linear": ("values", "scales"),
+    "sparsity.sliced_linear": ("values", "slice_scales"),
+    "sparsity.embedding": ("table", "scales"),
+}
+_LARGEST_ERROR = "largest-error-ppm"
+
+
+@dataclasses.dataclass
+class _Rows:
+    """Of `count` rows, the one that each stored number belongs to: `of` broadcasts against `numbers[used]`.
+
+    `scales_at` makes the op's operand of scales by row.
+    """
+
+    count: int
+    of: np.ndarray
+    used: np.ndarray | slice = dataclasses.field(default_factory=lambda: slice(None))
+    scales_at: np.ndarray | slice = dataclasses.field(default_factory=lambda: slice(None))
+
+
+def rows_of_values(op: ir.OpView, segments: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> _Rows:
+    """Positions in the values of a `packed_linear` that tiles use, and the row of each; see that op for the arrays."""
+    masks = row_masks_of(op)
+    members = np.zeros((len(masks), op.row_tile.value), np.int64)
+    for s, mask in enumerate(masks):
+        found = [i for i in range(mask.bit_length()) if mask >> i & 1]
+        members[s, : len(found)] = found
+    ones = np.array([mask.bit_count() for mask in masks])
+    sizes = (segments[..., 1] - segments[..., 0]).astype(np.int64) * ones
+    starts = offsets[:, None] + np.cumsum(sizes, axis=1) - sizes
+    flat = sizes.reshape(-1)
+    segment = np.repeat(np.arange(flat.size), flat)
+    within = np.arange(len(segment)) - np.repeat(np.cumsum(flat) - flat, flat)
+    tile, s = np.divmod(segment, len(masks))
+    row = rows[tile, members[s, within % ones[s]]].astype(np.int64)
+    return _Rows(int(rows.max()) + 1, row, starts.reshape(-1)[segment] + within)
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityQuantize(Pass):
+    """Stores packed weights and embedding tables as f16 or int8.
+
+    Option: `weights`, one of `f32` (nothing changes), `f16` and `int8`.
+    """
+
+    weights: str = "f32"
+
+    name = "sparsity-quantize"
+
+    def run(self, module: ir.Module, context: PassContext) -> None:
+        if self.weights not in WEIGHTS:
+            text = f"expected 'weights' to be one of {', '.join(WEIGHTS)}, found '{self.weights}'"
+            raise PassFailure(module.operation, text)
+        if self.weights == "f32":
+            return
+        for op in walk(module, *_FIELDS):
+            field, _ = _FIELDS[op.operation.name]
+            if str(getattr(op, field).type.element_type) != "f32":
+                continue
+            weight, rows = weight_behind(getattr(op, field)), self._rows(op, context)
+            if weight is None or rows is None:
+                context.count("left-in-f32")
+                continue
+            self._quantize(op, weight, rows, context)
+
+    def _rows(self, op: ir.OpView, context: PassContext) -> _Rows | None:
+        """The rows of the op's stored numbers; None where its arrays are not known."""
+        if op.operation.name == "sparsity.embedding":
+            entries = op.table.type.shape[0]
+            return _Rows(entries, np.arange(entries)[:, None])
+        packed = op.operation.name == "sparsity.packed_linear"
+        names = ("segments", "offsets", "rows") if packed else ("offsets", "rows")
+        weights = [weight_behind(getattr(op, name)) for name in names]
+        if any(weight is None for weight in weights):
+            return None
+        arrays = [context.array(weight) for weight in weights]
+        if packed:
+            return rows_of_values(op, *arrays)
+        offsets, rows = arrays
+        of = np.zeros(op.values.type.shape, np.int64)
+        of[: offsets[-1]] = np.repeat(rows, np.diff(offsets), axis=0)
+        return _Rows(int(rows.max()) + 1, of, scales_at=rows)
+
+    def _quantize(self, op: ir.OpView, weight: ir.OpView, rows: _Rows, context: PassContext) -> None:
+        array, symbol = context.array(weight), symbol_of(weight) or "literal"
+        try:
+            check_range(array, self.weights)
+        except QuantizationError as error:
+            raise PassFailure(op, f"{error} in '{_plain(symbol)}'") from None
+        packed = op.operation.name == "sparsity.packed_linear"
+        used = array[rows.used]
+        largest = np.zeros(rows.count, np.float32)
+        np.maximum.at(largest, np.broadcast_to(rows.of, used.shape), np.abs(used))
+        made = {}
+        if self.weights == "int8":
+            scales = row_scales(largest)
+            stored = np.zeros(array.size + VALUES_PADDING if packed else array.shape, np.int8)
+            stored[rows.used] = to_int8(used, scales[rows.of])
+            read = stored[rows.used] * scales[rows.of]
+            made["scales"] = scales[rows.scales_at]
+        else:
+            stored = np.zeros(array.size + VALUES_PADDING if packed else array.shape, np.float16)
+            stored[rows.used] = used
+            read = stored[rows.used].astype(np.float32)
+        made[self.weights] = stored
+        context.count("tables" if op.operation.name == "sparsity.embedding" else "layers")
+        context.count("values", used.size)
+        context.count("bytes-before", array.nbytes)
+        context.count("bytes-after", sum(a.nbytes for a in made.values()))
+        error = round(1e6 * largest_relative_error(used, read, largest[rows.of]))
+        context.statistics[_LARGEST_ERROR] = max(context.statistics[_LARGEST_ERROR], error)
+        _replace(op, symbol, weight, stored, made.get("scales"), self.weights, context)
+
+
+def _plain(symbol: str) -> str:
+    """The name of the weight that was packed."""
+    for suffix in ("/values", "/joined", "/slices"):
+        symbol = symbol.removesuffix(suffix)
+    return symbol
+
+
+def _replace(
+    op: ir.OpView,
+    symbol: str,
+    weight: ir.OpView,
+    stored: np.ndarray,
+    scales: np.ndarray | None,
+    weights: str,
+    context: PassContext,
+) -> None:
+    """Gives `op` the `stored` weights instead of `weight`, and their scales."""
+    field, scales_field = _FIELDS[op.operation.name]
+    with op.location, ir.InsertionPoint(op):
+        operands = operands_by_name(op)
+        operands[field] = make_weight(stored, f"{symbol}/{weights}", context.weights, weight).result
+        if scales is not None:
+            operands[scales_field] = make_weight(scales, f"{symbol}/scales", context.weights, weight).result
+        if op.operation.name == "sparsity.embedding":
+            new = EmbeddingOp(op.result.type, **operands).operation
+        else:
+            attributes = dict(op.operation.attributes.items())
+            sizes = list(ir.DenseI32ArrayAttr(attributes["operandSegmentSizes"]))
+            sizes[-1] = int(scales is not None)
+            attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(sizes)
+            new = ir.Operation.create(op.operation.name, [op.result.type], list(operands.values()), attributes)
+    op.result.replace_all_uses_with(new.results[0])
+    op.operation.erase()
+    if next(iter(weight.result.uses), None) is None:
+        weight.operation.erase()

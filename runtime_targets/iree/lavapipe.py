@@ -1,0 +1,153 @@
+"""GPU code on lavapipe, Mesa's GPU in software, with a chosen number of lanes: a session in a process of its own.
+
+Mesa fixes the number of lanes when its driver is loaded (`LP_NATIVE_VECTOR_WIDTH`), so that each number needs a
+process. What runs here runs on the CPU: results are those of a GPU with as many lanes, times are not.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .session import Archives, Session, SessionError, archive_paths
+
+LANES = (4, 8, 16)
+_ICD_FOLDERS = ("/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d")
+
+
+def lavapipe_driver() -> Path | None:
+    """The file by which the Vulkan loader finds lavapipe; None where it is not installed."""
+    found = [file for folder in _ICD_FOLDERS for file in sorted(Path(folder).glob("lvp_icd*.json"))]
+    return found[0] if found else None
+
+
+def lavapipe_environment(lanes: int) -> dict[str, str]:
+    """The environment in which Vulkan has lavapipe with `lanes` lanes and no other GPU.
+
+    Raises `SessionError` where lavapipe is not installed or cannot have as many lanes.
+    """
+    driver = lavapipe_driver()
+    if driver is None:
+        raise SessionError("lavapipe, Mesa's GPU in software, is not installed; on Debian: mesa-vulkan-drivers")
+    if lanes not in LANES:
+        raise SessionError(f"lavapipe has {', '.join(map(str, LANES))} lanes, found {lanes}")
+    return {
+        "VK_ICD_FILENAMES": str(driver),
+        "VK_DRIVER_FILES": str(driver),
+        "MESA_SHADER_CACHE_DISABLE": "true",
+        "LP_NATIVE_VECTOR_WIDTH": str(32 * lanes),
+    }
+
+
+def vulkan_session(
+    device: str, module: str | os.PathLike[str] | bytes, parameters: Archives = None
+) -> "Session | LavapipeSession":
+    """A session on "vulkan", the first GPU of this machine, or "vulkan:LANES", lavapipe. Raises `SessionError`."""
+    kind, colon, lanes = device.partition(":")
+    if kind != "vulkan" or (colon and not lanes.isdigit()):
+        raise SessionError(f"there is no Vulkan device '{device}'; accepted are vulkan and vulkan:LANES")
+    return LavapipeSession(module, parameters, int(lanes)) if colon else Session(module, parameters, device="vulkan")
+
+
+class LavapipeSession:
+    """A `Session` on lavapipe with `lanes` lanes. Raises `SessionError` as one does."""
+
+    def __init__(
+        self,
+        module: str | os.PathLike[str] | bytes,
+        parameters: Archives = None,
+        lanes: int = 8,
+    ) -> None:
+        environment = {**os.environ, **lavapipe_environment(lanes)}
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+        self._connection = Connection(ours.detach())
+        try:
+            given = module if isinstance(module, bytes) else str(module)
+            self.inputs, self.outputs = self._call("load", given, archive_paths(parameters))
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Calls `@main`, as `Session.run` does."""
+        found: list[np.ndarray] = self._call("run", list(inputs))
+        return found
+
+    def time_ms(self, inputs: Sequence[np.ndarray], runs: int) -> list[float]:
+        """The time of each of `runs` calls: on a CPU, whatever it may be on a GPU."""
+        found: list[float] = self._call("time_ms", list(inputs), runs)
+        return found
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> "LavapipeSession":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_connection"):
+            self.close()
+
+    def _call(self, *request: Any) -> Any:
+        try:
+            self._connection.send(request)
+            fault, result = self._connection.recv()
+        except (EOFError, OSError):
+            raise SessionError("the process with the Vulkan driver ended in the middle of a call") from None
+        if fault:
+            raise SessionError(fault)
+        return result
+
+
+def _serve(connection: Connection) -> None:
+    """Answers one request after the other with (fault, result), until the owner is gone."""
+    session: Session | None = None
+    while True:
+        try:
+            kind, *arguments = connection.recv()
+        except (EOFError, OSError):
+            return
+        fault, result = "", None
+        try:
+            if kind == "load":
+                session = Session(*arguments, device="vulkan")
+                result = session.inputs, session.outputs
+            elif session is not None and kind == "run":
+                result = session.run(*arguments)
+            elif session is not None:
+                inputs, runs = arguments
+                call, result = session.caller(inputs), []
+                for _ in range(runs):
+                    began = time.perf_counter()
+                    call()
+                    result.append((time.perf_counter() - began) * 1e3)
+        except SessionError as error:
+            fault = str(error)
+        connection.send((fault, result))
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,80 @@
+"""The code for GPUs: sparse where the model is, free of races, with integers that phones have."""
+
+import json
+
+import pytest
+import torch
+
+from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compiler.work import join_work
+from secateur.runtime_targets import iree
+from secateur.runtime_targets.iree.dispatches import dispatch_calls
+from secateur.runtime_targets.iree.lavapipe import LavapipeSession
+from secateur.runtime_targets.targets.gpu_models import GPU_MODELS, LLVMPIPE
+
+
+@pytest.mark.parametrize("target", ["vulkan-llvmpipe", "android-vulkan:valhall4"])
+def test_the_portable_lowering_agrees_with_pytorch(lavapipe, build, error, expected, target):
+    built = build(target, "portable")
+    code = iree.compile_assembly(built.assembly, built.target)
+    with LavapipeSession(code, built.parameters, built.target.subgroup) as session:
+        assert error(session.run(built.arguments), expected) < 1e-5
+        assert len(session.time_ms(built.arguments, 2)) == 2
+
+
+def _linear_flops(built):
+    calls = join_work(built.build._work, dispatch_calls(built.assembly, built.target))
+    own = [call for call in calls if call.kernel.startswith("gpu_linear")]
+    return len(own), sum(call.flops for call in own), sum(call.flops + call.padding_flops for call in own)
+
+
+def test_operations_dispatched_follow_the_sparsity(build, pruned_bert):
+    """Multiply-adds of the layers' kernels at 50 and 90 percent, in units of those of the dense layers."""
+    dense = 2 * 20 * (4 * 32 * 32 + 2 * 32 * 64)
+    found = {}
+    for percent in (50, 90):
+        torch.manual_seed(1)
+        module = prune_model(type(pruned_bert)(pruned_bert.config).eval(), parse_scheme("bcr", "4x1"), percent / 100)[0]
+        count, flops, dispatched = _linear_flops(build("android-vulkan", module=module))
+        # Merged query, key and value; output; two of the feed-forward network; the pooler has one token.
+        assert count >= 4
+        found[percent] = flops / dense, dispatched / dense
+    assert 0.45 < found[50][0] < 0.6
+    assert 0.08 < found[90][0] < 0.2
+    # Panels of 32 hold the 20 tokens.
+    assert found[90][1] < 2.5 * found[90][0]
+
+
+def test_kernels_that_share_memory_without_a_barrier_are_refused(build):
+    built = build("android-vulkan", "portable")
+    racing = iree.assemble(built.module, built.weights)
+    with pytest.raises(iree.CompilationError, match="share memory without a barrier"):
+        iree.compile_assembly(racing, built.target)
+
+
+def test_inputs_stay_64_bits_wide(build):
+    built = build("android-vulkan")
+    assert "(tensor<1x20xi64>, tensor<1x20xi64>) -> " in built.assembly.text
+    body = built.assembly.text.split("flow.tensor.bitcast", 1)[1]
+    assert "flow.tensor.bitcast" in built.assembly.text
+    assert "xi64>, tensor" not in body.replace("(tensor<1x20xi64>) -> tensor<1x20x2xi32>", "")
+
+
+def test_every_gpu_of_the_table_is_known_to_the_compiler():
+    """A name that is not would end the compiler with a stack dump."""
+    from iree.compiler import tools
+
+    source = "func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> { return %a : tensor<4xf32> }"
+    for name in (*GPU_MODELS, LLVMPIPE.name):
+        flags = ["--iree-hal-target-device=vulkan", f"--iree-vulkan-target={name}", "--compile-to=flow"]
+        text = tools.compile_str(source, extra_args=flags, input_type="auto").decode()
+        lanes = {**GPU_MODELS, LLVMPIPE.name: LLVMPIPE}[name].subgroup
+        assert f"subgroup_size_choices = [{lanes or 64}]" in text, name
+        assert ("subgroup = none" in text) == (lanes is None), name
+
+
+def test_a_module_says_how_many_lanes_it_relies_on(build):
+    text = build("android-vulkan:valhall4").assembly.text
+    signature = text.split('secateur.signature = "')[1].split('"}')[0]
+    assert json.loads(signature.replace("\\22", '"').replace('\\"', '"'))["subgroup"] == 16
+    assert "subgroup" not in build("android-vulkan").assembly.text.split("secateur.signature")[1][:400]
