@@ -21,7 +21,9 @@ PASSES = {
     "sparsity-quantize": "secateur.passes.scheduled.sparsity_quantize:SparsityQuantize",
     "convert-sparsity-to-kernels": "secateur.passes.kernels.convert_sparsity_to_kernels:ConvertSparsityToKernels",
     "sparsity-chain": "secateur.passes.kernels.sparsity_chain:SparsityChain",
-    "convert-sparsity-to-gpu-kernels": "secateur.passes.kernels.convert_sparsity_to_gpu_kernels:ConvertSparsityToGpuKernels",
+    "convert-sparsity-to-gpu-kernels": (
+        "secateur.passes.kernels.convert_sparsity_to_gpu_kernels:ConvertSparsityToGpuKernels"
+    ),
     "convert-sparsity-to-linalg": "secateur.passes.kernels.convert_sparsity_to_linalg:ConvertSparsityToLinalg",
 }
 

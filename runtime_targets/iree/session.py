@@ -68,11 +68,12 @@ def signature_of(module: str | os.PathLike[str]) -> tuple[list[tuple[str, tuple[
 class Session:
     """Runs `@main` of a module that `assemble` and `compile_assembly` made.
 
-    `module`: path of a `.vmfb` or its bytes; `parameters`: path of the `.irpa`, or of several that have no
-    symbol in common; None where the module reads none. `threads`: 1 runs everything on the calling thread; n > 1 starts n workers that belong to this session and end
-    with it. The parameters are mapped, not copied: two sessions share their memory. `run` may be called from several
-    threads; calls are made one after the other. `device`: "cpu", or "vulkan", the first GPU of this machine; one whose
-    subgroups have another number of lanes than the module was made for is refused. Raises `SessionError`.
+    `module`: path of a `.vmfb` or its bytes; `parameters`: path of the `.irpa`, or of several that have no symbol in
+    common; None where the module reads none. `threads`: 1 runs everything on the calling thread; n > 1 starts n workers
+    that belong to this session and end with it. `device`: "cpu", or "vulkan", the first GPU of this machine; one whose
+    subgroups have another number of lanes than the module was made for is refused. The parameters are mapped, not
+    copied: two sessions share their memory. `run` may be called from several threads; calls are made one after the
+    other. Raises `SessionError`.
     """
 
     def __init__(

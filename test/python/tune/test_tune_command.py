@@ -85,7 +85,7 @@ def test_records_are_used_by_compile_carried_by_the_bundle_and_taken_over(
         reports.append(json.loads(out))
     # The records are part of the cache's key.
     assert [r["cached"] for r in reports] == [False, False, True]
-    counted = [r["statistics"]["sparsity-schedule"] for r in reports]
+    counted = [r["targets"][0]["statistics"]["sparsity-schedule"] for r in reports]
     assert "schedules-from-records" not in counted[0]
     assert counted[1]["schedules-from-records"] == counted[1]["schedules-attached"] >= 3
     assert counted[1][f"record-{record['key']}"] >= 1
@@ -107,7 +107,7 @@ def test_compile_tunes_what_was_not_tuned(secateur, model, records, tmp_path):
     for _ in range(2):
         code, out, _ = secateur(*arguments)
         assert code == 0
-        counted = json.loads(out)["statistics"]["sparsity-schedule"]
+        counted = json.loads(out)["targets"][0]["statistics"]["sparsity-schedule"]
         assert counted["schedules-from-records"] == counted["schedules-attached"] >= 3
         assert len([r for r in records.read() if r["kind"] == "trial" and r["key"] == lost]) == 1
     assert len(list(records.read())) == len(lines) - 1
