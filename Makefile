@@ -21,7 +21,7 @@ BIN = $(VENV)/bin
 PEERS_READY = $(PEERS)/main/.ready $(PEERS)/tvm/.ready $(PEERS)/deepsparse/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lit pytest lint format check bench bench-peers bench-arm docs clean
+.PHONY: help venv demo test lit pytest lint format check bench bench-peers bench-arm test-slow docs clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ lit: $(READY) ## Run the tests of the IR
 
 pytest: $(READY) ## Run the tests of the Python code
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(PYTEST)
+
+test-slow: $(READY) ## Run the tests that take long: two hundred random models on every kind of target, and others
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m slow $(PYTEST)
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .

@@ -97,6 +97,7 @@ def test_the_demo_on_a_model_of_ones_own(tmp_path):
         assert name in out
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_ratios_of_medians():
     command = ["--layers", 1, "--tokens", 16, "--rounds", 3, "--blocks", "16x1", "--json"]
     result = json.loads(run(ROOT / "benchmarks" / "bert_base.py", *command))

@@ -58,7 +58,7 @@ def test_readme_compiles_a_model(model_folder):
 QUICK = {
     "secateur prune": [],
     "secateur inspect": [],
-    "secateur compile": [],
+    "secateur compile my-pruned-bert -o my.bundle": [],
     "secateur bench my.bundle": ["--rounds", "3"],
     "secateur profile": [],
     "--ablate": ["--rounds", "3", "--seq-len", "16"],
@@ -73,6 +73,23 @@ def test_readme_commands(model_folder):
         run([*command("README.md", needle), *more], model_folder, env=records)
     listed = [line for line in blocks("README.md", "sh")[1].splitlines() if line.startswith("secateur ")]
     assert len(listed) == len(QUICK)
+
+
+def test_readme_commands_for_android(model_folder, tmp_path):
+    from secateur.compiler.verification_place import verification_place
+    from secateur.runtime_targets.targets import get_target
+
+    place, why = verification_place(get_target("android-arm64:cortex-a76"))
+    if place is None:
+        pytest.skip(f"no emulated Arm CPU: {why}")
+    # An installation outlives the command: it goes where no user's is.
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    commands = [line for line in blocks("README.md", "sh")[2].splitlines() if line.startswith("secateur ")]
+    assert len(commands) == 4
+    for line in commands:
+        name, *arguments = shlex.split(line, comments=True)
+        printed = run([str(BIN / name), *arguments], model_folder, env=environment).stdout
+    assert "instructions" in printed
 
 
 def test_readme_pass(tmp_path):

@@ -309,14 +309,15 @@ def test_a_chain_of_linears_collapses_only_where_it_multiplies_less():
 
 
 def test_a_scale_behind_an_embedding_goes_into_a_table_that_nothing_else_reads():
+    sizes = "operandSegmentSizes = array<i32: 1, 1, 0>"
     for tied in (False, True):
         b = Builder()
         table = b.weight("table", 5, 4)
         ids = b._add("arith.constant dense<[[4, 0, 2]]> : tensor<1x3xi64>")
-        x = b.op("embedding", [ids, table], ["tensor<1x3xi64>", "tensor<5x4xf32>"])
+        x = b.op("embedding", [ids, table], ["tensor<1x3xi64>", "tensor<5x4xf32>"], sizes)
         y = b.constant(x, "mulf", "scalar", 2.0)
         if tied:
-            y = b.add(y, b.op("embedding", [ids, table], ["tensor<1x3xi64>", "tensor<5x4xf32>"]))
+            y = b.add(y, b.op("embedding", [ids, table], ["tensor<1x3xi64>", "tensor<5x4xf32>"], sizes))
         assert b.run(y)[1]["table-scales-folded"] == (0 if tied else 1)
 
 
