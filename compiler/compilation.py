@@ -22,7 +22,7 @@ from .layers import layers_of
 from .levels import Dump, Lowering, pipeline_to, write_whole
 from .memory import csr_bytes, dense_bytes
 from .parameter_archives import Archive, parameter_archives
-from .quantized_model import StoredRows, quantized_reference
+from .quantized_model import COARSE, StoredRows, quantized_reference
 from .reference_outputs import ReferenceOutputs
 from .report import Report, TargetReport
 from .target_build import TargetBuild, TargetCode, describe_target
@@ -105,6 +105,7 @@ class Compilation:
             ],
             schedule=options.schedule,
             weights=options.weights,
+            arithmetic=options.arithmetic,
             signature=[
                 [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
             ],
@@ -173,6 +174,8 @@ class Compilation:
         stored, self.report.quantization = quantized_reference(
             reference, self._imported, self._stored, self._options.weights, reports
         )
+        if self._options.arithmetic == "f16":
+            stored.accepted = COARSE["f16"]
         return stored
 
     def _model_hash(self) -> str:

@@ -39,6 +39,7 @@ class Options:
     progress: Progress
     leave_out: tuple[str, ...] = ()
     weights: str = "f32"
+    arithmetic: str = "f32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from secateur.dialects.quantization import WEIGHTS
+from secateur.dialects.quantization import ARITHMETIC, WEIGHTS
 
 from . import cache as caching
 from .compilation import Compilation
@@ -43,6 +43,7 @@ def compile_model(
     tune: "bool | TuneOptions" = False,
     lowering: str | None = None,
     weights: str = "f32",
+    arithmetic: str = "f32",
     progress: Progress | None = None,
 ) -> CompiledModel:
     """Compiles a model and compares it with PyTorch.
@@ -57,13 +58,14 @@ def compile_model(
     what was tuned for the target before, or what is given. `tune`: first tune the layers that were not. `lowering`:
     `kernels`, `gpu` or `portable` (plain linalg); by default the target's. `weights`: what weights of layers and
     tables are stored as: `f32`, `f16` or `int8` (activations stay f32); the code is then compared with PyTorch on the
-    rounded weights, and the error of the rounding is reported. `progress` is called with the name of each stage.
+    rounded weights, and the error of the rounding is reported. `arithmetic`: what layers of many tokens multiply and
+    sum in, `f32` or `f16`: on Arm CPUs with half-precision arithmetic, beside weights of `f16`. `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """
     options = Options(
         threads, verify, compile_to or "iree", dict(schedule) if schedule else None, progress or (lambda stage: None),
-        weights=weights,
+        weights=weights, arithmetic=arithmetic,
     )  # fmt: skip
     _check(options, lowering, seq_len, batch)
     targets = _targets([target] if isinstance(target, str) else target, options, lowering)
@@ -117,6 +119,9 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
                 f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {options.weights}"
             )
             raise CompileError(f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32")
+        if options.arithmetic == "f16" and "asimdhp" not in chosen.cpu_features:
+            text = f"the target '{chosen.name}' has no arithmetic in f16 that is used"
+            raise CompileError(f"{text}; accepted are Arm CPUs from cortex-a55 on (`secateur targets` lists them)")
     return [TargetOptions(target, lowering or target.lowering) for target in found]
 
 
@@ -128,9 +133,12 @@ def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> 
         ("compile_to", options.compile_to, LEVELS),
         ("lowering", lowering or LOWERINGS[0], LOWERINGS),
         ("weights", options.weights, WEIGHTS),
+        ("arithmetic", options.arithmetic, ARITHMETIC),
     ):
         if choice not in accepted:
             raise CompileError(f"unknown '{name}' {choice!r}; accepted: {', '.join(accepted)}")
+    if options.arithmetic == "f16" and options.weights != "f16":
+        raise CompileError(f"arithmetic in f16 takes weights of f16, found weights of {options.weights}")
     if options.verify not in (True, False, "layers"):
         raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.dialects.quantization import HALF_RUN
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext
 
@@ -32,12 +33,14 @@ def pipeline_to(
     options: Mapping[str, Mapping[str, object]] | None = None,
     leave_out: Collection[str] = (),
     weights: str = "f32",
+    arithmetic: str = "f32",
 ) -> str:
     """The pipeline that takes a module of the level before to `level`.
 
     `schedule`: options of `sparsity-schedule`, for example `{"row_tile": 6}`; `options`: pass -> option -> value, for
     passes on the way to `scheduled`. `leave_out`: passes on that way that are not run, all of them optimisations.
-    `weights`: what packed weights and tables are stored as, one of `quantization.WEIGHTS`.
+    `weights`: what packed weights and tables are stored as, one of `quantization.WEIGHTS`. `arithmetic`: what
+    layers multiply in, one of `quantization.ARITHMETIC`.
     """
     from .pipelines import NAMED
 
@@ -51,6 +54,8 @@ def pipeline_to(
         if weights != "f32":
             names.append("sparsity-quantize")
             given["sparsity-quantize"] = {"weights": weights}
+            if arithmetic == "f16":
+                given["sparsity-quantize"]["half_sums"] = HALF_RUN
         return ",".join(with_options(name, given.get(name)) for name in names)
     if level == "kernels":
         return _LOWERED[lowering]

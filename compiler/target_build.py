@@ -130,8 +130,11 @@ class TargetBuild:
             self._tuned = chosen.tuned.fitting(self._lowering.module, self._lowering.weights)
             self._tuned_folder = self._tuned_folder or tempfile.TemporaryDirectory(prefix="secateur-tuned-")
             found = self._tuned.pass_options(Path(self._tuned_folder.name))
-            return pipeline_to(level, chosen.lowering, options.schedule, found, options.leave_out, options.weights)
-        return pipeline_to(level, chosen.lowering, options.schedule, None, options.leave_out, options.weights)
+        else:
+            found = None
+        return pipeline_to(
+            level, chosen.lowering, options.schedule, found, options.leave_out, options.weights, options.arithmetic
+        )
 
     def _reached(self) -> str:
         text = self._text() if self._dump is None else str(self._lowering.module)

@@ -9,6 +9,10 @@ import numpy as np
 
 WEIGHTS = ("f32", "f16", "int8")
 """What weights may be stored as, by the names of options."""
+ARITHMETIC = ("f32", "f16")
+"""What layers multiply and sum in, by the names of options. f16 goes with weights of f16."""
+HALF_RUN = 128
+"""How many products are summed in f16 before the sum is added to one in f32."""
 LARGEST_INT8 = 127
 LARGEST_F16 = 65504.0
 

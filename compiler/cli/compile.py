@@ -44,6 +44,13 @@ class Weights(enum.StrEnum):
     int8 = "int8"
 
 
+class Arithmetic(enum.StrEnum):
+    """What layers multiply and sum in."""
+
+    f32 = "f32"
+    f16 = "f16"
+
+
 class Lowering(enum.StrEnum):
     """How the sparse layers become code."""
 
@@ -75,6 +82,10 @@ def command(
     weights: Annotated[
         Weights, typer.Option(help="Store weights as they are, in f16, or in int8 with a scale per row.")
     ] = Weights.f32,
+    arithmetic: Annotated[
+        Arithmetic,
+        typer.Option(help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."),
+    ] = Arithmetic.f32,
     verify: Annotated[
         Verify, typer.Option(help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.")
     ] = Verify.outputs,
@@ -116,6 +127,7 @@ def command(
             threads=threads,
             lowering=lowering.value if lowering is not None else None,
             weights=weights.value,
+            arithmetic=arithmetic.value,
             verify={"outputs": True, "layers": "layers", "off": False}[verify.value],
             compile_to=compile_to.value,
             dump_ir=dump_ir,

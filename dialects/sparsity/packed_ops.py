@@ -11,6 +11,15 @@ VALUES_PADDING = 16
 """How many elements that no tile uses stand behind packed values of f16 and i8."""
 
 
+HALF_SUMS = "sparsity.half_sums"
+"""On a packed op: products are summed in f16, at most that many before they are added to a sum in f32."""
+
+
+def half_sums_of(op: ir.OpView) -> int:
+    """How many columns a packed op sums in f16 at a time; 0 where it computes in f32."""
+    return op.attributes[HALF_SUMS].value if HALF_SUMS in op.attributes else 0
+
+
 def row_masks_of(op: ir.OpView) -> list[int]:
     """The classes of a packed op: bit i of a mask is set where row i of a tile takes part."""
     return [mask.value for mask in op.row_masks]
@@ -41,8 +50,9 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
     [tiles, masks, 2] i32, `offsets` [tiles] i32, `rows` [tiles, row_tile] i32, `work` [workgroups + 1] i32 (workgroup
     `w` computes tiles `work[w] .. work[w + 1]`), `bias` [rows], `residual`, `scales` [rows] f32 (optional; one, where
     absent). Values of f16 and i8 are read as f32, exactly; 16 that no tile uses stand at their end, so that kernels may
-    load whole vectors. Rejected: shapes that do not match, a mask outside 1 .. 2^row_tile - 1, a repeated mask, values
-    of i8 without scales, scales of other values.
+    load whole vectors. With `sparsity.half_sums = n`, x is rounded to f16 and n columns at a time are multiplied and
+    summed in f16. Rejected: shapes that do not match, a mask outside 1 .. 2^row_tile - 1, a repeated mask, values of i8
+    without scales, scales of other values, `half_sums` that is no positive integer or stands beside other than f16 values.
     """
 
     result: TensorResult
@@ -91,6 +101,11 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
         check_scales(op, "scales", [result[axis]])
         check_epilogue(op, result[axis])
         check_discardable(op)
+        if HALF_SUMS in op.attributes:
+            run, element = op.attributes[HALF_SUMS], op.values.type.element_type
+            positive = isinstance(run, ir.IntegerAttr) and run.value > 0
+            expect(positive, f"expected '{HALF_SUMS}' to be a positive integer, found {run}")
+            expect(str(element) == "f16", f"expected values of f16 beside '{HALF_SUMS}', found {element}")
 
 
 class ToPanelsOp(Sparsity.Operation, name="to_panels", traits=[ext.Pure]):

@@ -14,7 +14,7 @@ from torch_mlir import ir
 
 from ..weight_store import WeightStore
 from .attention_op import head_slices
-from .packed_ops import VALUES_PADDING, row_masks_of
+from .packed_ops import VALUES_PADDING, half_sums_of, row_masks_of
 from .structural_ops import activation_of, layout_of
 from .weights import WeightError, array_of
 
@@ -151,6 +151,8 @@ def _packed_linear(
     weight = unpack(op, (values, columns, segments, offsets, rows, work), x.shape[-1])
     if scales is not None:
         weight *= scales[:, None].astype(np.float64)
+    if half_sums_of(op):
+        x = x.astype(np.float16)
     return _epilogue(op, x.astype(np.float64) @ weight.T, bias, residual)
 
 

@@ -103,10 +103,10 @@ class Lanes:
         starts = range(0, self.width * len(last), self.width)
         return [vector.extract_strided_slice(self.type, whole, [start], [self.width], [1]) for start in starts]
 
-    def load_weights(self, source: Value, at: Sequence[Value]) -> Value:
-        """`width` neighbouring weights, which may be stored as f16 or i8."""
+    def load_weights(self, source: Value, at: Sequence[Value], count: int | None = None) -> Value:
+        """`count` (by default `width`) neighbouring weights, which may be stored as f16 or i8, in f32."""
         element = ir.MemRefType(source.type).element_type
-        return self.as_f32(vector.load(ir.VectorType.get([self.width], element), source, list(at)))
+        return self.as_f32(vector.load(ir.VectorType.get([count or self.width], element), source, list(at)))
 
     def as_f32(self, stored: Value) -> Value:
         """A vector of stored weights (f32, f16 or i8) as f32."""

@@ -32,7 +32,7 @@ from ..target import TargetDescription, target_of
 from .attention import build_attention, query_vectors
 from .build import Lanes, largest_divisor
 from .elementwise import build_layer_norm, build_pointwise
-from .linear import build_linear
+from .linear import build_linear, token_vectors_of
 from .linear_rows import build_sliced_linear, kernel_name, stored_as, token_block
 
 Build = Callable[..., None]
@@ -67,9 +67,10 @@ def _plan(op: ir.OpView, width: int) -> _Plan | None:
     batch, panels, features, tokens = op.result.type.shape
     vectors = largest_divisor(tokens // width, 4)
     if name == "packed_linear":
-        if SCHEDULE in op.attributes:
-            wanted = op.attributes[SCHEDULE].values().get("token_vectors", vectors)
-            vectors = largest_divisor(tokens // width, wanted)
+        schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
+        vectors = token_vectors_of(op, schedule.get("token_vectors", 4), width)
+        if vectors == 0:
+            return None
         activation = activation_of(op)
         suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
         suffix += stored_as(op)

@@ -6,7 +6,7 @@ and, per row that uses it, one broadcast of a weight folded into the multiply-ad
 
 The schedule decides the order of the loops around it: `tile_group` tiles take turns on every block of tokens (1: a
 tile does all its tokens first, and its weights stay in cache; more: the tokens' rows of `x` do), and `unroll` columns
-make one iteration of the innermost loop.
+make one iteration of the innermost loop. An op with `sparsity.half_sums` multiplies in f16 (`half_sums.py`).
 """
 
 import dataclasses
@@ -15,10 +15,11 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
-from secateur.dialects.sparsity.packed_ops import row_masks_of
+from secateur.dialects.sparsity.packed_ops import half_sums_of, row_masks_of
 from secateur.dialects.sparsity.structural_ops import activation_of
 
-from .build import Lanes, Value, add, index, load_index, loop, mul
+from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
+from .half_sums import HalfLanes
 from .staged_weights import STAGED, StagedWeights
 from .weights_by_lane import spread_run
 
@@ -37,9 +38,20 @@ class _Tile:
     rows: list[Value]
 
 
+def token_vectors_of(op: ir.OpView, wanted: int, width: int) -> int:
+    """How many vectors of `width` tokens a row of `op` has in registers: up to `wanted`, a part of the panel.
+
+    Vectors of f16 hold twice the tokens; they are counted as two. Where no part of the panel fits, 0.
+    """
+    tokens = op.result.type.shape[3]
+    if half_sums_of(op):
+        return 0 if tokens % (2 * width) else 2 * largest_divisor(tokens // (2 * width), wanted)
+    return 0 if tokens % width else largest_divisor(tokens // width, wanted)
+
+
 def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
     """Adds the kernel's body. `place` is (workgroup, panel, batch); a workgroup computes the row tiles
-    `work[w] .. work[w + 1]` for one panel. `vectors` of `lanes.width` tokens are held per row.
+    `work[w] .. work[w + 1]` for one panel. `vectors` of `lanes.width` tokens are held per row (`token_vectors_of`).
     """
     workgroup, panel, batch = place
     a = arguments
@@ -47,7 +59,9 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
     masks, row_tile = row_masks_of(op), op.row_tile.value
     activation = activation_of(op)
     stored = str(op.values.type.element_type) != "f32"
-    staged = StagedWeights(lanes) if stored and not lanes.by_lane else None
+    run = half_sums_of(op)
+    halves = HalfLanes(lanes) if run else None
+    staged = StagedWeights(lanes) if stored and not halves and not lanes.by_lane else None
     schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
     unroll, tile_group = schedule.get("unroll", 1), schedule.get("tile_group", 1)
 
@@ -93,19 +107,35 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
             last = arith.minui(add(first, STAGED // len(used)), stop)
             count = mul(arith.subi(last, first), len(used))
             staged.fill(a["values"], place, count)
-            *totals, _ = columns(staged.buffer, first, last, [*totals, index(0)], used, at)
+            *totals, _ = columns(lanes, staged.buffer, first, last, [*totals, index(0)], used, at)
             return [*totals, arith.addi(place, count)]
 
-        if staged is None:
-            *new, place = columns(a["values"], start, stop, carried, used, at)
-        else:
+        def half_columns(first: Value, carried: list[Value]) -> list[Value]:
+            *totals, place = carried
+            last = arith.minui(add(first, run), stop)
+            parts = [halves.constant(0.0)] * (len(totals) // 2)
+            *parts, place = columns(halves, a["values"], first, last, [*parts, place], used, at[::2])
+            added = [half for part in parts for half in halves.widened(part)]
+            return [*(arith.addf(total, part) for total, part in zip(totals, added, strict=True)), place]
+
+        if halves is not None:
+            *new, place = loop(start, stop, run, carried, half_columns)
+        elif staged is not None:
             *new, place = loop(start, stop, STAGED // len(used), carried, staged_columns)
+        else:
+            *new, place = columns(lanes, a["values"], start, stop, carried, used, at)
         for n, i in enumerate(used):
             sums[i] = new[n * vectors : (n + 1) * vectors]
         return place
 
     def columns(
-        values: Value, start: Value, stop: Value, carried: list[Value], used: list[int], at: list[Value]
+        lanes: Lanes,
+        values: Value,
+        start: Value,
+        stop: Value,
+        carried: list[Value],
+        used: list[int],
+        at: list[Value],
     ) -> list[Value]:
         """The loop over columns. Carried are the sums of the rows `used` and the place of a weight in `values`."""
 
@@ -118,7 +148,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
                 new = []
                 for n in range(len(used)):
                     w = next(weights)
-                    new += [vector.fma(w, x[j], totals[n * vectors + j]) for j in range(vectors)]
+                    new += [vector.fma(w, x[j], totals[n * len(x) + j]) for j in range(len(x))]
                 totals = new
             return [*totals, add(place, count * len(used))]
 

@@ -13,7 +13,7 @@ from .build import Lanes, Value, add
 
 
 def spread_run(source: Value, at: Sequence[Value], count: int, lanes: Lanes) -> Iterator[Value]:
-    """The `count` elements of `source` from `at` on in its last dimension, f32 or stored weights, each in all lanes.
+    """The `count` elements of `source` from `at` on in its last dimension, f32 or stored weights, each in all `lanes`.
 
     Ops are added when an element is asked for. No load reaches past the last one: `source` may end there.
     """
@@ -25,7 +25,7 @@ def spread_run(source: Value, at: Sequence[Value], count: int, lanes: Lanes) -> 
     done = 0
     while done < count:
         size = min(lanes.width, 1 << ((count - done).bit_length() - 1))
-        loaded = Lanes(size).load_weights(source, [*outer, add(first, done)])
+        loaded = lanes.load_weights(source, [*outer, add(first, done)], size)
         for n in range(size):
             yield lanes.spread(vector.extract(loaded, [], [n]))
         done += size

@@ -10,8 +10,10 @@ after, with weights=int8:
 
 int8 is symmetric: the scale of a row is its largest absolute weight over 127 (see `dialects/quantization.py`). Which
 weights are stored does not change: one that rounds to zero stays in its place. Activations, biases and what kernels
-compute stay f32. Statistics: what was quantised, values and bytes before and after, and of the largest error of a
-weight, in units of the largest weight of its row, the parts in a million.
+compute stay f32, unless `half-sums` is given: then layers of many tokens whose tiles have one column list multiply and
+sum that many columns in f16 (`sparsity.half_sums`; the kernels of others would convert more than they multiply).
+Statistics: what was quantised, values and bytes before and after, layers with sums in f16, and of the largest error of
+a weight, in units of the largest weight of its row, the parts in a million.
 
 Preconditions: packed arrays and tables are `sparsity.weight`s of f32; others are left alone (counted). Rationale: only
   known numbers can be converted.
@@ -32,8 +34,8 @@ from secateur.dialects.quantization import (
     row_scales,
     to_int8,
 )
-from secateur.dialects.sparsity.packed_ops import VALUES_PADDING, row_masks_of
-from secateur.dialects.sparsity.structural_ops import EmbeddingOp
+from secateur.dialects.sparsity.packed_ops import HALF_SUMS, VALUES_PADDING, row_masks_of
+from secateur.dialects.sparsity.structural_ops import EmbeddingOp, layout_of
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
@@ -82,16 +84,21 @@ def rows_of_values(op: ir.OpView, segments: np.ndarray, offsets: np.ndarray, row
 class SparsityQuantize(Pass):
     """Stores packed weights and embedding tables as f16 or int8.
 
-    Option: `weights`, one of `f32` (nothing changes), `f16` and `int8`.
+    Options: `weights`, one of `f32` (nothing changes), `f16` and `int8`. `half-sums`: with weights of f16, how many
+    products are summed in f16; 0: none.
     """
 
     weights: str = "f32"
+    half_sums: int = 0
 
     name = "sparsity-quantize"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         if self.weights not in WEIGHTS:
             text = f"expected 'weights' to be one of {', '.join(WEIGHTS)}, found '{self.weights}'"
+            raise PassFailure(module.operation, text)
+        if self.half_sums < 0 or (self.half_sums and self.weights != "f16"):
+            text = f"expected 'half-sums' to be 0, or positive beside weights of f16, found {self.half_sums}"
             raise PassFailure(module.operation, text)
         if self.weights == "f32":
             return
@@ -151,6 +158,9 @@ class SparsityQuantize(Pass):
         context.count("bytes-after", sum(a.nbytes for a in made.values()))
         error = round(1e6 * largest_relative_error(used, read, largest[rows.of]))
         context.statistics[_LARGEST_ERROR] = max(context.statistics[_LARGEST_ERROR], error)
+        if self.half_sums and packed and len(op.row_masks) == 1 and layout_of(op) is not None:
+            op.operation.attributes[HALF_SUMS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), self.half_sums)
+            context.count("layers-with-sums-in-f16")
         _replace(op, symbol, weight, stored, made.get("scales"), self.weights, context)
 
 

@@ -53,3 +53,19 @@ func.func @main(%ids: tensor<1x6xi64>, %t: tensor<3x2xf32>) -> tensor<1x6x2xf16>
   %x = "sparsity.embedding"(%ids, %t) {operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x6xi64>, tensor<3x2xf32>) -> tensor<1x6x2xf16>
   return %x : tensor<1x6x2xf16>
 }
+
+// -----
+
+func.func @main(%x: tensor<5x8xf32>, %v: tensor<6xf32>, %c: tensor<3xi32>, %s: tensor<2x1x2xi32>, %o: tensor<2xi32>, %r: tensor<2x2xi32>, %w: tensor<2xi32>) -> tensor<5x4xf32> {
+  // expected-error @+1 {{'sparsity.packed_linear' op expected values of f16 beside 'sparsity.half_sums', found f32}}
+  %y = "sparsity.packed_linear"(%x, %v, %c, %s, %o, %r, %w) {sparsity.half_sums = 8 : i64, row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<5x8xf32>, tensor<6xf32>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<5x4xf32>
+  return %y : tensor<5x4xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<5x8xf32>, %v: tensor<22xf16>, %c: tensor<3xi32>, %s: tensor<2x1x2xi32>, %o: tensor<2xi32>, %r: tensor<2x2xi32>, %w: tensor<2xi32>) -> tensor<5x4xf32> {
+  // expected-error @+1 {{'sparsity.packed_linear' op expected 'sparsity.half_sums' to be a positive integer, found 0}}
+  %y = "sparsity.packed_linear"(%x, %v, %c, %s, %o, %r, %w) {sparsity.half_sums = 0 : i64, row_tile = 2 : i64, row_masks = [3], operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<5x8xf32>, tensor<22xf16>, tensor<3xi32>, tensor<2x1x2xi32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2xi32>) -> tensor<5x4xf32>
+  return %y : tensor<5x4xf32>
+}

@@ -1,6 +1,7 @@
 """`compile_model(weights=...)`: compared with PyTorch on rounded weights, the error of rounding reported."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from transformers import BertConfig, BertModel
 
 from secateur.compiler import compile_model
 from secateur.compiler.errors import CompileError, VerificationError
+from secateur.compiler.prune import parse_scheme, prune_model
 from secateur.compiler.report import Report
 from secateur.runtime_targets import open_bundle
 
 
-def bert(seed=0):
-    torch.manual_seed(seed)
+def bert(pruned=True):
+    torch.manual_seed(0)
     config = BertConfig(
         num_hidden_layers=1,
         hidden_size=32,
@@ -27,7 +29,7 @@ def bert(seed=0):
     )
     model = BertModel(config).eval()
     for part in model.modules():
-        if isinstance(part, nn.Linear):
+        if pruned and isinstance(part, nn.Linear):
             prune.random_unstructured(part, "weight", 0.5)
     return model
 
@@ -95,6 +97,31 @@ def test_rows_that_fusion_changed_are_compared_coarsely(weights):
     assert not compiled.report.quantization.exact
     assert compiled.report.verification[0].tolerance.relative_l2 > 1e-3
     assert compiled.report.verification[0].passed
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-aarch64 (Debian: qemu-user)")
+def test_arithmetic_in_f16_on_emulated_arm():
+    model = prune_model(bert(pruned=False), parse_scheme("bcr", "4x1"), 0.5)[0]
+    options = {"target": "android-arm64:cortex-a76", "weights": "f16"}
+    single = compile_model(model, INPUTS, **options).report.targets[0]
+    half = compile_model(model, INPUTS, arithmetic="f16", **options).report.targets[0]
+    assert half.statistics["sparsity-quantize"]["layers-with-sums-in-f16"] >= 3
+    errors = [max(d.relative_l2 for d in report.verification) for report in (single, half)]
+    assert 3 * errors[0] < 1e-5 < errors[1] < 5e-3
+    assert half.verification[0].tolerance.relative_l2 == 5e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "f16"}, "the target 'host-cpu' has no arithmetic in f16 that is used; accepted are Arm CPUs from"),
+        ({}, "arithmetic in f16 takes weights of f16, found weights of f32"),
+        ({"weights": "f16", "target": "android-arm64:cortex-a53"}, "'android-arm64:cortex-a53' has no arithmetic in f16"),
+    ],
+)
+def test_arithmetic_that_is_not_there(options, message):
+    with pytest.raises(CompileError, match=message):
+        compile_model(nn.Linear(4, 4), {"input": torch.randn(1, 4)}, arithmetic="f16", **options)
 
 
 def test_few_tokens():

@@ -152,6 +152,39 @@ def test_through_iree(tmp_path, scheduled, scheme, leading, weights):
     assert stored == [np.dtype({"f16": "float16", "int8": "int8"}[weights])]
 
 
+@pytest.mark.parametrize("run", [1, 7, 128])
+@pytest.mark.parametrize(("scheme", "leading"), [("dense", (2, 45)), ("band", (1, 64)), ("zero", (1, 16))])
+def test_sums_in_f16(scheme, leading, run):
+    # 29 columns: no run, some runs and a rest, many runs of one.
+    layer = Layer(scheme, 37, 29, leading)
+    layer.weight /= np.maximum(np.abs(layer.weight).max(axis=1, keepdims=True), 1e-3)
+    errors = {}
+    for half_sums in (0, run):
+        with make_context(), ir.Location.unknown():
+            text = SCHEDULED["panels"].replace("SCHEDULE", "row-tile=4 workgroups=3")
+            text += f",sparsity-quantize{{weights=f16 half-sums={half_sums}}},convert-sparsity-to-kernels"
+            module, context = layer.lowered(text, 16, by_lane=True)
+            assert context.statistics.get("layers-with-sums-in-f16", 0) == bool(half_sums)
+            assert ("vector<8xf16>" in str(module)) == bool(half_sums)
+            run_pipeline(module, "convert-sparsity-to-linalg", context)
+            (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+        expected = layer.expected("f16", True)
+        errors[half_sums] = np.abs(found - expected).max() / np.abs(expected).max()
+    assert errors[0] < 1e-6
+    # Half a unit of f16's last place is 5e-4.
+    assert errors[run] < 4e-3
+    assert scheme == "zero" or errors[run] > 1e-5
+
+
+def test_layers_with_a_list_per_row_sum_in_f32():
+    layer = Layer("unstructured", 8, 16, (1, 16))
+    with make_context(), ir.Location.unknown():
+        text = SCHEDULED["panels"].replace("SCHEDULE", "row-tile=4")
+        module, context = layer.lowered(f"{text},sparsity-quantize{{weights=f16 half-sums=8}}", 16, by_lane=True)
+    assert context.statistics["layers"] == 1
+    assert "layers-with-sums-in-f16" not in context.statistics
+
+
 def test_statistics_and_bytes():
     layer = Layer("dense", 48, 64, (1, 64))
     found = {}
