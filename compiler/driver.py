@@ -113,13 +113,12 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
     if len(found) > 1 and options.compile_to != "iree":
         raise CompileError(f"to stop at level '{options.compile_to}' takes one target, found {', '.join(full)}")
     for chosen in found:
-        # The Android baseline profile, the one without a subgroup size, has numbers of 32 bits only.
-        if options.weights != "f32" and chosen.backend == "vulkan" and chosen.subgroup is None:
+        if options.weights != "f32" and chosen.backend == "vulkan" and not chosen.f16:
             text = (
                 f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {options.weights}"
             )
             raise CompileError(f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32")
-        if options.arithmetic == "f16" and "asimdhp" not in chosen.cpu_features:
+        if options.arithmetic == "f16" and not (chosen.f16 and (lowering or chosen.lowering) == "kernels"):
             text = f"the target '{chosen.name}' has no arithmetic in f16 that is used"
             raise CompileError(f"{text}; accepted are Arm CPUs from cortex-a55 on (`secateur targets` lists them)")
     return [TargetOptions(target, lowering or target.lowering) for target in found]

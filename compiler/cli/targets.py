@@ -44,6 +44,7 @@ def command(
             "architecture": target.architecture,
             "cpu_features": list(target.cpu_features),
             "subgroup": target.subgroup,
+            "f16": target.f16,
             "emulator": target.emulator,
             "description": target.description,
         }
@@ -87,12 +88,13 @@ def _show_models(console: "Console", targets: "list[Target]") -> None:
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("target", "vector", "registers", "L1", "L2", "lanes", "CPU features"):
+    for column in ("target", "vector", "registers", "L1", "L2", "lanes", "f16", "CPU features"):
         made.add_column(column, overflow="fold")
     for target in targets:
         d = target.description
         caches = [f"{d[name] >> 10} KiB" for name in ("l1_bytes", "l2_bytes")]
         lanes = "" if target.backend != "vulkan" else str(target.subgroup or "any")
+        half = "yes" if target.f16 else "no"
         features = " ".join(target.cpu_features)
-        made.add_row(target.name, f"{d['vector_bytes']} B", str(d["registers"]), *caches, lanes, features)
+        made.add_row(target.name, f"{d['vector_bytes']} B", str(d["registers"]), *caches, lanes, half, features)
     console.print(made, markup=False, highlight=False)

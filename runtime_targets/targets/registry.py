@@ -18,6 +18,7 @@ _PHONE_WORKERS = 1
 _VECTOR_OF_A_LANE_BYTES = 16
 # Vectors of four numbers that a thread of a Mali keeps while as many threads as possible run.
 _REGISTERS_OF_A_LANE = 24
+_HALF = "asimdhp"
 _NO_PHONE = "it has not run on a phone"
 
 
@@ -41,6 +42,7 @@ def _host(model: str, workers: int | None) -> Target:
         architecture=platform.machine(),
         cpu_features=cpu.features,
         note="each compilation is compared with PyTorch on the machine that compiles",
+        f16=_HALF in cpu.features,
     )
 
 
@@ -71,6 +73,7 @@ def _arm(family: str, triple: str, unseen: str) -> Callable[[str, int | None], T
             cpu_features=tuple(sorted(cpu.features)),
             note=f"each compilation is compared with PyTorch on QEMU's {cpu.qemu}, where QEMU is installed; {unseen}",
             emulator=f"qemu:{cpu.qemu}",
+            f16=_HALF in cpu.features,
         )
 
     return make
@@ -98,6 +101,7 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
             lowering="gpu",
             subgroup=gpu.subgroup,
             emulator=gpu.emulator,
+            f16=gpu.f16,
         )
 
     return make
@@ -106,7 +110,10 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
 def _phone_gpu(model: str, workers: int | None) -> Target:
     gpu = GPU_MODELS[model]
     if gpu.emulator is None:
-        note = f"its code is not compared with PyTorch: nothing here has {gpu.subgroup} lanes; {_NO_PHONE}"
+        note = (
+            f"a compilation is not compared with PyTorch: nothing here has {gpu.subgroup} lanes; a model's code with the "
+            f"lanes replaced by 16 was; {_NO_PHONE}"
+        )
     else:
         lanes = gpu.emulator.partition(":")[2]
         note = (
