@@ -136,7 +136,7 @@ def _show(console: "Console", added: dict[str, dict[str, int]], reports: list[di
                 f"{layer['rows']} x {layer['columns']}",
                 str(layer["trials"]) + (" (on record)" if layer["reused"] else ""),
                 str(layer["failed"]),
-                *(f"{layer[name]:{'.3f' if timed else ',.0f'}}" for name in ("default_ms", "best_ms")),
+                *(f"{layer[name]:{'.3f' if timed else ',.0f'}}" for name in ("default_cost", "best_cost")),
                 f"{layer['speedup']:.2f}x",
                 ", ".join(f"{name} {value}" for name, value in layer["schedule"].items()),
             )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class LayerTuned:
     """One kind of layer: the name of the first and how many there are, trials on record and those of them that failed,
-    milliseconds by the default and by the best schedule, and that schedule. `reused`: from an earlier search.
+    costs of the default and of the best schedule (milliseconds, or counts), and that schedule. `reused`: from an earlier search.
     """
 
     name: str
@@ -21,8 +21,8 @@ class LayerTuned:
     columns: int
     trials: int
     failed: int
-    default_ms: float
-    best_ms: float
+    default_cost: float
+    best_cost: float
     schedule: dict[str, int]
     reused: bool
 
@@ -36,8 +36,8 @@ class LayerTuned:
             columns=found.task.layer.columns,
             trials=found.trials,
             failed=found.failed,
-            default_ms=found.default_ms,
-            best_ms=found.best_ms,
+            default_cost=found.default_cost,
+            best_cost=found.best_cost,
             schedule={name: value for name, value in found.schedule.items() if value},
             reused=found.reused,
         )
@@ -45,7 +45,7 @@ class LayerTuned:
     @property
     def speedup(self) -> float:
         """How many times faster the best schedule is than the default."""
-        return self.default_ms / self.best_ms if self.best_ms else 1.0
+        return self.default_cost / self.best_cost if self.best_cost else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class VariantTuned:
 class TuneReport:
     """Figures of one tuning. `variants`: fusion sites and panels, in the order in which they were decided. `model_ms`:
     medians of the whole model, `default` and `tuned`, run in turns; empty where they were not compared. `objective`:
-    what was made small ("time", "counts on qemu:cortex-a76"); figures of layers in `_ms` are of it.
+    what was made small ("time", "counts on qemu:cortex-a76"); costs of layers are of it, times in ms.
     """
 
     model: str

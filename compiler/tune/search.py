@@ -36,14 +36,14 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search found: the schedule, both times in milliseconds (or the objective's counts), and the number of
+    """What a search found: the schedule, both costs (milliseconds, or the objective's counts), and the number of
     trials on record and of those that failed. `reused`: it was found before, and nothing was searched.
     """
 
     task: Task
     schedule: Schedule
-    default_ms: float
-    best_ms: float
+    default_cost: float
+    best_cost: float
     trials: int
     failed: int
     reused: bool = False

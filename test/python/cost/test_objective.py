@@ -59,10 +59,10 @@ def test_schedules_are_found_by_counts_and_recorded_as_such(counting):
     report = tune_model(*model(), target=TARGET, options=options)
     (layer,) = report.layers
     assert report.objective == COUNTS.name and report.model_ms == {}
-    assert layer.trials == 3 and layer.failed < 3 and 0 < layer.best_ms <= layer.default_ms
+    assert layer.trials == 3 and layer.failed < 3 and 0 < layer.best_cost <= layer.default_cost
     # Whole numbers: instructions and loads.
-    assert layer.best_ms == int(layer.best_ms) > 16 * 32 * 64 // 4 * 2 // 3
+    assert layer.best_cost == int(layer.best_cost) > 16 * 32 * 64 // 4 * 2 // 3
     lines = [json.loads(line) for line in RecordsFile.of(get_target(TARGET, workers=1)).path.read_text().splitlines()]
     assert {line["objective"] for line in lines} == {COUNTS.name}
     again = tune_model(*model(), target=TARGET, options=options)
-    assert again.layers[0].reused and again.layers[0].best_ms == layer.best_ms
+    assert again.layers[0].reused and again.layers[0].best_cost == layer.best_cost

@@ -61,7 +61,7 @@ def test_the_report_has_every_layer_and_site_and_the_whole_model(tuned, records)
     (report,) = tuned[0]["models"]
     assert len(report["layers"]) >= 3
     for layer in report["layers"]:
-        assert layer["trials"] == 2 and layer["failed"] == 0 and layer["best_ms"] <= layer["default_ms"]
+        assert layer["trials"] == 2 and layer["failed"] == 0 and layer["best_cost"] <= layer["default_cost"]
     assert {v["name"].partition(":")[0] for v in report["variants"]} >= {"qkv", "residual"}
     assert all(ratio is not None for v in report["variants"] for ratio in v["ratios"].values())
     assert set(report["model_ms"]) == {"default", "tuned"}
