@@ -22,7 +22,7 @@ from .layers import layers_of
 from .levels import Dump, Lowering, pipeline_to, write_whole
 from .memory import csr_bytes, dense_bytes
 from .parameter_archives import Archive, parameter_archives
-from .quantized_model import COARSE, StoredRows, quantized_reference
+from .quantized_model import HALF_ARITHMETIC, StoredRows, quantized_reference
 from .reference_outputs import ReferenceOutputs
 from .report import Report, TargetReport
 from .target_build import TargetBuild, TargetCode, describe_target
@@ -175,7 +175,7 @@ class Compilation:
             reference, self._imported, self._stored, self._options.weights, reports
         )
         if self._options.arithmetic == "f16":
-            stored.accepted = COARSE["f16"]
+            stored.accepted = HALF_ARITHMETIC
         return stored
 
     def _model_hash(self) -> str:

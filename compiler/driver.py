@@ -59,7 +59,8 @@ def compile_model(
     `kernels`, `gpu` or `portable` (plain linalg); by default the target's. `weights`: what weights of layers and
     tables are stored as: `f32`, `f16` or `int8` (activations stay f32); the code is then compared with PyTorch on the
     rounded weights, and the error of the rounding is reported. `arithmetic`: what layers of many tokens multiply and
-    sum in, `f32` or `f16`: on Arm CPUs with half-precision arithmetic, beside weights of `f16`. `progress` is called with the name of each stage.
+    sum in, `f32` or `f16`: on Arm CPUs with half-precision arithmetic, beside weights of `f16`. `progress` is called
+    with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """

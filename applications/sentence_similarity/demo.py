@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import minilm
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -45,11 +43,12 @@ def main(arguments: list[str]) -> int:
     # Before torch is imported: its thread pools read this once.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from secateur.compiler.downloads import DownloadError, fetch_minilm
     from secateur.compiler.errors import CompileError
 
     try:
-        show(options, options.model or minilm.fetch(minilm.default_cache()))
-    except (minilm.FetchError, DemoError, CompileError, OSError) as error:
+        show(options, options.model or fetch_minilm(instead="a local Hugging Face folder: make demo MODEL=DIR"))
+    except (DownloadError, DemoError, CompileError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, compile, deploy, inspect, profile, prune, run, targets, tune
+from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, serve, targets, tune
 
 app = typer.Typer(
     name="secateur",
@@ -23,11 +23,15 @@ app.command("compile", epilog=compile.EXAMPLE)(compile.command)
 app.command("inspect", epilog=inspect.EXAMPLE)(inspect.command)
 app.command("run", epilog=run.EXAMPLE)(run.command)
 app.command("prune", epilog=prune.EXAMPLE)(prune.command)
+app.command("finetune", epilog=finetune.EXAMPLE)(finetune.command)
+app.command("eval", epilog=eval.EXAMPLE)(eval.command)
 app.command("bench", epilog=bench.EXAMPLE)(bench.command)
 app.command("tune", epilog=tune.EXAMPLE)(tune.command)
 app.command("profile", epilog=profile.EXAMPLE)(profile.command)
 app.command("deploy", epilog=deploy.EXAMPLE)(deploy.command)
 app.command("targets", epilog=targets.EXAMPLE)(targets.command)
+app.command("qa", epilog=qa.EXAMPLE)(qa.command)
+app.command("serve", epilog=serve.EXAMPLE)(serve.command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,8 +55,12 @@ _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c._
 # Exceptions whose text is a sentence for the user: their class by module and name, since importing the modules
 # costs seconds that `--help` does not have.
 _EXPECTED = (
+    "secateur.applications.question_answering.errors:AnswerError",
     "secateur.compiler.errors:CompileError",
     "secateur.compiler.bench:BenchError",
+    "secateur.compiler.downloads:DownloadError",
+    "secateur.compiler.tasks.task:TaskError",
+    "secateur.compiler.train.errors:TrainError",
     "secateur.compiler.self_test:SelfTestError",
     "secateur.compiler.tune.errors:TuneError",
     "secateur.dialects.weight_store:WeightStoreError",
@@ -60,6 +68,7 @@ _EXPECTED = (
     "secateur.runtime_targets.manifest:BundleError",
     "secateur.runtime_targets.runner:InputError",
     "secateur.compiler.prune.scheme:PruneError",
+    "secateur.compiler.prune.latency.errors:LatencyError",
     "secateur.runtime_targets.iree.kernels:AssemblyError",
     "secateur.runtime_targets.iree.compile:CompilationError",
     "secateur.runtime_targets.iree.parameters:ParameterError",

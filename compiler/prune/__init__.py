@@ -1,17 +1,48 @@
-"""One-shot magnitude pruning: projections onto each scheme, and whole models. Torch is imported on use only."""
+"""Pruning: projections onto each scheme, whole models by magnitude, and methods that prune while a model trains.
 
-from .model import HEADS, LayerPruning, PruneReport, prune_model
+Torch is imported on use only; `PruningCallback` and what goes with it when they are first named.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .layers import HEADS, prunable_layers
+from .model import LayerPruning, PruneReport, prune_model
 from .projections import project
+from .rates import global_rates, layer_rates
 from .scheme import SCHEMES, PruneError, Scheme, parse_scheme
+
+if TYPE_CHECKING:
+    from .callback import PruningCallback
+    from .methods import METHODS
+    from .methods.state import newest_checkpoint
 
 __all__ = [
     "HEADS",
+    "METHODS",
     "SCHEMES",
     "LayerPruning",
     "PruneError",
     "PruneReport",
+    "PruningCallback",
     "Scheme",
+    "global_rates",
+    "layer_rates",
+    "newest_checkpoint",
     "parse_scheme",
     "project",
+    "prunable_layers",
     "prune_model",
 ]
+
+_HOMES = {"PruningCallback": "callback", "METHODS": "methods", "newest_checkpoint": "methods.state"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from .rectangles import keep_rectangles
 from .selection import keep_by_density, keep_units
 
 _STEPS = 4
+_FEW_BLOCKS = 64
 
 
 def group_sums(values: np.ndarray, axis: int, size: int) -> np.ndarray:
@@ -26,12 +28,14 @@ def project_bcr(squares: np.ndarray, block: tuple[int, int], budget: int, row_sh
     """The weights to keep of a matrix whose squared weights are given; at most `budget` of them.
 
     With one column a block the units are block_rows x 1 (one row: 1 x block_columns), ranked by norm over the
-    whole matrix: the largest norm that can be kept (`keep_units`). Otherwise a heuristic (GRIM removes rows and
-    columns of a block by norm; how many of each it leaves open). The wanted density d is split into d^s for row
-    segments and d^(1 - s) for column segments. The row segments (block, row) with the largest norm per weight are
-    kept over the whole matrix; of what they leave, the column segments (block, column) with the largest norm
-    per weight up to the budget. `row_share` is s, from 0 (columns only) to 1 (rows only); None tries s = 0, 1/4 .. 1
-    and the eighths beside the best, and takes that which keeps the largest norm.
+    whole matrix: the largest norm that can be kept (`keep_units`). Otherwise `keep_rectangles`: the largest norm for
+    blocks whose smaller side has up to 4 rows, but for the rest of the budget that is smaller than a block.
+
+    With `row_share` s the wanted density d is split instead, into d^s for row segments and d^(1 - s) for column
+    segments, from 0 (columns only) to 1 (rows only). The row segments (block, row) with the largest norm per weight
+    are kept over the whole matrix; of what they leave, the column segments (block, column) with the largest norm per
+    weight up to the budget. In a matrix of few blocks, where the rest of the budget counts, the best such split
+    is taken if it keeps more.
     """
     height, width = block
     if width == 1 or height == 1:
@@ -43,18 +47,15 @@ def project_bcr(squares: np.ndarray, block: tuple[int, int], budget: int, row_sh
         return spread(kept, axis, size, squares.shape[axis])
     if row_share is not None:
         return _project_split(squares, block, budget, row_share)
-    tried: dict[float, tuple[float, np.ndarray]] = {}
-
-    def norm(share: float) -> float:
-        if share not in tried:
-            kept = _project_split(squares, block, budget, share)
-            tried[share] = float(squares[kept].sum()), kept
-        return tried[share][0]
-
-    best = max((i / _STEPS for i in range(_STEPS + 1)), key=norm)
-    near = [best, best - 0.5 / _STEPS, best + 0.5 / _STEPS]
-    best = max((share for share in near if 0 <= share <= 1), key=norm)
-    return tried[best][1]
+    if budget >= squares.size:
+        return np.ones(squares.shape, bool)
+    if budget <= 0:
+        return np.zeros(squares.shape, bool)
+    kept = keep_rectangles(squares, block, budget)
+    if -(-squares.shape[0] // height) * -(-squares.shape[1] // width) > _FEW_BLOCKS:
+        return kept
+    splits = [_project_split(squares, block, budget, i / _STEPS) for i in range(_STEPS + 1)]
+    return max([kept, *splits], key=lambda mask: float(squares[mask].sum()))
 
 
 def _project_split(squares: np.ndarray, block: tuple[int, int], budget: int, row_share: float) -> np.ndarray:

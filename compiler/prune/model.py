@@ -2,31 +2,18 @@
 
 import copy as copying
 import dataclasses
-import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .layers import prunable_layers, weight_parameter
 from .projections import project
+from .rates import layer_rates, wanted_fraction
 from .scheme import PruneError, Scheme
 
 if TYPE_CHECKING:
     import torch
-
-# What stands before and behind the encoder: few weights, and the most sensitive ones.
-HEADS = (
-    "*embedding*",
-    "*pooler*",
-    "*classif*",
-    "*qa_outputs*",
-    "*lm_head*",
-    "*predictions*",
-    "*vocab_*",
-    "*score*",
-    "*seq_relationship*",
-    "cls.*",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +55,12 @@ def prune_model(
     skip: Sequence[str] | None = None,
     copy: bool = True,
     progress: Callable[[int, int, str], None] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> "tuple[torch.nn.Module, PruneReport]":
-    """Prunes each linear layer of `module` (for `punched`: each convolution) to the same sparsity.
+    """Prunes each linear layer of `module` (for `punched`: each convolution) to the same sparsity, or to its own.
 
-    `include` and `skip` are glob patterns of module names. A layer is pruned where a pattern of `include` matches
-    and none of `skip` does. By default all but `HEADS` (embeddings, pooler, task heads); where `include`
-    is given, only the `skip` that is given holds; where only `skip` is given, it is added to `HEADS`. A weight
-    that several layers share is pruned once.
+    `include` and `skip` choose the layers (see `prunable_layers`); `rates` gives layers by name or pattern a sparsity
+    of their own (see `layer_rates`; `global_rates` finds some). A weight that several layers share is pruned once.
     Works on a copy unless `copy` is false; returns the module that was pruned, its mode unchanged. Weights under
     `torch.nn.utils.prune` keep the zeros that they have as far as the budget allows (they have no norm).
     `progress(done, total, name)` is called before each layer and once at the end.
@@ -82,32 +68,16 @@ def prune_model(
     """
     import torch
 
-    kinds: tuple[type[torch.nn.Module], ...] = (torch.nn.Linear,)
-    if scheme.name == "punched":
-        kinds = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
-    skipping = tuple(skip or ()) + (() if include is not None else HEADS)
-    chosen: list[str] = []
-    skipped: list[str] = []
-    seen: set[int] = set()
-    for name, layer in module.named_modules():
-        if isinstance(layer, kinds):
-            included = _matches(name, include if include is not None else ("*",))
-            if not included or _matches(name, skipping):
-                skipped.append(name)
-            elif id(_parameter(layer)) not in seen:
-                seen.add(id(_parameter(layer)))
-                chosen.append(name)
-    if not chosen:
-        what = "convolution" if scheme.name == "punched" else "linear layer"
-        raise PruneError(f"no {what} of the model is to be pruned: {len(skipped)} are left out by name")
-    layers = dict(module.named_modules())
+    layers, skipped = prunable_layers(module, scheme, include, skip)
+    chosen = list(layers)
+    wanted = layer_rates(chosen, sparsity, rates)
     masks, reports = {}, []
     for done, name in enumerate(chosen):
         if progress:
             progress(done, len(chosen), name)
         weight = layers[name].weight.detach().to(torch.float32).cpu().numpy()
         try:
-            masks[name] = project(weight, scheme, sparsity)
+            masks[name] = project(weight, scheme, wanted[name])
         except PruneError as error:
             raise PruneError(f"layer '{name}': {error}") from None
         norm = float(np.linalg.norm(weight))
@@ -122,18 +92,8 @@ def prune_model(
     with torch.no_grad():
         for name, mask in masks.items():
             _apply(layers[name], torch.from_numpy(~mask))
-    wanted = sparsity if sparsity is not None else 1 - scheme.sizes[0] / scheme.sizes[1]
-    return module, PruneReport(str(scheme), wanted, reports, skipped)
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _parameter(layer: "torch.nn.Module") -> "torch.Tensor":
-    """The layer's weight, or what `torch.nn.utils.prune` computes it from."""
-    original = getattr(layer, "weight_orig", None)
-    return layer.weight if original is None else original  # type: ignore[return-value]
+    sizes = {report.name: int(np.prod(report.shape)) for report in reports}
+    return module, PruneReport(str(scheme), wanted_fraction(scheme, wanted, sizes), reports, skipped)
 
 
 def _copy(module: "torch.nn.Module") -> "torch.nn.Module":
@@ -147,7 +107,7 @@ def _copy(module: "torch.nn.Module") -> "torch.nn.Module":
 
 
 def _apply(layer: "torch.nn.Module", removed: "torch.Tensor") -> None:
-    parameter = _parameter(layer)
+    parameter = weight_parameter(layer)
     removed = removed.to(parameter.device)
     if parameter is not layer.weight:
         layer.weight_mask.masked_fill_(removed, 0)  # type: ignore[union-attr,operator]

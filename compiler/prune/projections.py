@@ -97,13 +97,13 @@ def _project_pattern(squares: np.ndarray, scheme: Scheme, sparsity: float) -> np
     padded = np.zeros((height * size, width * size))
     padded[:rows, :columns] = squares
     tiles = padded.reshape(height, size, width, size).transpose(0, 2, 1, 3).reshape(-1, area)
-    patterns = _pattern_set(tiles, count)
+    patterns = pattern_set(tiles, count)
     chosen = patterns[np.argmax(tiles @ patterns.T.astype(np.float64), axis=1)]
     kept = chosen.reshape(height, width, size, size).transpose(0, 2, 1, 3).reshape(padded.shape)
     return kept[:rows, :columns]
 
 
-def _pattern_set(tiles: np.ndarray, count: int) -> np.ndarray:
+def pattern_set(tiles: np.ndarray, count: int) -> np.ndarray:
     """Up to 8 masks [masks, area] of `count` weights for tiles [tiles, area] of squared weights."""
     area = tiles.shape[1]
     sample = tiles[:: -(-len(tiles) // _SAMPLED_TILES)]

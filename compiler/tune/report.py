@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class LayerTuned:
     """One kind of layer: the name of the first and how many there are, trials on record and those of them that failed,
-    costs of the default and of the best schedule (milliseconds, or counts), and that schedule. `reused`: from an earlier search.
+    costs of the default and of the best schedule (milliseconds, or counts), and that schedule. `reused`: from an
+    earlier search.
     """
 
     name: str

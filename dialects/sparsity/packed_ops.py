@@ -52,7 +52,7 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
     absent). Values of f16 and i8 are read as f32, exactly; 16 that no tile uses stand at their end, so that kernels may
     load whole vectors. With `sparsity.half_sums = n`, x is rounded to f16 and n columns at a time are multiplied and
     summed in f16. Rejected: shapes that do not match, a mask outside 1 .. 2^row_tile - 1, a repeated mask, values of i8
-    without scales, scales of other values, `half_sums` that is no positive integer or stands beside other than f16 values.
+    without scales, scales of other values, `half_sums` that is no positive integer, or beside values other than f16.
     """
 
     result: TensorResult

@@ -35,9 +35,7 @@ class HalfLanes(Lanes):
 
     def load_run(self, source: Value, at: Sequence[Value], last: Sequence[Value]) -> list[Value]:
         run = ir.VectorType.get([self.width * len(last)], ir.F32Type.get())
-        whole = arith.truncf(
-            ir.VectorType.get(run.shape, ir.F16Type.get()), vector.load(run, source, [*at, last[0]])
-        )
+        whole = arith.truncf(ir.VectorType.get(run.shape, ir.F16Type.get()), vector.load(run, source, [*at, last[0]]))
         starts = range(0, self.width * len(last), self.width)
         return [vector.extract_strided_slice(self.type, whole, [start], [self.width], [1]) for start in starts]
 

@@ -19,12 +19,12 @@ from iree.compiler import ir, tools
 from secateur.dialects.locations import module_paths
 
 from .assembly import Assembly
-from .compile import CompilationError, first_error
+from .compile import UNCHECKED, CompilationError, first_error
 
 if TYPE_CHECKING:
     from ..targets import Target
 
-_FLOW_FLAGS = ("--compile-to=flow", "--mlir-print-debuginfo", "--mlir-elide-elementsattrs-if-larger=16")
+_FLOW_FLAGS = ("--compile-to=flow", "--mlir-print-debuginfo", "--mlir-elide-elementsattrs-if-larger=16", UNCHECKED)
 _FLOAT_OPS = {f"arith.{n}" for n in ("addf", "subf", "mulf", "divf", "negf", "remf", "maximumf", "minimumf", "maxnumf",
                                      "minnumf")}  # fmt: skip
 _MATRIX_PRODUCTS = ("linalg.matmul", "linalg.batch_matmul", "linalg.matvec", "linalg.vecmat", "linalg.dot",

@@ -20,6 +20,7 @@ import numpy as np
 from .session import Archives, Session, SessionError, archive_paths
 
 LANES = (4, 8, 16)
+_LOWEST_PRIORITY = 19
 _ICD_FOLDERS = ("/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d")
 
 
@@ -122,6 +123,22 @@ class LavapipeSession:
         return result
 
 
+def _let_waiting_threads_yield() -> None:
+    """Gives the threads of this process that IREE waits for the GPU with the lowest priority.
+
+    Each waits for the first of several semaphores, which Mesa does by asking for them in a loop: on few cores that
+    takes most of the time from the threads that compile and run the shaders. They are those that were started after
+    IREE's own, which have its name; the driver's are older.
+    """
+    # A thread may end meanwhile.
+    with contextlib.suppress(OSError):
+        names = {int(task.name): (task / "comm").read_text() for task in Path("/proc/self/task").iterdir()}
+        named = [thread for thread, name in names.items() if name.startswith("iree")]
+        for thread in names:
+            if named and thread > max(named):
+                os.setpriority(os.PRIO_PROCESS, thread, _LOWEST_PRIORITY)
+
+
 def _serve(connection: Connection) -> None:
     """Answers one request after the other with (fault, result), until the owner is gone."""
     session: Session | None = None
@@ -134,6 +151,7 @@ def _serve(connection: Connection) -> None:
         try:
             if kind == "load":
                 session = Session(*arguments, device="vulkan")
+                _let_waiting_threads_yield()
                 result = session.inputs, session.outputs
             elif session is not None and kind == "run":
                 result = session.run(*arguments)

@@ -1,8 +1,8 @@
 """64-bit Arm CPUs: one row a core.
 
-Names and instruction sets are those of LLVM's AArch64 processors, as IREE's compiler has them. Caches are of a size that
-phones commonly have with the core: L1 is the data cache of one core, L2 the private one of one core (half of the shared
-one, where two cores share it); a wrong size costs speed and nothing else. Vectors are NEON's.
+Names and instruction sets are those of LLVM's AArch64 processors, as IREE's compiler has them. Caches are of a size
+that phones commonly have with the core: L1 is the data cache of one core, L2 the private one of one core (half of the
+shared one, where two cores share it); a wrong size costs speed and nothing else. Vectors are NEON's.
 """
 
 import dataclasses

@@ -11,8 +11,8 @@ import dataclasses
 class GpuModel:
     """A GPU or a family of them. `name`: IREE's; `subgroup`: lanes the code relies on, None where on none.
 
-    `f16`: whether numbers of 16 and 8 bits may be used. `l1_kib`, `l2_kib`: shared memory of a workgroup and L2, in KiB.
-    `emulator`: the device that runs the code here.
+    `f16`: whether numbers of 16 and 8 bits may be used. `l1_kib`, `l2_kib`: shared memory of a workgroup and L2, in
+    KiB. `emulator`: the device that runs the code here.
     """
 
     name: str
@@ -26,7 +26,7 @@ class GpuModel:
 
 _TABLE = (
     # name, subgroup, f16, L1 KiB, L2 KiB, checked here on, which it is
-    ("vp_android_baseline_2022", None, False, 16, 512, "vulkan:8", "any phone with the Android baseline profile of 2022"),
+    ("vp_android_baseline_2022", None, False, 16, 512, "vulkan:8", "phones with the Android baseline profile of 2022"),
     ("adreno", 64, True, 32, 1024, None, "any Qualcomm Adreno"),
     ("adreno-6xx", 64, True, 32, 1024, None, "Qualcomm Adreno 600 series"),
     ("adreno-640", 64, True, 32, 1024, None, "Qualcomm Adreno 640"),

@@ -111,8 +111,8 @@ def _phone_gpu(model: str, workers: int | None) -> Target:
     gpu = GPU_MODELS[model]
     if gpu.emulator is None:
         note = (
-            f"a compilation is not compared with PyTorch: nothing here has {gpu.subgroup} lanes; a model's code with the "
-            f"lanes replaced by 16 was; {_NO_PHONE}"
+            f"a compilation is not compared with PyTorch: nothing here has {gpu.subgroup} lanes; a model's code "
+            f"with the lanes replaced by 16 was; {_NO_PHONE}"
         )
     else:
         lanes = gpu.emulator.partition(":")[2]

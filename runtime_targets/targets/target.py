@@ -18,8 +18,8 @@ class Target:
     to run the code. `note`: where the code of this target was seen to run, and where not. `backend`: IREE's.
     `lowering`: the one that is used unless another is asked for. `subgroup`: the lanes of a GPU subgroup that the code
     relies on, None where it uses no subgroup operations. `emulator`: the device on which the code can be checked
-    without the machine ("qemu:cortex-a76", "vulkan:16"); None where it runs here, or nothing can check it. `f16`: whether it
-    computes with half-precision numbers.
+    without the machine ("qemu:cortex-a76", "vulkan:16"); None where it runs here, or nothing can check it. `f16`:
+    whether it computes with half-precision numbers.
     """
 
     name: str

@@ -7,4 +7,6 @@ import pytest
 def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECATEUR_RECORDS", str(tmp_path_factory.mktemp("records")))
+        # Lavapipe compiles its shaders in half the time; they run once or twice.
+        patch.setenv("GALLIVM_PERF", "nopt")
         yield

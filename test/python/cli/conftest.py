@@ -52,7 +52,7 @@ def secateur(capsys, monkeypatch):
 @pytest.fixture(scope="session")
 def pruned_folder(dense_folder):
     folder = dense_folder.parent / "pruned"
-    arguments = ["prune", dense_folder, "-o", folder, "--sparsity", "0.8", "--one-shot", "--quiet"]
+    arguments = ["prune", dense_folder, "-o", folder, "--sparsity", "0.8", "--quiet"]
     assert main([str(a) for a in arguments]) == 0
     return folder
 

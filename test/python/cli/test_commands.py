@@ -60,15 +60,18 @@ def test_prune_writes_a_hugging_face_folder_with_zeros(pruned_folder, dense_fold
 def test_prune_refuses_what_it_cannot_do_and_writes_nothing(secateur, dense_folder, tmp_path):
     out = tmp_path / "out"
     base = ["prune", dense_folder, "-o", out]
-    assert "add --one-shot" in secateur(*base, "--sparsity", "0.5").err
-    assert "needs a fraction" in secateur(*base, "--one-shot").err
-    result = secateur(*base, "--one-shot", "--sparsity", "0.5", "--scheme", "bcrr")
+    assert "needs a fraction" in secateur(*base, "--method", "one-shot").err
+    assert "did you mean 'second-order'" in secateur(*base, "--sparsity", "0.5", "--method", "second_order").err
+    assert "needs data" in secateur(*base, "--sparsity", "0.5", "--method", "admm").err
+    assert "at least 0 and less than 1, found 1" in secateur(*base, "--sparsity", "1").err
+    assert "exceeds the weight" in secateur(*base, "--sparsity", "0.5", "--block", "4x999").err
+    result = secateur(*base, "--sparsity", "0.5", "--scheme", "bcrr")
     assert result.code == 1
     assert "did you mean 'bcr'" in result.err
     assert not out.exists()
     out.mkdir()
     (out / "mine").write_text("")
-    result = secateur(*base, "--one-shot", "--sparsity", "0.5")
+    result = secateur(*base, "--sparsity", "0.5")
     assert result.code == 1
     assert f"'{out}' exists" in result.err
     assert [p.name for p in out.iterdir()] == ["mine"]

@@ -24,17 +24,20 @@ def test_wheel_holds_the_tree(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.endswith(".py")}
+        names = set(archive.namelist())
+    packed = {name for name in names if name.endswith(".py")}
     expected = {
         f"{package.replace('.', '/')}/{file.relative_to(ROOT / folder).as_posix()}"
         for package, folder in folders.items()
         for file in (ROOT / folder).rglob("*.py")
     }
     assert packed == expected
+    application = "secateur/applications/question_answering"
+    assert {f"{application}/page.html", f"{application}/texts/apollo-11.txt"} <= names
 
 
 def test_every_top_level_package_folder_is_mapped():
     folders = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"].values()
     unpackaged = {"test", "docs", "applications", "build"}
     found = {p.parent.name for p in ROOT.glob("*/__init__.py")}
-    assert found - unpackaged == set(folders)
+    assert found - unpackaged == {folder for folder in folders if "/" not in folder}

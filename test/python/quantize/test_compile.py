@@ -108,7 +108,7 @@ def test_arithmetic_in_f16_on_emulated_arm():
     assert half.statistics["sparsity-quantize"]["layers-with-sums-in-f16"] >= 3
     errors = [max(d.relative_l2 for d in report.verification) for report in (single, half)]
     assert 3 * errors[0] < 1e-5 < errors[1] < 5e-3
-    assert half.verification[0].tolerance.relative_l2 == 5e-3
+    assert half.verification[0].tolerance.relative_l2 == 2e-2
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_arithmetic_in_f16_on_emulated_arm():
     [
         ({"weights": "f16"}, "the target 'host-cpu' has no arithmetic in f16 that is used; accepted are Arm CPUs from"),
         ({}, "arithmetic in f16 takes weights of f16, found weights of f32"),
-        ({"weights": "f16", "target": "android-arm64:cortex-a53"}, "'android-arm64:cortex-a53' has no arithmetic in f16"),
+        ({"weights": "f16", "target": "android-arm64:cortex-a53"}, "cortex-a53' has no arithmetic in f16"),
     ],
 )
 def test_arithmetic_that_is_not_there(options, message):

@@ -180,7 +180,7 @@ def test_layers_with_a_list_per_row_sum_in_f32():
     layer = Layer("unstructured", 8, 16, (1, 16))
     with make_context(), ir.Location.unknown():
         text = SCHEDULED["panels"].replace("SCHEDULE", "row-tile=4")
-        module, context = layer.lowered(f"{text},sparsity-quantize{{weights=f16 half-sums=8}}", 16, by_lane=True)
+        _, context = layer.lowered(f"{text},sparsity-quantize{{weights=f16 half-sums=8}}", 16, by_lane=True)
     assert context.statistics["layers"] == 1
     assert "layers-with-sums-in-f16" not in context.statistics
 

@@ -36,6 +36,14 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_shaders():
+    """Lavapipe compiles its shaders in half the time; they run once or a few times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GALLIVM_PERF", "nopt")
+        yield
+
+
 @pytest.fixture
 def lavapipe():
     """A test that takes it is skipped where lavapipe is not installed."""

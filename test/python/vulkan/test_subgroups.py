@@ -1,6 +1,7 @@
 """Code for another number of lanes than the GPU has: what would come of it, and that it is refused."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_a_module_must_say_what_it_was_compiled_for(build):
         iree.compile_assembly(built.assembly, dataclasses.replace(built.target, name="x", subgroup=None))
 
 
+def lowest_priority(process: int) -> dict[str, set[bool]]:
+    """Name of a thread -> whether those of that name have the lowest priority."""
+    found: dict[str, set[bool]] = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        # The fields of proc(5) from the third one on; the 19th is the nice value.
+        name, _, fields = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        found.setdefault(name, set()).add(fields.split()[16] == "19")
+    return found
+
+
 @pytest.mark.parametrize("lanes", [4, 16])
 def test_the_baseline_profile_runs_with_any_lanes(lavapipe, build, error, expected, lanes):
     built = build("android-vulkan")
@@ -47,6 +58,10 @@ def test_the_baseline_profile_runs_with_any_lanes(lavapipe, build, error, expect
     with LavapipeSession(code, built.parameters, lanes) as session:
         # Threads that race are not wrong every time.
         assert max(error(session.run(built.arguments), expected) for _ in range(5)) < 1e-5
+        # Threads that only wait leave the CPU to those that work.
+        lowest = lowest_priority(session._process.pid)
+    assert any(True in found for found in lowest.values())
+    assert all(found == {False} for name, found in lowest.items() if name.startswith("llvmpipe"))
 
 
 def test_adreno_code_made_for_16_lanes(lavapipe, build, error, expected):

@@ -1,0 +1,156 @@
+"""One layer: which units go and what the others become."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..blocks import group_sizes, spread
+from ..projections import project
+from ..scheme import Scheme
+from ..selection import keep_largest, keep_units
+from .blocks import block_mask
+from .correction import damped, least_squares, output_error
+from .patterns import pattern_mask
+from .removal import removal_order
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """A pruned weight (float64) and its mask, both [rows, columns]; `error` of the outputs squared, of `energy`."""
+
+    weight: torch.Tensor
+    mask: torch.Tensor
+    error: float
+    energy: float
+
+
+def solve(
+    weight: torch.Tensor, second: torch.Tensor, scheme: Scheme, sparsity: float | None, damping: float, area: int = 1
+) -> Solution:
+    """Prunes `weight` [rows, columns] for inputs with second moments `second` [columns, columns], both float64.
+
+    The mask is chosen by the error of the outputs, with as many weights as `project` keeps:
+    - `unstructured`, `bcr` with one row or column a block, `block`, `punched`: `removal_order`, all bands competing.
+    - `nm`: the same in each row, without competition.
+    - `bcr` with rows and columns: `block_mask`.
+    - `pattern`: `pattern_mask`.
+    - `filter`: the rows whose outputs have the least energy (nothing can stand in for them).
+    `area` is the number of kernel positions (`punched`): columns are [channels, positions].
+    What stays is corrected by `least_squares`. Never worse in output error than the largest weights left as they are:
+    where it would be, as for inputs that fix nothing, those are the result.
+    Raises `PruneError` as `project` does.
+    """
+    shape = (len(weight), second.shape[0] // area, area) if scheme.name == "punched" else weight.shape
+    simple = project(weight.reshape(shape).numpy(), scheme, sparsity)
+    largest = torch.from_numpy(simple.reshape(weight.shape))
+    energy = output_error(weight, second)
+    if largest.all():
+        return Solution(weight, largest, 0.0, energy)
+    regular = damped(second, damping)
+    # The count that the projection reaches is what the units can reach.
+    rate = 1 - scheme.sizes[0] / scheme.sizes[1] if sparsity is None else sparsity
+    mask = _mask(weight, regular, scheme, round((1 - rate) * weight.numel()), rate, area)
+    tried = [least_squares(weight, mask, regular)]
+    bound = output_error(weight * ~largest, second)
+    error = output_error(tried[0] - weight, second)
+    if error > bound:
+        mask, corrected = largest, least_squares(weight, largest, regular)
+        error = output_error(corrected - weight, second)
+        if error > bound:
+            corrected, error = weight * largest, bound
+        return Solution(corrected, mask, error, energy)
+    return Solution(tried[0], mask, error, energy)
+
+
+def _mask(
+    weight: torch.Tensor, second: torch.Tensor, scheme: Scheme, budget: int, sparsity: float, area: int
+) -> torch.Tensor:
+    name = scheme.name
+    if name == "filter":
+        energies = ((weight @ second) * weight).sum(dim=1).numpy()
+        rows = torch.from_numpy(keep_largest(energies, budget // weight.shape[1]))
+        return rows[:, None].expand(weight.shape).clone()
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(second))
+    if name == "pattern":
+        return pattern_mask(weight, inverse, scheme.sizes[0], sparsity)
+    if name == "nm":
+        left, quota = scheme.sizes
+        order, _ = _order(weight[:, None], inverse, 1, left, quota)
+        return torch.ones(weight.shape, dtype=torch.bool).scatter(1, order, False)
+    if name == "bcr" and min(scheme.sizes) > 1:
+        block = (scheme.sizes[0], scheme.sizes[1])
+        return _fast_first(lambda w, h: block_mask(w, h, block, budget), weight, inverse)
+    height, width = {"unstructured": (1, 1), "block": (1, *scheme.sizes)}.get(name, scheme.sizes)
+    if name != "punched":
+        return _units(weight, inverse, height, width, budget)
+    together, widths = kernel_units(weight.shape[1], width, area)
+    mask = torch.empty(weight.shape, dtype=torch.bool)
+    mask[:, together] = _units(weight[:, together], inverse[together][:, together], height, width, budget, widths)
+    return mask
+
+
+def kernel_units(columns: int, width: int, area: int) -> tuple[torch.Tensor, np.ndarray]:
+    """For columns [channels, positions] an order that brings the channels of a block together at each of the `area`
+    positions, and how many there are: those are the units of `punched`."""
+    channels = columns // area
+    places = np.arange(columns).reshape(channels, area)
+    order = np.concatenate([places[start : start + width].T.reshape(-1) for start in range(0, channels, width)])
+    return torch.from_numpy(order), np.repeat(group_sizes(channels, width), area)
+
+
+def _units(
+    weight: torch.Tensor,
+    inverse: torch.Tensor,
+    height: int,
+    width: int,
+    budget: int,
+    widths: np.ndarray | None = None,
+) -> torch.Tensor:
+    """The mask of units of `height` rows and `width` columns (`widths`: of each unit) of at most `budget` weights."""
+    order, cost, sizes = emptied(weight, inverse, height, width, widths)
+    # Last removed first: of equal costs the first are kept, and so a band keeps the end of its order.
+    kept = keep_units(cost[:, ::-1], np.ascontiguousarray(sizes[:, ::-1]), budget)[:, ::-1]
+    units = np.zeros(kept.shape, bool)
+    np.put_along_axis(units, order, kept, axis=1)
+    widths = group_sizes(weight.shape[1], width) if widths is None else widths
+    return torch.from_numpy(np.repeat(spread(units, 0, height, len(weight)), widths, axis=1))
+
+
+def emptied(
+    weight: torch.Tensor, inverse: torch.Tensor, height: int, width: int, widths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`removal_order` for any shape: units of `height` rows and `width` columns, fewer at the edges or where `widths`
+    says so. All [bands, units]: order, costs, and the number of weights of each unit in that order."""
+    rows, columns = weight.shape
+    widths = group_sizes(columns, width) if widths is None else widths
+    heights = group_sizes(rows, height)
+    # Short units get columns, and the last band rows, that are zero and depend on nothing.
+    starts = np.arange(len(widths)) * width
+    real = torch.from_numpy(np.concatenate([np.arange(s, s + w) for s, w in zip(starts, widths, strict=True)]))
+    wide = weight.new_zeros(len(heights) * height, len(widths) * width)
+    wide[:rows, real] = weight
+    padded = torch.eye(wide.shape[1], dtype=inverse.dtype)
+    padded[real[:, None], real] = inverse
+    order, cost = _order(wide.reshape(len(heights), height, -1), padded, width)
+    return order.numpy(), cost.numpy(), heights[:, None] * widths[order.numpy()]
+
+
+def _order(
+    weight: torch.Tensor, inverse: torch.Tensor, group: int, left: int | None = None, quota: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    order, cost = _fast_first(lambda w, h: removal_order(w, h, group, left, quota), weight, inverse)
+    return order, cost.double()
+
+
+def _fast_first(
+    choose: Callable[[torch.Tensor, torch.Tensor], Any], weight: torch.Tensor, inverse: torch.Tensor
+) -> Any:
+    """What `choose` makes of weight and inverse in float32, twice as fast and precise enough to choose by (what stays
+    is solved for in float64); in float64 where a factorisation fails in float32."""
+    try:
+        return choose(weight.float(), inverse.float())
+    except torch.linalg.LinAlgError:
+        return choose(weight, inverse)

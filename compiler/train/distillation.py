@@ -1,0 +1,128 @@
+"""What a teacher says about the windows, kept on disk, and how far a student is from it."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from .job import weights_hash
+
+_LABELS = ("labels", "start_positions", "end_positions", "row")
+
+
+def model_inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What of a batch a model takes without its labels."""
+    return {name: tensor for name, tensor in batch.items() if name not in _LABELS}
+
+
+def logits_of(outputs: Any) -> dict[str, torch.Tensor]:
+    """The logits among a model's outputs, by name."""
+    return {name: value for name, value in outputs.items() if name.endswith("logits")}
+
+
+class Teacher:
+    """A teacher's logits for the numbered windows of a data set, computed once and kept as f16 on disk.
+
+    `data_key` names the windows: the same key, epoch and row mean the same window; `folder` is where the
+    values of all trainings lie. A killed training leaves rows that are whole or missing. Logits go through f16
+    also when they were just computed, so that a training does not depend on which of them were there.
+    """
+
+    def __init__(self, module: torch.nn.Module, windows: int, data_key: str, folder: Path | None) -> None:
+        self.module = module.eval()
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        self._windows = windows
+        self._folder = folder / f"{weights_hash(module)}-{data_key}" if folder is not None else None
+        self._files: dict[str, np.ndarray] = {}
+        self._epoch: int | None = None
+
+    def logits(self, batch: dict[str, torch.Tensor], epoch: int, window: int) -> dict[str, torch.Tensor]:
+        """The teacher's logits of a batch, f32, on the batch's device; `window` is the longest a batch can be."""
+        device = batch["input_ids"].device
+        if self._folder is None:
+            return {name: value.half().float() for name, value in self._compute(batch).items()}
+        self._open(epoch)
+        rows = batch["row"].cpu().numpy()
+        length = batch["input_ids"].shape[1]
+        if not self._files or not self._files["present"][rows].all():
+            computed = self._compute(batch)
+            for name, value in computed.items():
+                per_token = value.ndim == 2 and value.shape[1] == length
+                width = window if per_token else value.shape[1]
+                self._file(name, (self._windows, width), np.float16)[rows, : value.shape[1]] = (
+                    value.clamp(-6e4, 6e4).half().cpu().numpy()
+                )
+            self._file("present", (self._windows,), np.uint8)[rows] = 1
+        found = {}
+        for name, file in self._files.items():
+            if name != "present":
+                values = np.asarray(file[rows])
+                found[name] = torch.from_numpy(values[:, :length]).to(device).float()
+        return found
+
+    def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The hidden states behind each layer, too many to be kept."""
+        with torch.no_grad():
+            return self.module(**model_inputs(batch), output_hidden_states=True).hidden_states
+
+    @torch.no_grad()
+    def _compute(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return logits_of(self.module(**model_inputs(batch)))
+
+    def _open(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            return
+        assert self._folder is not None
+        self._epoch, self._files = epoch, {}
+        for path in sorted((self._folder / f"epoch-{epoch}").glob("*.npy")):
+            self._files[path.stem] = np.load(path, mmap_mode="r+")
+        if "present" not in self._files:
+            self._files = {}
+
+    def _file(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        if name not in self._files:
+            assert self._folder is not None
+            folder = self._folder / f"epoch-{self._epoch}"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{name}.npy"
+            if not path.exists():
+                with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as scratch:
+                    pass
+                np.lib.format.open_memmap(scratch.name, mode="w+", dtype=dtype, shape=shape).flush()
+                Path(scratch.name).replace(path)
+            self._files[name] = np.load(path, mmap_mode="r+")
+        return self._files[name]
+
+
+def logits_loss(
+    student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor], mask: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """T^2 KL(teacher, student) at temperature T, mean over windows and over the named logits.
+
+    Logits [windows, tokens] are distributions over the tokens that `mask` [windows, tokens] has; others [windows,
+    classes]. Source: Hinton et al., Distilling the knowledge in a neural network, section 2.
+    """
+    total = torch.zeros((), device=mask.device)
+    for name, theirs in teacher.items():
+        ours, theirs = student[name].float() / temperature, theirs / temperature
+        if name in ("start_logits", "end_logits"):
+            padding = mask == 0
+            ours, theirs = ours.masked_fill(padding, -1e4), theirs.masked_fill(padding, -1e4)
+        total = total + functional.kl_div(
+            functional.log_softmax(ours, -1), functional.log_softmax(theirs, -1), reduction="batchmean", log_target=True
+        )
+    return total * temperature**2 / len(teacher)
+
+
+def hidden_loss(
+    student: tuple[torch.Tensor, ...], teacher: tuple[torch.Tensor, ...], mask: torch.Tensor
+) -> torch.Tensor:
+    """Mean over layers of |student - teacher|^2 / |teacher|^2 over the tokens of `mask`; embeddings are left out."""
+    kept = mask[..., None].to(student[0].dtype)
+    losses = [((ours - theirs).square() * kept).sum() / (theirs.square() * kept).sum().clamp_min(1e-12)
+              for ours, theirs in zip(student[1:], teacher[1:], strict=True)]  # fmt: skip
+    return torch.stack(losses).mean()
