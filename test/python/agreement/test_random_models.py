@@ -16,7 +16,8 @@ _SPEC = importlib.util.spec_from_file_location("random_model", Path(__file__).wi
 _MODULE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_MODULE)
 
-TARGETS = ("host-cpu", "android-arm64:cortex-a76", "android-vulkan", "vulkan-llvmpipe")
+GPUS = ("android-vulkan", "vulkan-llvmpipe")
+TARGETS = ("host-cpu", "android-arm64:cortex-a76", *GPUS)
 # Models of one layer, which are quick to compile, of several schemes and architectures.
 FIRST = (1, 6, 49, 59, 71, 76, 95, 101)
 MANY = tuple(seed for seed in range(200) if seed not in FIRST)
@@ -55,7 +56,8 @@ def test_targets_agree_with_pytorch(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", MANY)
 def test_many_more_agree(seed):
-    targets, missing = runnable()
+    _, missing = runnable()
     if missing:
         pytest.fail(f"this takes all targets, and some cannot run: {'; '.join(missing)}")
-    check(seed, targets)
+    # Both GPU targets run on lavapipe and take most of the time; they take turns.
+    check(seed, [name for name in TARGETS if name != GPUS[seed % 2]])
