@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.prune import PruneError, PruneReport, Scheme, parse_scheme, prunable_layers, prune_model
 from secateur.compiler.tasks import Task, get_task, load_tokenizer
@@ -18,9 +18,11 @@ from secateur.frontends import load_model
 from .prune import AT_ONCE, save
 from .training_options import TrainingBar, load_teacher, run_shown
 
+if TYPE_CHECKING:
+    from secateur.compiler.prune.second_order import LayerCosts
+
 _WINDOW = 128
 _BATCH = 32
-_LOSS_BATCHES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +154,11 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, bar: 
         from secateur.compiler.prune.latency.plan import plan
         from secateur.frontends import example_inputs_for
 
+        def costs(of: Scheme) -> Any:
+            inputs = calibration_inputs(asked, tokenizer, task)
+            found = loss_of_layers(asked, module, inputs, of, bar)
+            return lambda name, sparsity: found[name].loss(sparsity)
+
         blocks = asked.blocks or ([asked.block] if asked.block is not None else None)
         found = plan(
             module.eval(),
@@ -164,6 +171,7 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, bar: 
             include=asked.include,
             skip=asked.skip,
             clock_ghz=asked.clock_ghz,
+            importance=costs if asked.data is not None and scheme.name != "nm" else None,
             progress=bar.stage,
         )
         if asked.budget_ms is None:
@@ -180,15 +188,23 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, bar: 
 
         arrays = {name: layer.weight.detach().numpy() for name, layer in layers.items()}  # type: ignore[operator,union-attr]
         return Chosen(scheme, global_rates(arrays, scheme, asked.sparsity), asked.include)
-    from secateur.compiler.train.layer_losses import layer_losses, rates_of_least_loss
+    from secateur.compiler.prune.second_order import loss_rates
 
-    def tell(done: int, total: int) -> None:
+    costs = loss_of_layers(asked, module, calibration_inputs(asked, tokenizer, task), scheme, bar)
+    return Chosen(scheme, loss_rates(costs, asked.sparsity), asked.include)
+
+
+def loss_of_layers(
+    asked: Pruning, module: Any, inputs: Any, scheme: Scheme, bar: TrainingBar
+) -> "dict[str, LayerCosts]":
+    """What the outputs lose with the weights of each layer."""
+    from secateur.compiler.prune.second_order import layer_costs
+
+    def tell(done: int, total: int, name: str) -> None:
         bar.stage(f"what layers lose, {done} of {total}")
 
-    batches = calibration_inputs(asked, tokenizer, task)[:_LOSS_BATCHES]
-    losses = layer_losses(module, batches, scheme, asked.sparsity, layers, tell)
-    sizes = {name: layer.weight.numel() for name, layer in layers.items()}  # type: ignore[operator,union-attr]
-    return Chosen(scheme, rates_of_least_loss(losses, sizes, asked.sparsity), asked.include)
+    bar.stage("calibration inputs")
+    return layer_costs(module, inputs, scheme, include=asked.include, skip=asked.skip, progress=tell)
 
 
 def _prune(

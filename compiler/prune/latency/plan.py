@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ def plan(
     sparsity: float | None = None,
     sparsities: Sequence[float] = SPARSITIES,
     tolerance: float = TOLERANCE,
-    importance: Importance | None = None,
+    importance: Callable[[Scheme], Importance] | None = None,
     include: Sequence[str] | None = None,
     skip: Sequence[str] | None = None,
     seq_len: int = 128,
@@ -134,7 +134,8 @@ def plan(
     (by default 0.8) and only the block is chosen. `target`: `host-cpu`, where layers are timed, or `qemu:MODEL`, where
     cycles are counted; a budget in milliseconds then needs the core's `clock_ghz`. `blocks` to compare (default:
     `BLOCKS`), `sparsities` to measure; the block is the finest within `tolerance` (a fraction) of the fastest.
-    `importance`: the loss of a module at a sparsity (`Importance`; default: the energy that magnitude pruning removes).
+    `importance`: for a scheme, the loss of a module at a sparsity (`Importance`; default: the energy that magnitude
+    pruning removes).
     `include`, `skip`: as for `prune_model`. `confirm`: compile the model at the chosen rates and compare; rates are
     corrected where the prediction was off. `cache`: the folder of records (default: beside those of tuning).
 
@@ -181,9 +182,8 @@ def plan(
     whole = WholeModel(loaded, imported, place, cache, progress)
 
     def curves(of: Scheme) -> list[Curve]:
-        return loss_curves(
-            layers.sites, importance or removed_energy(loaded.module, of), measured_sparsities(table, of), progress
-        )
+        losses = importance(of) if importance else removed_energy(loaded.module, of)
+        return loss_curves(layers.sites, losses, measured_sparsities(table, of), progress)
 
     found = for_budget(
         layers, table, target_latency_ms * unit_per_ms, whole.measure, curves, tolerance=tolerance, confirm=confirm

@@ -1,5 +1,6 @@
-"""A sparsity for each layer, so that the last weight removed costs the model's outputs the same everywhere."""
+"""What the model's outputs lose with each weight of each layer, and the sparsities at which the last costs the same."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,33 +22,40 @@ _BAND_SHARE = 8
 _NOISE = 0.1
 
 
-def loss_rates(
+@dataclasses.dataclass(frozen=True)
+class LayerCosts:
+    """A sample of a layer's units, cheapest first: how many of its weights each stands for, and what the outputs of the
+    model lose per weight."""
+
+    sizes: np.ndarray
+    densities: np.ndarray
+
+    def loss(self, sparsity: float) -> float:
+        """What the outputs lose when the cheapest `sparsity` of the layer's weights go."""
+        return float(np.dot(_taken(self.sizes, sparsity * self.sizes.sum()), self.densities))
+
+
+def layer_costs(
     module: torch.nn.Module,
     batches: Sequence[Mapping[str, "np.ndarray | torch.Tensor"]],
     scheme: Scheme,
-    sparsity: float,
     *,
     include: Sequence[str] | None = None,
     skip: Sequence[str] | None = None,
     damping: float = DAMPING,
-    highest: float = 0.95,
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
-) -> dict[str, float]:
-    """The sparsity of each layer by name, for `rates`, with an average over all weights of `sparsity`.
+) -> dict[str, LayerCosts]:
+    """The costs of each layer by name, as fractions of the squared norm of the model's outputs.
 
     A layer's units (for `bcr` with rows and columns: its columns; for `pattern`: its weights) go in the order and at
     the costs of `removal_order` on the inputs of the unpruned model, for every eighth band. What an error of the
-    layer's output means for the model is measured: noise of a known size is added to it in one batch. The units of all
-    layers then compete for the budget, but no layer loses more than `highest` of its weights. Arguments and errors
-    otherwise as in `prune_second_order`. Raises `PruneError` for `nm`, whose sparsity is fixed.
+    layer's output means for the model is measured: noise of a known size is added to it in one batch. Arguments and
+    errors otherwise as in `prune_second_order`. Raises `PruneError` for a layer that no batch reaches, and
+    for `nm`, which has one sparsity.
     """
     if scheme.name == "nm":
         raise PruneError(f"scheme '{scheme}' has the same sparsity in each layer")
-    if not 0 <= sparsity <= highest < 1:
-        raise PruneError(
-            f"the sparsity is at least 0 and at most {highest:g}, the highest of a layer; found {sparsity:g}"
-        )
     layers, _ = prunable_layers(module, scheme, include, skip)
     uses = {name: sharing_modules(module, layer) for name, layer in layers.items()}
     calibration = Calibration(module, batches)
@@ -56,40 +64,49 @@ def loss_rates(
         missing = next(name for name in layers if name not in order)
         raise PruneError(f"layer '{missing}': no calibration input reaches it, so that it has no loss to compare")
     moments = calibration.moments({name: uses[name] for name in order}, shared=False)
-    names, costs, sizes = list(layers), [], []
-    for done, name in enumerate(names):
+    costs = {}
+    for done, (name, layer) in enumerate(layers.items()):
         if progress:
-            progress(done, len(names), name)
-        cost, size, energy = _curve(layers[name], moments.pop(name), scheme, damping)
-        weights = int(np.prod(layers[name].weight.shape))  # type: ignore[arg-type]
+            progress(done, len(layers), name)
+        cost, size, energy = _curve(layer, moments.pop(name), scheme, damping)
+        weights = int(np.prod(layer.weight.shape))  # type: ignore[arg-type]
         effect = effect_of_noise(calibration, uses[name], _NOISE, seed) if energy else 0.0
+        # Of the sampled units, scaled to the whole layer.
         density = cost / size * (effect / energy if energy else 0.0)
-        order_of = np.argsort(density, kind="stable")
-        density, size = density[order_of], size[order_of] * (weights / size.sum())
-        density[np.cumsum(size) > highest * weights + 1e-6] = np.inf
-        costs.append(density)
-        sizes.append(size)
+        cheapest = np.argsort(density, kind="stable")
+        costs[name] = LayerCosts(size[cheapest] * (weights / size.sum()), density[cheapest])
     if progress:
-        progress(len(names), len(names), "")
-    return dict(zip(names, _compete(costs, sizes, sparsity), strict=True))
+        progress(len(layers), len(layers), "")
+    return costs
 
 
-def _compete(costs: Sequence[np.ndarray], sizes: Sequence[np.ndarray], sparsity: float) -> list[float]:
-    """The fraction of each layer that goes when the cheapest `sparsity` of all weights go."""
-    layer = np.repeat(np.arange(len(costs)), [len(cost) for cost in costs])
-    cost, size = np.concatenate(costs), np.concatenate(sizes)
-    order = np.argsort(cost, kind="stable")
-    budget = sparsity * size.sum()
-    before = np.cumsum(size[order]) - size[order]
-    taken = np.clip(budget - before, 0, size[order])
-    gone = np.bincount(layer[order], weights=taken, minlength=len(costs))
-    return [float(part / whole.sum()) for part, whole in zip(gone, sizes, strict=True)]
+def loss_rates(costs: Mapping[str, LayerCosts], sparsity: float, highest: float = 0.95) -> dict[str, float]:
+    """The sparsity of each layer by name, for `rates`, with an average over all weights of `sparsity`: the units of all
+    layers compete, but no layer loses more than `highest` of its weights. Raises `PruneError`."""
+    if not 0 <= sparsity <= highest < 1:
+        raise PruneError(
+            f"the sparsity is at least 0 and at most {highest:g}, the highest of a layer; found {sparsity:g}"
+        )
+    layers = list(costs.values())
+    owner = np.repeat(np.arange(len(layers)), [len(layer.sizes) for layer in layers])
+    sizes = np.concatenate([layer.sizes for layer in layers])
+    allowed = np.concatenate([np.cumsum(layer.sizes) <= highest * layer.sizes.sum() + 1e-6 for layer in layers])
+    densities = np.where(allowed, np.concatenate([layer.densities for layer in layers]), np.inf)
+    order = np.argsort(densities, kind="stable")
+    taken = _taken(sizes[order], sparsity * sizes.sum())
+    gone = np.bincount(owner[order], weights=taken, minlength=len(layers))
+    return {name: float(part / layer.sizes.sum()) for (name, layer), part in zip(costs.items(), gone, strict=True)}
+
+
+def _taken(sizes: np.ndarray, budget: float) -> np.ndarray:
+    """How much of each of `sizes`, in order, a budget takes."""
+    return np.clip(budget - (np.cumsum(sizes) - sizes), 0, sizes)
 
 
 def _curve(
     layer: Any, moments: Sequence[Moments], scheme: Scheme, damping: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Costs and sizes of a sample of the layer's units, scaled to the whole layer, and the energy of its output."""
+    """Costs and sizes of a sample of the layer's units, and the energy of its output."""
     matrix = layer.weight.detach().double().cpu().reshape(len(layer.weight), -1)
     area = matrix.shape[1] // layer.weight.shape[1]
     costs, sizes, energy = [], [], 0.0

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from secateur.compiler.prune import PruneError, Scheme
-from secateur.compiler.prune.second_order import loss_rates, prune_second_order
+from secateur.compiler.prune.second_order import layer_costs, loss_rates, prune_second_order
 
 
 class Gated(torch.nn.Module):
@@ -32,16 +32,16 @@ def setting(scale=1.0):
 )
 def test_the_layer_that_counts_keeps_more(scheme):
     dense, given = setting()
-    rates = loss_rates(dense, given, scheme, 0.6)
+    rates = loss_rates(layer_costs(dense, given, scheme), 0.6)
     assert rates["important"] < 0.5 < 0.7 < rates["minor"] <= 0.95
     assert sum(rates.values()) / 2 == pytest.approx(0.6)
-    assert loss_rates(dense, given, scheme, 0.6) == rates
+    assert loss_rates(layer_costs(dense, given, scheme), 0.6) == rates
 
 
 def test_the_model_loses_less_than_at_equal_rates():
     dense, given = setting()
     scheme = Scheme("unstructured")
-    rates = loss_rates(dense, given, scheme, 0.6)
+    rates = loss_rates(layer_costs(dense, given, scheme), 0.6)
     own, _ = prune_second_order(dense, given, scheme, rates=rates)
     equal, _ = prune_second_order(dense, given, scheme, 0.6)
     with torch.no_grad():
@@ -53,19 +53,19 @@ def test_noise_is_relative_to_what_a_layer_gives():
     """A layer ten times as large whose output counts a tenth is as important as the other."""
     dense, given = setting(scale=10.0)
     dense.minor.weight.data.copy_(10 * dense.important.weight)
-    rates = loss_rates(dense, given, Scheme("unstructured"), 0.6)
+    rates = loss_rates(layer_costs(dense, given, Scheme("unstructured")), 0.6)
     assert rates["important"] == pytest.approx(rates["minor"], abs=0.1)
 
 
 def test_bounds_and_faults():
     dense, given = setting()
-    rates = loss_rates(dense, given, Scheme("unstructured"), 0.6, highest=0.65)
+    rates = loss_rates(layer_costs(dense, given, Scheme("unstructured")), 0.6, highest=0.65)
     assert max(rates.values()) <= 0.65
     assert sum(rates.values()) / 2 == pytest.approx(0.6)
     with pytest.raises(PruneError, match="same sparsity in each layer"):
-        loss_rates(dense, given, Scheme("nm", (2, 4)), 0.5)
+        loss_rates(layer_costs(dense, given, Scheme("nm", (2, 4))), 0.5)
     with pytest.raises(PruneError, match=r"at most 0\.95, the highest of a layer; found 0\.97"):
-        loss_rates(dense, given, Scheme("unstructured"), 0.97)
+        loss_rates(layer_costs(dense, given, Scheme("unstructured")), 0.97)
     dense.spare = torch.nn.Linear(16, 16)
     with pytest.raises(PruneError, match="layer 'spare': no calibration input reaches it"):
-        loss_rates(dense, given, Scheme("unstructured"), 0.5)
+        loss_rates(layer_costs(dense, given, Scheme("unstructured")), 0.5)
