@@ -40,7 +40,7 @@ def bert_base(shop: Workshop, rounds: int) -> Record:
     candidates.append(
         Candidate("NumPy sgemm 1024^3", Peer("NumPy", "numpy_sgemm", ""), candidates[-1].model, compared=False)
     )
-    record = _contest(shop, candidates, rounds)
+    record = run_contest(shop, candidates, rounds)
     bcr = next(c for c in candidates if c.name == "Secateur 90 % BCR 4x16")
     record["padding_fraction"] = _stored_values(bcr) / models.kept_weights(ours[bcr.name]) - 1
     record["flops"] = {
@@ -56,7 +56,7 @@ def bert_base_threads(shop: Workshop, rounds: int) -> Record:
     candidates = [
         shop.for_secateur(f"Secateur, threads: {threads}", module, inputs, threads=threads) for threads in (1, 2)
     ]
-    record = _contest(shop, candidates, rounds)
+    record = run_contest(shop, candidates, rounds)
     from secateur.compiler.profile import profile
 
     found = profile(candidates[-1].model / "model.bundle", threads=2, scaling=True, progress=shop.progress)
@@ -71,7 +71,7 @@ def minilm_l6(shop: Workshop, rounds: int) -> Record:
     """The shape of MiniLM-L6 on one thread: LiteRT dense and Secateur at 80 % BCR."""
     dense, inputs = models.minilm_l6(), models.bert_inputs()
     ours = shop.for_secateur("Secateur 80 % BCR 4x16", models.pruned(dense, "bcr", "4x16", 0.8), inputs)
-    return _contest(shop, [ours, shop.for_peer("LiteRT dense", PEERS["LiteRT"], dense, inputs)], rounds)
+    return run_contest(shop, [ours, shop.for_peer("LiteRT dense", PEERS["LiteRT"], dense, inputs)], rounds)
 
 
 def linear_128_tokens(shop: Workshop, rounds: int) -> Record:
@@ -80,7 +80,7 @@ def linear_128_tokens(shop: Workshop, rounds: int) -> Record:
     candidates = [shop.for_secateur("Secateur 90 % 16x1", module, inputs, repeat=5)]
     for title, adapter in (("torch.sparse CSR", "torch_csr"), ("SciPy CSR", "scipy_csr")):
         candidates.append(shop.for_peer(title, Peer(title, adapter), module, inputs, repeat=5))
-    record = _contest(shop, candidates, rounds)
+    record = run_contest(shop, candidates, rounds)
     record["kernels_ms"] = {candidates[0].name: _kernels(candidates[0])}
     return record
 
@@ -90,7 +90,7 @@ def linear_1_token(shop: Workshop, rounds: int) -> Record:
     dense, inputs = models.linear(), models.linear_inputs(1)
     ours = {"Secateur dense": dense, "Secateur 90 % BCR 4x16": models.pruned(dense, "bcr", "4x16", 0.9)}
     candidates = [shop.for_secateur(name, module, inputs, repeat=50) for name, module in ours.items()]
-    record = _contest(shop, candidates, rounds)
+    record = run_contest(shop, candidates, rounds)
     record["kernels_ms"] = {c.name: _kernels(c) for c in candidates}
     record["weight_bytes"] = {
         c.name: sum(f.stat().st_size for f in (c.model / "model.bundle").rglob("*.irpa")) for c in candidates
@@ -120,7 +120,8 @@ MEASUREMENTS: dict[str, Callable[[Workshop, int], Record]] = {
 }
 
 
-def _contest(shop: Workshop, candidates: list[Candidate], rounds: int) -> Record:
+def run_contest(shop: Workshop, candidates: list[Candidate], rounds: int) -> Record:
+    """All candidates in turns: what each did, with its threads, and why some did not take part."""
     outcome = contest(candidates, environments=shop.environments, rounds=rounds, progress=shop.progress)
     return {
         "entries": {name: dataclasses.asdict(entry) for name, entry in outcome.entries.items()},

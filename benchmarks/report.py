@@ -74,20 +74,19 @@ def markdown(lines: Lines, chart: str | None) -> str:
     parts = [
         "# Results\n",
         "<!-- Written by `make bench-peers`; do not edit. -->\n",
-        f"Measured on {machine['processor']} ({machine['architecture']}, {', '.join(machine['vector_extensions'])}), "
-        f"{machine['cores']} cores, {machine['memory_bytes'] / (1 << 30):.0f} GiB, {machine['system']}, "
-        f"Python {machine['python']}; finished {newest['finished']}.\n",
+        f"Measured on {machine_line(machine)}; finished {newest['finished']}. What pruned models still know is in "
+        "[accuracy.md](accuracy.md).\n",
         HOW + "\n",
     ]
     if chart:
         parts.append(f"![Latency of BERT-base by engine]({chart})\n")
-    parts.append(_table(("workload", "compared", "measured", "bar", "verdict"), bar_rows(judge(records))))
+    parts.append(markdown_table(("workload", "compared", "measured", "bar", "verdict"), bar_rows(judge(records))))
     for name, record in records.items():
         if "entries" in record:
             parts.append(f"## {name}\n")
             runs = max(entry["latency"]["runs"] for entry in record["entries"].values()) if record["entries"] else 0
             parts.append(f"{runs} runs each, finished {lines[name]['finished']}.\n")
-            parts.append(_table(("", "threads", "min, ms", "p25", "median", "L2"), entry_rows(record)))
+            parts.append(markdown_table(("", "threads", "min, ms", "p25", "median", "L2"), entry_rows(record)))
             parts += [f"- {note}" for note in notes(record)]
             if notes(record):
                 parts.append("")
@@ -99,6 +98,15 @@ def markdown(lines: Lines, chart: str | None) -> str:
             versions |= entry["versions"]
     parts.append(", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".\n")
     return "\n".join(parts)
+
+
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Processor, cores, memory, system."""
+    return (
+        f"{machine['processor']} ({machine['architecture']}, {', '.join(machine['vector_extensions'])}), "
+        f"{machine['cores']} cores, {machine['memory_bytes'] / (1 << 30):.0f} GiB, {machine['system']}, "
+        f"Python {machine['python']}"
+    )
 
 
 def _details(name: str, record: Mapping[str, Any]) -> list[str]:
@@ -113,7 +121,7 @@ def _details(name: str, record: Mapping[str, Any]) -> list[str]:
                 rates = (f"{count / ms / 1e6:.1f}" for ms in (kernels, call))
                 rows.append((candidate, f"{count / 1e6:.2f}", f"{kernels:.4f}", f"{call:.4f}", *rates))
         columns = ("", "MB", "kernels, ms", "call, ms", "GB/s in kernels", "GB/s of the call")
-        parts.append(_table(columns, rows))
+        parts.append(markdown_table(columns, rows))
     if "scaling" in record:
         parts.append("Milliseconds of a run in each kernel, the best of many:\n")
         rows = []
@@ -121,20 +129,21 @@ def _details(name: str, record: Mapping[str, Any]) -> list[str]:
             one, two = row["one_thread_ms"], row["two_threads_ms"]
             times = (f"{one:.3f}", f"{two:.3f}", f"{one / two:.2f}x") if one and two else ("-", f"{two:.3f}", "-")
             rows.append((row["kernel"], str(row["calls"]), *times))
-        parts.append(_table(("kernel", "calls", "1 thread", "2 threads", "speed-up"), rows))
+        parts.append(markdown_table(("kernel", "calls", "1 thread", "2 threads", "speed-up"), rows))
     if "flops" in record:
         rows = []
         for candidate, flops in record["flops"].items():
             if candidate in record["entries"]:
                 rate = flops / record["entries"][candidate]["latency"]["median_ms"] / 1e6
                 rows.append((candidate, f"{flops / 1e9:.2f}", f"{rate:.1f}"))
-        parts += ["Operations that remain, over time:\n", _table(("", "GFLOP", "GFLOP/s"), rows)]
+        parts += ["Operations that remain, over time:\n", markdown_table(("", "GFLOP", "GFLOP/s"), rows)]
     if "stages" in record:
         parts += [f"## {name}\n", "Seconds by stage of a compilation without the cache:\n"]
-        parts.append(_table(("stage", "s"), [(k, f"{v:.1f}") for k, v in record["stages"].items()]))
+        parts.append(markdown_table(("stage", "s"), [(k, f"{v:.1f}") for k, v in record["stages"].items()]))
     return parts
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first are aligned right."""
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"

@@ -63,6 +63,7 @@ def command(
         bar.stage("loading")
         from secateur.compiler.tasks import get_task
         from secateur.compiler.train import TrainingJob, load_task_model
+        from secateur.compiler.train.job import SCORED
 
         chosen = get_task(task, data, bar.stage)
         module, tokenizer = load_task_model(model, chosen, weights, seed)
@@ -79,7 +80,7 @@ def command(
                 learning_rate=learning_rate,
                 seed=seed,
                 limit=limit,
-                score_limit=limit,
+                score_limit=limit or SCORED,
                 teacher=load_teacher(teacher, teacher_weights, chosen, model, weights),
                 callbacks=keep_zeros(module),
                 method={"method": "finetune", "model": Path(model).resolve().name},

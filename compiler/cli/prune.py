@@ -139,6 +139,8 @@ def command(
     budget_ms = parse_latency(target_latency) if target_latency is not None else None
     output = Output(as_json, quiet)
     with TrainingBar(output, f"pruning {model}", quiet).shown() as bar:
+        from secateur.compiler.train.job import SCORED
+
         from .prune_model import Pruning, prune_and_train, prune_at_once
 
         asked = Pruning(
@@ -172,7 +174,7 @@ def command(
                 batch=batch,
                 learning_rate=learning_rate,
                 limit=limit,
-                score_limit=limit,
+                score_limit=limit or SCORED,
             )
         else:
             check_free(out)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
 
+SCORED = 1000
+"""Examples that score a finished training: enough to see how it went; `secateur eval` takes all."""
 # Settings that change how a training is watched and stored, not what comes out of it.
 _WATCHING = ("checkpoint_minutes", "checkpoint_steps", "evaluate_every", "evaluate_limit", "score_limit")
 _OBJECTS = (
@@ -88,7 +90,7 @@ class TrainingJob:
     checkpoint_steps: int | None = None
     evaluate_every: int | None = None
     evaluate_limit: int = 100
-    score_limit: int | None = None
+    score_limit: int | None = SCORED
     teacher_cache: Path | None = None
     progress: Callable[[TrainingStep], None] | None = None
     stage: Callable[[str], None] | None = None

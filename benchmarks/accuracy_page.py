@@ -1,0 +1,113 @@
+"""docs/accuracy.md and its charts, from the lines of a results file."""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .accuracy_points import SPARSITIES
+from .report import entry_rows, machine_line, markdown_table, notes
+from .results import Results
+
+Line = Mapping[str, Any]
+
+TITLES = {"squad": "Question answering: SQuAD v1.1", "sentiment": "Sentiment: movie reviews"}
+METRICS = {"squad": "f1", "sentiment": "accuracy"}
+HOW = """The model is MiniLM-L6 (6 layers, hidden size 384), trained for the task by `secateur finetune`; every linear \
+layer of its encoder is pruned. What scores is the **compiled bundle**, on one thread of this machine's CPU, on the \
+dev split with windows of 128 tokens. "No training" means second-order pruning from 256 unlabelled inputs, with rates \
+by layer (`--rates loss`) unless said otherwise. Seeds are 0; the training data, windows and order are those of \
+`secateur prune`."""
+
+
+def write_page(page: Path, results: Path, peers: Path) -> None:
+    """Writes the page and, where the peers' environment has matplotlib, a chart for each task that was timed."""
+    lines = Results(results).read()
+    parts = ["# Accuracy", "<!-- Written by `python -m secateur.benchmarks.accuracy`; do not edit. -->", HOW]
+    for task, title in TITLES.items():
+        scored = {name.removeprefix(f"{task} "): line for name, line in lines.items() if name.startswith(f"{task} ")}
+        if "dense" not in scored:
+            continue
+        timed = lines.get(f"latency {task}")
+        picture = page.with_name(f"{page.stem}-{task}.png")
+        python = peers / "main" / "bin" / "python"
+        if timed and python.exists():
+            command = [python, "-P", Path(__file__).with_name("accuracy_chart.py"), results, task, picture]
+            subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr)
+        parts += [f"## {title}", f"Measured on {machine_line(scored['dense']['machine'])}."]
+        parts += [f"![{METRICS[task]} against latency]({picture.name})"] if timed and picture.exists() else []
+        parts += task_tables(METRICS[task], scored, timed)
+    page.write_text("\n\n".join(parts) + "\n")
+
+
+def task_tables(metric: str, scored: Mapping[str, Line], timed: Line | None) -> list[str]:
+    """The tables of a task: what was trained, what was not, and latencies."""
+    dense = scored["dense"]["record"]
+    points = [line["record"] for name, line in scored.items() if name != "dense"]
+    parts = ["### Trained", markdown_table(*trained_rows(metric, dense, points))]
+    plain = [p for p in points if not p["point"]["steps"]]
+    usual = [p for p in plain if (p["point"]["method"], p["point"]["rates"]) == ("second-order", "loss")]
+    if usual:
+        parts += ["### No training", sample_sentence(usual), markdown_table(*grid_rows(metric, usual))]
+    others = [p for p in plain if p not in usual]
+    if others:
+        parts += ["Other ways, without training:", markdown_table(*way_rows(metric, others, usual))]
+    if timed:
+        record = timed["record"]
+        header = ("", "threads", "min, ms", "p25", "median", "L2")
+        parts += ["### Latency", f"Batch 1, 128 tokens, one thread, in turns; finished {timed['finished']}."]
+        parts += [markdown_table(header, entry_rows(record)), *(f"- {note}" for note in notes(record))]
+    return parts
+
+
+def trained_rows(metric: str, dense: Any, points: Sequence[Any]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """The dense model and every point that was trained, with its budget."""
+    names = list(dense["eval"]["metrics"])
+    header = ("model", "zeros", *names, f"{metric} lost", "examples", "training behind the pruning")
+    best = dense["eval"]["metrics"][metric]
+    rows: list[Sequence[str]] = []
+    for record in [dense, *(p for p in points if p["point"]["steps"])]:
+        metrics, point = record["eval"]["metrics"], record["point"]
+        shown = "dense" if point is None else f"{point['shape']}, {point['method']}, rates: {point['rates']}"
+        scores = [f"{metrics[name]:.2f}" for name in names]
+        lost = "-" if point is None else f"{best - metrics[metric]:.2f}"
+        budget = "-" if point is None else budget_text(record["training"])
+        rows.append((shown, f"{record['zeros_fraction']:.1%}", *scores, lost, str(record["eval"]["examples"]), budget))
+    return header, rows
+
+
+def budget_text(training: Any) -> str:
+    """Steps, epochs, tokens and minutes of a training."""
+    return (
+        f"{training['steps']} steps = {training['epochs']:.2f} epochs, {training['tokens'] / 1e6:.1f} M tokens, "
+        f"{training['minutes']:.0f} min on {training['machine']['threads']} thread(s)"
+    )
+
+
+def sample_sentence(points: Sequence[Any]) -> str:
+    """On how many examples the points were scored, and how long pruning took."""
+    examples = sorted({p["eval"]["examples"] for p in points})
+    seconds = [p["prune_cpu_seconds"] for p in points if p["prune_cpu_seconds"]]
+    took = f" Pruning took {min(seconds):.0f} to {max(seconds):.0f} s of processor time a model." if seconds else ""
+    return f"Scored on {' or '.join(map(str, examples))} examples, spread evenly over the dev split.{took}"
+
+
+def grid_rows(metric: str, points: Sequence[Any]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Schemes by sparsities."""
+    found = {(p["point"]["shape"], p["point"]["sparsity"]): p["eval"]["metrics"][metric] for p in points}
+    shapes = list(dict.fromkeys(shape for shape, _ in found))
+    rows = [
+        (shape, *(f"{found[shape, s]:.1f}" if (shape, s) in found else "-" for s in SPARSITIES)) for shape in shapes
+    ]
+    return (f"{metric} at", *(f"{s:.0%}" for s in SPARSITIES)), rows
+
+
+def way_rows(metric: str, others: Sequence[Any], usual: Sequence[Any]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Methods and rates, and the usual ones at the same scheme and sparsity."""
+    kinds = {(p["point"]["shape"], p["point"]["sparsity"]) for p in others}
+    rows = []
+    for p in [*others, *(u for u in usual if (u["point"]["shape"], u["point"]["sparsity"]) in kinds)]:
+        point, value = p["point"], p["eval"]["metrics"][metric]
+        rows.append((point["shape"], f"{point['sparsity']:.0%}", point["method"], point["rates"], f"{value:.1f}"))
+    return ("scheme", "sparsity", "method", "rates", metric), rows

@@ -1,0 +1,62 @@
+"""What the accuracy page compares: ways of pruning the same trained model."""
+
+import dataclasses
+from pathlib import Path
+
+SPARSITIES = (0.5, 0.7, 0.8, 0.9)
+SCHEMES = (("bcr", "4x16"), ("bcr", "4x1"), ("bcr", "16x1"), ("block", "64"), ("unstructured", None))
+# Examples of the dev set for points that are only compared with each other: one standard error is 1.3 F1.
+SAMPLE = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A pruned model: `steps` of training (with the dense model as the teacher) behind or during the pruning, and the
+    number of `examples` that score it (None: all)."""
+
+    scheme: str
+    block: str | None
+    sparsity: float
+    method: str = "second-order"
+    rates: str = "loss"
+    steps: int = 0
+    examples: int | None = SAMPLE
+
+    @property
+    def name(self) -> str:
+        """A name for tables and folders."""
+        parts = [self.shape, f"{self.sparsity:.0%}", self.method, *([self.rates] if self.rates != "uniform" else [])]
+        return " ".join([*parts, *([f"{self.steps} steps"] if self.steps else [])]).replace("%", "")
+
+    @property
+    def shape(self) -> str:
+        """The scheme with its block."""
+        return f"{self.scheme} {self.block}" if self.block else self.scheme
+
+    def command(self, dense: Path, task: str, out: Path) -> list[str]:
+        """`secateur prune`, with what makes this point."""
+        found = ["prune", str(dense), "-o", str(out), "--data", task, "--method", self.method]
+        found += ["--scheme", self.scheme, *(["--block", self.block] if self.block else [])]
+        found += ["--sparsity", str(self.sparsity), "--rates", self.rates]
+        return [*found, "--distill", "--steps", str(self.steps)] if self.steps else found
+
+
+UNTRAINED = [Point(*shape, sparsity) for shape in SCHEMES for sparsity in SPARSITIES]
+WAYS = [
+    Point("bcr", "4x1", 0.7, "one-shot", "uniform"),
+    Point("bcr", "4x1", 0.7, "one-shot", "global"),
+    Point("bcr", "4x1", 0.7, "second-order", "uniform"),
+]
+
+POINTS: dict[str, list[Point]] = {
+    "squad": [
+        Point("bcr", "4x1", 0.7, steps=1000, examples=None),
+        Point("bcr", "4x1", 0.8, steps=600, examples=None),
+        *UNTRAINED,
+        *WAYS,
+    ],
+    "sentiment": [
+        *(dataclasses.replace(point, examples=None) for point in [*UNTRAINED, *WAYS]),
+        *(Point("bcr", "4x1", sparsity, steps=150, examples=None) for sparsity in SPARSITIES),
+    ],
+}
