@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # A local Hugging Face folder for `make demo` in place of the downloaded MiniLM: make demo MODEL=DIR
 MODEL ?=
+# A new folder in which `make demo` leaves its models and bundles: make demo KEEP=DIR
+KEEP ?=
 # What to install PyTorch from, for example its CPU build: make venv PIP_ARGS="--extra-index-url ..."
 PIP_ARGS ?=
 # Narrows `make test`: make test LIT=test/lit/compiler PYTEST="test/python/cli -k json"
@@ -37,8 +39,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## Prune, compile and run a real sentence-embedding model beside PyTorch and IREE
-	$(BIN)/python applications/sentence_similarity/demo.py $(if $(MODEL),--model "$(MODEL)")
+demo: $(READY) ## Answer questions about a text with a pruned, compiled model beside PyTorch
+	$(BIN)/python -m secateur.applications.question_answering.demo $(if $(MODEL),--base "$(MODEL)") \
+	  $(if $(KEEP),--keep "$(KEEP)")
 
 test: lit pytest ## Run the whole test suite
 

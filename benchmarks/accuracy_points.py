@@ -50,8 +50,8 @@ WAYS = [
 
 POINTS: dict[str, list[Point]] = {
     "squad": [
-        Point("bcr", "4x1", 0.7, steps=1000, examples=None),
-        Point("bcr", "4x1", 0.8, steps=600, examples=None),
+        Point("bcr", "4x1", 0.7, steps=700, examples=None),
+        Point("bcr", "4x1", 0.8, steps=350, examples=None),
         *UNTRAINED,
         *WAYS,
     ],

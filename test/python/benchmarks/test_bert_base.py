@@ -1,4 +1,4 @@
-"""`make demo` and `make bench` on small models."""
+"""`make bench` on a small model."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-DEMO = ROOT / "applications" / "sentence_similarity"
 
 
 def run(*command):
@@ -21,25 +20,6 @@ def run(*command):
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
-
-
-def test_the_demo_on_a_model_of_ones_own(tmp_path):
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    folder = tmp_path / "model"
-    torch.manual_seed(0)
-    sizes = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(**sizes, vocab_size=50, max_position_embeddings=64)).save_pretrained(folder)
-    words = ["how", "do", "i", "reset", "my", "password", "forgot", "?", ",", "can", "change", "it", "the"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
-    out = run(DEMO / "demo.py", "--model", folder, "--tokens", 32, "--rounds", 3)
-    assert "Compiled and PyTorch differ by" in out
-    assert "encoder.layer.0.output.dense" in out
-    for name in ("PyTorch, dense", "stock IREE, dense", "Secateur, 30%", "Secateur, 90%", "needs training"):
-        assert name in out
 
 
 @pytest.mark.slow

@@ -1,0 +1,113 @@
+"""What the accuracy page compares, and the page that is made of the results."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from secateur.benchmarks import accuracy
+from secateur.benchmarks.accuracy_page import budget_text, task_tables, write_page
+from secateur.benchmarks.accuracy_points import POINTS, Point
+from secateur.benchmarks.results import Results
+
+MACHINE = {"processor": "CPU", "architecture": "x86_64", "vector_extensions": ["avx2"], "cores": 2,
+           "memory_bytes": 1 << 34, "system": "Linux 6", "python": "3.11"}  # fmt: skip
+TRAINING = {"steps": 700, "epochs": 0.25, "tokens": 2_500_000, "minutes": 61.0, "machine": {"threads": 1}}
+
+
+def scored(point, f1, training=None):
+    value = None if point is None else {**vars(point), "shape": point.shape}
+    return {"point": value, "zeros_fraction": 0.0 if point is None else point.sparsity, "prune_cpu_seconds": 90.0,
+            "training": training, "eval": {"metrics": {"f1": f1, "exact_match": f1 - 9}, "examples": 1000}}  # fmt: skip
+
+
+def lines(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    plain, trained = Point("bcr", "4x1", 0.7), Point("bcr", "4x1", 0.7, steps=700)
+    way = Point("bcr", "4x1", 0.7, "one-shot", "uniform")
+    for point, f1, training in ((None, 80.0, None), (plain, 71.5, None), (trained, 78.25, TRAINING), (way, 7.5, None)):
+        name = f"squad {point.name if point else 'dense'}"
+        results.append(
+            {"measurement": name, "machine": MACHINE, "finished": "2026", "record": scored(point, f1, training)}
+        )
+    return results
+
+
+@pytest.mark.parametrize("task", list(POINTS))
+def test_names_of_points_are_distinct_and_fit_for_folders(task):
+    names = [point.name for point in POINTS[task]]
+    assert len(set(names)) == len(names)
+    assert not set("".join(names)) & set("/%,:")
+
+
+def test_a_point_is_pruned_by_the_command(tmp_path):
+    command = Point("bcr", "4x1", 0.7, steps=700).command(tmp_path / "dense", "squad", tmp_path / "out")
+    assert command[:4] == ["prune", str(tmp_path / "dense"), "-o", str(tmp_path / "out")]
+    assert " ".join(command[4:]) == (
+        "--data squad --method second-order --scheme bcr --block 4x1 --sparsity 0.7 --rates loss --distill --steps 700"
+    )
+    assert "--distill" not in Point("block", "64", 0.5).command(tmp_path, "squad", tmp_path)
+
+
+def test_the_tables_show_what_was_lost_and_the_budget(tmp_path):
+    found = {name.removeprefix("squad "): line for name, line in lines(tmp_path).read().items()}
+    text = "\n".join(task_tables("f1", found, None))
+    assert (
+        "| bcr 4x1, second-order, rates: loss | 70.0% | 78.25 | 69.25 | 1.75 | 1000 | 700 steps = 0.25 epochs" in text
+    )
+    assert "| bcr 4x1 | - | 71.5 | - | - |" in text
+    assert "| bcr 4x1 | 70% | one-shot | uniform | 7.5 |" in text
+    assert budget_text(TRAINING).endswith("2.5 M tokens, 61 min on 1 thread(s)")
+
+
+def test_the_page_is_written_without_the_environment_of_the_peers(tmp_path):
+    page = tmp_path / "accuracy.md"
+    write_page(page, lines(tmp_path).path, tmp_path / "nowhere")
+    assert "## Question answering: SQuAD v1.1" in page.read_text()
+    assert "Sentiment" not in page.read_text()
+
+
+def test_what_is_done_is_not_done_again_and_a_failure_does_not_end_the_rest(tmp_path, monkeypatch, capsys):
+    tried = []
+
+    def score(options, name, point):
+        tried.append(name)
+        if len(tried) == 1:
+            raise subprocess.CalledProcessError(1, "secateur", stderr="error: the disk is full\n")
+        return scored(point, 50.0)
+
+    monkeypatch.setattr(accuracy, "_score", score)
+    arguments = [
+        "--task",
+        "squad",
+        "--dense",
+        str(tmp_path),
+        "--only",
+        "^block",
+        "--results",
+        str(tmp_path / "r.jsonl"),
+    ]
+    assert accuracy.main(arguments) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert len(tried) == 4
+    assert accuracy.main(arguments) == 0
+    assert tried[4:] == tried[:1]
+    assert [json.loads(text)["measurement"] for text in (tmp_path / "r.jsonl").read_text().splitlines()][-1] == (
+        f"squad {tried[0]}"
+    )
+
+
+def test_the_chart_is_drawn_from_the_results(tmp_path):
+    pytest.importorskip("matplotlib")
+    results = lines(tmp_path)
+    entries = {
+        name: {"latency": {"median_ms": 5.0}}
+        for name in ("Secateur dense", "LiteRT dense", "bcr 4x1 70 second-order loss")
+    }
+    results.append(
+        {"measurement": "latency squad", "machine": MACHINE, "finished": "2026", "record": {"entries": entries}}
+    )
+    program = accuracy.__file__.replace("accuracy.py", "accuracy_chart.py")
+    subprocess.run([sys.executable, program, results.path, "squad", tmp_path / "chart.png"], check=True)
+    assert (tmp_path / "chart.png").read_bytes()[:4] == b"\x89PNG"
