@@ -33,6 +33,7 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.attributes import TARGET
 
 from .accepted import KERNEL_OPS, MAIN_OPS
+from .booleans import widen_booleans
 from .chains import Chains, chains_of
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
 from .narrow import narrow_integers
@@ -83,11 +84,11 @@ def assemble(
 ) -> Assembly:
     """Assembles a level-4 module, or one of tensor-level ops only. `module` is not changed.
 
-    `target`: for a GPU, 64-bit integers are computed in 32 bits (`narrow_integers`), and reductions are kept apart
-    from what reads them (`separate_reductions`). `weights`: the arrays that `sparsity.weight` symbols name; those used
-    outlive the module as `parameters`, without a copy. Raises `AssemblyError`, one sentence, for an op that IREE
-    does not take, a dispatch that does not fit its kernel, or a weight that is missing or of another shape or
-    dtype.
+    `target`: for a GPU, 64-bit integers are computed in 32 bits (`narrow_integers`), booleans lie in memory as 32-bit
+    integers (`widen_booleans`), and reductions are kept apart from what reads them (`separate_reductions`). `weights`:
+    the arrays that `sparsity.weight` symbols name; those used outlive the module as `parameters`, without a copy.
+    Raises `AssemblyError`, one sentence, for an op that IREE does not take, a dispatch that does not fit its kernel, or
+    a weight that is missing or of another shape or dtype.
     """
     context = module.context
     allowed = context.allow_unregistered_dialects
@@ -120,6 +121,7 @@ def _prepare_for_gpu(module: ir.Operation, weights: Mapping[str, np.ndarray]) ->
     for op in [o.operation for o in module.regions[0].blocks[0].operations]:
         if op.name == "func.func" and not is_kernel(op):
             found.update(narrow_integers(op, weights))
+            found.update(widen_booleans(op, weights))
             separate_reductions(op)
     return found
 

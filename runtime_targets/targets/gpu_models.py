@@ -1,7 +1,7 @@
 """GPUs with Vulkan: one row a model that IREE's compiler knows. Any other name ends the compiler with a stack dump.
 
 `subgroup` is a matter of correctness: code for another number of lanes than the device has gives wrong numbers without
-an error. The Android baseline profile uses no subgroup operations, and is right everywhere.
+an error. The Android baseline profile uses no subgroup operations, and its code runs with any number.
 """
 
 import dataclasses

@@ -62,7 +62,7 @@ QUICK = {
     "secateur bench my.bundle": ["--rounds", "3"],
     "secateur profile": [],
     "--ablate": ["--rounds", "3", "--seq-len", "16"],
-    "secateur tune": ["--trials", "2", "--seq-len", "16", "--no-panels", "--no-compare"],
+    "secateur tune": ["--budget", "5s", "--seq-len", "16", "--no-panels", "--no-compare"],
 }
 
 

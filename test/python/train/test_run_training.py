@@ -115,7 +115,7 @@ def test_result_is_pruned_scored_and_frozen_where_asked(straight):
     assert all(parameter.requires_grad for parameter in straight.module.parameters())
     assert {part.p for part in straight.module.modules() if isinstance(part, torch.nn.Dropout)} == {0.1}
     record = json.loads((straight.out / "training.json").read_text())
-    assert record["scores"]["examples"] == 64
+    assert record["scores"]["examples"] == 1000
     assert record["steps"] == STEPS
     assert record["job"]["seed"] == 0
     assert record["plan"]["steps_per_epoch"] == 7
