@@ -33,7 +33,7 @@ dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; font-size: 1.3rem;
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: 0; margin: .5rem 0 1rem; list-style: none; }
 .key i { display: inline-block; width: .9rem; height: .9rem; border-radius: .2rem; margin-right: .35rem;
   vertical-align: -.1rem; }
-.lane { display: grid; grid-template-columns: minmax(6rem, 12rem) 1fr 5rem; gap: .6rem; align-items: center;
+.lane { display: grid; grid-template-columns: 10rem minmax(0, 1fr) 5rem; gap: .6rem; align-items: center;
   margin: .2rem 0; font-size: .85rem; }
 .lane > :first-child { overflow-wrap: anywhere; }
 .lane > :last-child { text-align: right; font-variant-numeric: tabular-nums; }
