@@ -77,6 +77,9 @@ def random_model(seed: int) -> RandomModel:
             if parameter.dim() == 1:
                 parameter.add_(0.1 * torch.randn(parameter.shape))
     scheme, block = draw.choice(_SCHEMES)
+    if block in ("4x16", "16x1") and hidden < 16:
+        # A block larger than the weight is refused.
+        block = "4x4"
     sparsity = 0.5 if scheme == "nm" else draw.choice([0.3, 0.6, 0.8, 0.95])
     pruned, _ = prune_model(module.eval(), parse_scheme(scheme, block), sparsity)
     ids = torch.randint(2, 60, (batch, tokens))
