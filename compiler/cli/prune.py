@@ -71,12 +71,12 @@ def command(
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave out matching layers too (may be repeated).")
     ] = None,
     rates: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="uniform: the same sparsity in each layer. global: one threshold over all. loss: by what each layer's "
-            "pruning does to the outputs (needs --data)."
+            help="uniform: the same sparsity in each layer (default for one-shot). global: one threshold over all. "
+            "loss: by what each layer's pruning does to the outputs on --data (default for the other methods)."
         ),
-    ] = "uniform",
+    ] = None,
     target_latency: Annotated[
         str | None,
         typer.Option(metavar="20ms", help="Choose block and rates for this latency of the whole model, on --target."),
@@ -120,7 +120,7 @@ def command(
     """
     method = method or ("one-shot" if data is None else "second-order")
     _check_choice("--method", method, (*AT_ONCE, *IN_TRAINING))
-    _check_choice("--rates", rates, RATES)
+    _check_choice("--rates", rates or "uniform", RATES)
     trains = length_given(epochs, steps, minutes) or method in IN_TRAINING
     if data is None and (trains or method == "second-order" or rates == "loss"):
         wanted = "--rates loss" if rates == "loss" else f"--method {method}" if method != "one-shot" else "a training"
@@ -132,8 +132,10 @@ def command(
     chooses_rates = target_latency is not None or method == "fixed"
     if sparsity is None and scheme != "nm" and not chooses_rates:
         raise typer.BadParameter(f"scheme '{scheme}' needs a fraction, for example 0.9", param_hint="--sparsity")
-    if target_latency is not None and rates != "uniform":
+    if target_latency is not None and rates is not None:
         raise typer.BadParameter("a latency decides on the rates itself", param_hint="--rates")
+    if rates is None:
+        rates = "uniform" if method in ("one-shot", "fixed") or scheme == "nm" or chooses_rates else "loss"
     if block is not None and blocks is not None:
         raise typer.BadParameter("give --block, or --blocks to choose from", param_hint="--blocks")
     budget_ms = parse_latency(target_latency) if target_latency is not None else None

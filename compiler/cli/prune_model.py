@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _WINDOW = 128
 _BATCH = 32
+# No layer loses more of its weights to `--rates loss`, unless all lose about as many.
+_HIGHEST = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +193,7 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, bar: 
     from secateur.compiler.prune.second_order import loss_rates
 
     costs = loss_of_layers(asked, module, calibration_inputs(asked, tokenizer, task), scheme, bar)
-    return Chosen(scheme, loss_rates(costs, asked.sparsity), asked.include)
+    return Chosen(scheme, loss_rates(costs, asked.sparsity, max(_HIGHEST, (1 + asked.sparsity) / 2)), asked.include)
 
 
 def loss_of_layers(

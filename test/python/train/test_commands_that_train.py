@@ -117,7 +117,8 @@ def test_what_was_pruned_before_training_is_not_pruned_again(tuned, secateur, re
     from secateur.compiler.train import TrainError, run
 
     out = tmp_path / "out"
-    base = ["prune", tuned[0], "--data", f"sentiment={reviews}", "--sparsity", "0.5", "-o", out, *LENGTH]
+    base = ["prune", tuned[0], "--data", f"sentiment={reviews}", "--sparsity", "0.5", "--rates", "uniform"]
+    base += ["-o", out, *LENGTH]
 
     def stop(*arguments):
         raise TrainError("stopped here")
@@ -153,7 +154,8 @@ def test_second_order_on_lines_of_text(encoder, secateur, tmp_path):
     text = tmp_path / "lines.txt"
     text.write_text("a good film\nthe plot is boring\n\nbad story and a great cast\n")
     out = tmp_path / "out"
-    result = secateur("prune", encoder, "--data", text, "--sparsity", "0.5", "--block", "4x4", "-o", out, "--json")
+    uniform = ["--sparsity", "0.5", "--rates", "uniform"]
+    result = secateur("prune", encoder, "--data", text, *uniform, "--block", "4x4", "-o", out, "--json")
     assert result.code == 0, result.err
     assert json.loads(result.out)["method"] == "second-order"
     pruned = load_file(out / "model.safetensors")
@@ -162,16 +164,7 @@ def test_second_order_on_lines_of_text(encoder, secateur, tmp_path):
 
 
 def test_rates_by_loss_reach_the_sparsity(tuned, secateur, reviews, tmp_path):
-    arguments = [
-        "--data",
-        f"sentiment={reviews}",
-        "--method",
-        "one-shot",
-        "--rates",
-        "loss",
-        "--scheme",
-        "unstructured",
-    ]
+    arguments = ["--data", f"sentiment={reviews}", "--scheme", "unstructured"]
     result = secateur("prune", tuned[0], *arguments, "--sparsity", "0.6", "-o", tmp_path / "out", "--json")
     assert result.code == 0, result.err
     value = json.loads(result.out)
