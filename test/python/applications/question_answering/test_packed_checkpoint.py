@@ -127,3 +127,13 @@ def test_the_command_prints_the_sizes(qa_folder, base_folder, tmp_path):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "of kept weights in fp16" in done.stdout and (tmp_path / "out.safetensors").is_file()
+
+
+def test_what_ships_is_whole_and_below_30_mb():
+    from secateur.applications.question_answering.demo import DENSE, PRUNED
+
+    for file in (DENSE, PRUNED):
+        # Reading compares the digest.
+        assert "F1" in read_note(file)
+    assert DENSE.stat().st_size + PRUNED.stat().st_size < 30e6
+    assert PRUNED.stat().st_size < 0.4 * DENSE.stat().st_size
