@@ -14,7 +14,7 @@ Line = Mapping[str, Any]
 
 TITLES = {"squad": "Question answering: SQuAD v1.1", "sentiment": "Sentiment: movie reviews"}
 METRICS = {"squad": "f1", "sentiment": "accuracy"}
-HOW = """The model is MiniLM-L6 (6 layers, hidden size 384), trained for the task by `secateur finetune`; every linear \
+HOW = """The model is MiniLM-L6 (6 layers, hidden size 384), fine-tuned for the task; every linear \
 layer of its encoder is pruned. What scores is the **compiled bundle**, on one thread of this machine's CPU, on the \
 dev split with windows of 128 tokens. "No training" means second-order pruning from 256 unlabelled inputs, with rates \
 by layer (`--rates loss`) unless said otherwise. Seeds are 0; the training data, windows and order are those of \
