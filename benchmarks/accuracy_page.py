@@ -18,7 +18,15 @@ HOW = """The model is MiniLM-L6 (6 layers, hidden size 384), fine-tuned for the 
 layer of its encoder is pruned. What scores is the **compiled bundle**, on one thread of this machine's CPU, on the \
 dev split with windows of 128 tokens. "No training" means second-order pruning from 256 unlabelled inputs, with rates \
 by layer (`--rates loss`) unless said otherwise. Seeds are 0; the training data, windows and order are those of \
-`secateur prune`."""
+`secateur prune`.
+
+```sh
+make demo KEEP=demo    # leaves the dense model in demo/dense
+python -m secateur.benchmarks.accuracy --task squad --dense demo/dense              # prunes, trains, compiles, scores
+python -m secateur.benchmarks.accuracy --task squad --dense demo/dense --latency    # times all of them, and the peers
+```
+
+Given again, the second command takes up what is done; `--only REGEX` names points, `--page` writes this page."""
 
 
 def write_page(page: Path, results: Path, peers: Path) -> None:

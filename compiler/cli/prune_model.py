@@ -184,10 +184,10 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, bar: 
         return Chosen(scheme, {}, asked.include)
     if asked.sparsity is None:
         raise PruneError(f"scheme '{scheme}' has one sparsity: --rates {asked.rates} cannot choose")
-    layers, _ = prunable_layers(module, scheme, asked.include, asked.skip)
     if asked.rates == "global":
         from secateur.compiler.prune.rates import global_rates
 
+        layers, _ = prunable_layers(module, scheme, asked.include, asked.skip)
         arrays = {name: layer.weight.detach().numpy() for name, layer in layers.items()}  # type: ignore[operator,union-attr]
         return Chosen(scheme, global_rates(arrays, scheme, asked.sparsity), asked.include)
     from secateur.compiler.prune.second_order import loss_rates

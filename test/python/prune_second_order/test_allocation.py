@@ -69,3 +69,17 @@ def test_bounds_and_faults():
     dense.spare = torch.nn.Linear(16, 16)
     with pytest.raises(PruneError, match="layer 'spare': no calibration input reaches it"):
         loss_rates(layer_costs(dense, given, Scheme("unstructured")), 0.5)
+
+
+@pytest.mark.parametrize("scheme", [Scheme("unstructured"), Scheme("bcr", (2, 1))], ids=str)
+def test_losses_rise_and_tell_what_pruning_a_layer_does_to_the_outputs(scheme):
+    dense, given = setting()
+    costs = layer_costs(dense, given, scheme)
+    for name, layer in costs.items():
+        losses = [layer.loss(s) for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        assert losses[0] == 0 and losses == sorted(losses) and losses[-1] > 0
+        pruned, _ = prune_second_order(dense, given, scheme, 0.5, include=[name])
+        with torch.no_grad():
+            whole, after = dense(given[0]["x"]), pruned(given[0]["x"])
+        found = float((after - whole).square().sum() / (whole - whole.mean()).square().sum())
+        assert 0.4 < layer.loss(0.5) / found < 2.5

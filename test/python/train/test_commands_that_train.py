@@ -1,5 +1,7 @@
 """`secateur finetune` and `secateur prune` with data, on a small BERT and a small table of reviews."""
 
+import dataclasses
+import importlib
 import io
 import json
 
@@ -205,3 +207,30 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
     assert "expected a latency such as 20ms, found 'fast'" in secateur(*prune, "--target-latency", "fast").err
     assert "a training needs a task" in secateur(*prune, "--data", reviews, "--steps", "2").err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypatch, tmp_path):
+    """What `plan` is asked for: losses on the inputs where there are some, else what it does by itself."""
+    from secateur.compiler.cli.output import Output
+    from secateur.compiler.cli.prune_model import Pruning, choose
+    from secateur.compiler.cli.training_options import TrainingBar
+    from secateur.compiler.prune import Scheme
+    from secateur.compiler.tasks import load_tokenizer
+    from secateur.frontends import load_model
+
+    text = tmp_path / "lines.txt"
+    text.write_text("a good film\nthe plot is boring\nbad story and a great cast\n")
+    asked = dict.fromkeys(field.name for field in dataclasses.fields(Pruning))
+    asked |= {"model": str(encoder), "method": "second-order", "scheme": "bcr", "block": "4x4", "target": "host-cpu"}
+    asked |= {"budget_ms": 5.0, "rates": "uniform", "samples": 3, "seed": 0}
+    given = []
+    planning = importlib.import_module("secateur.compiler.prune.latency.plan")
+    monkeypatch.setattr(planning, "plan", lambda *a, **more: given.append(more) or 1 / 0)
+    bar = TrainingBar(Output(False, True), "pruning", True)
+    for data in (str(text), None):
+        with pytest.raises(ZeroDivisionError):
+            choose(Pruning(**{**asked, "data": data}), load_model(encoder).module, load_tokenizer(encoder), None, bar)
+    loss = given[0]["importance"](Scheme("bcr", (4, 1)))
+    name = LAYER.removeprefix("bert.").removesuffix(".weight")
+    assert 0 == loss(name, 0.0) < loss(name, 0.5) < loss(name, 0.9)
+    assert given[1]["importance"] is None
