@@ -47,11 +47,16 @@ WAYS = [
     Point("bcr", "4x1", 0.7, "one-shot", "global"),
     Point("bcr", "4x1", 0.7, "second-order", "uniform"),
 ]
+# The same short training for every method.
+METHODS = [
+    Point("bcr", "4x1", 0.7, method, steps=100) for method in ("second-order", "gradual", "admm", "reweighted")
+]
 
 POINTS: dict[str, list[Point]] = {
     "squad": [
         Point("bcr", "4x1", 0.7, steps=700, examples=None),
-        Point("bcr", "4x1", 0.8, steps=350, examples=None),
+        Point("bcr", "4x1", 0.8, steps=450, examples=None),
+        *METHODS,
         *UNTRAINED,
         *WAYS,
     ],

@@ -13,7 +13,7 @@ from .calibration import Calibration, Moments
 from .correction import damped, output_error
 from .layer import emptied, kernel_units
 from .model import DAMPING, sharing_modules
-from .sensitivity import effect_of_noise
+from .sensitivity import effect_of_noise, first_outputs
 
 # Of how many of a layer's bands the costs are found: their distribution is what counts.
 _BAND_SHARE = 8
@@ -59,18 +59,19 @@ def layer_costs(
     layers, _ = prunable_layers(module, scheme, include, skip)
     uses = {name: sharing_modules(module, layer) for name, layer in layers.items()}
     calibration = Calibration(module, batches)
-    order = [name for group in calibration.order(uses) for name in group]
-    if len(order) < len(layers):
-        missing = next(name for name in layers if name not in order)
+    reads = {name: group[0] for group in calibration.order(uses) for name in group}
+    if len(reads) < len(layers):
+        missing = next(name for name in layers if name not in reads)
         raise PruneError(f"layer '{missing}': no calibration input reaches it, so that it has no loss to compare")
-    moments = calibration.moments({name: uses[name] for name in order}, shared=False)
+    moments = calibration.moments({name: uses[name] for name in reads.values()})
+    expected = first_outputs(calibration)
     costs = {}
     for done, (name, layer) in enumerate(layers.items()):
         if progress:
             progress(done, len(layers), name)
-        cost, size, energy = _curve(layer, moments.pop(name), scheme, damping)
+        cost, size, energy = _curve(layer, moments[reads[name]], scheme, damping)
         weights = int(np.prod(layer.weight.shape))  # type: ignore[arg-type]
-        effect = effect_of_noise(calibration, uses[name], _NOISE, seed) if energy else 0.0
+        effect = effect_of_noise(calibration, expected, uses[name], _NOISE, seed) if energy else 0.0
         # Of the sampled units, scaled to the whole layer.
         density = cost / size * (effect / energy if energy else 0.0)
         cheapest = np.argsort(density, kind="stable")

@@ -92,14 +92,13 @@ class Calibration:
             last = None if alone else x
         return groups
 
-    def moments(self, uses: Mapping[str, Sequence[torch.nn.Module]], shared: bool = True) -> dict[str, list[Moments]]:
+    def moments(self, uses: Mapping[str, Sequence[torch.nn.Module]], final: bool = False) -> dict[str, list[Moments]]:
         """The moments of the inputs of the layers `uses`, per convolution group (one for a linear layer).
 
-        With `shared` the layers are one group of `order`, and all before them have their final weights: then the
-        outputs of blocks that end before them are remembered, and the pass stops behind them.
+        With `final` it is one layer, and all before it have their final weights: then the outputs of blocks that end
+        before it are remembered, and the pass stops behind it.
         """
-        read = {name: uses[name] for name in list(uses)[: 1 if shared else None]}
-        stops = shared and not any(name in self._repeated or len(modules) > 1 for name, modules in read.items())
+        stops = final and not any(name in self._repeated or len(modules) > 1 for name, modules in uses.items())
         sums: dict[str, list[Moments]] = {}
         for number in range(len(self._batches)):
             seen: list[str] = []
@@ -116,22 +115,20 @@ class Calibration:
                     self._remember(block, number, output)
 
             with contextlib.ExitStack() as stack:
-                for name, modules in read.items():
+                for name, modules in uses.items():
                     for layer in modules:
                         stack.enter_context(_on_input(layer, lambda x, m=layer, n=name, add=add: add(m, n, x)))
-                if shared:
+                if final:
                     for block in self._once:
                         if (block, number) in self._outputs:
                             stack.enter_context(_replaced(block, self._outputs[block, number]))
                         else:
                             stack.enter_context(on_output(block, lambda y, b=block, r=remember: r(b, y)))
                 self.run(number)
-        first = next(iter(read))
-        found = {name: sums[first if shared else name] for name in uses if (first if shared else name) in sums}
-        for name, groups in found.items():
+        for name, groups in sums.items():
             if not all(bool(torch.isfinite(part.second).all()) for part in groups):
                 raise PruneError(f"layer '{name}': the calibration inputs reach it as NaN or infinite values")
-        return found
+        return sums
 
     def run(self, number: int) -> Any:
         """The model's output for a batch, in evaluation mode; None where a hook ended the pass. Raises `PruneError`."""
@@ -162,8 +159,9 @@ class Calibration:
 
 def _accumulate(sums: list[Moments], groups: Sequence[torch.Tensor]) -> None:
     for number, rows in enumerate(groups):
-        rows = rows.double()
-        part = Moments(len(rows), rows.sum(dim=0).cpu(), (rows.T @ rows).cpu())
+        # The products of one batch in float32, three times as fast; their sum over batches in float64.
+        rows = rows.float()
+        part = Moments(len(rows), rows.sum(dim=0, dtype=torch.float64).cpu(), (rows.T @ rows).double().cpu())
         if number == len(sums):
             sums.append(part)
         else:

@@ -80,12 +80,12 @@ def prune_second_order(
         if not order:
             raise PruneError("no calibration input reaches a layer that is to be pruned")
         if inputs == "dense":
-            all_moments = calibration.moments({name: uses[name] for group in order for name in group}, shared=False)
+            all_moments = calibration.moments({group[0]: uses[group[0]] for group in order})
         for group in order:
             if inputs == "pruned":
-                all_moments = calibration.moments({name: uses[name] for name in group})
+                all_moments = calibration.moments({group[0]: uses[group[0]]}, final=True)
             for name in group:
-                prune(name, all_moments[name])
+                prune(name, all_moments[group[0]])
         for name in chosen:
             if name not in reports:
                 prune(name, None)

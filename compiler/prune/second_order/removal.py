@@ -32,18 +32,20 @@ def removal_order(
     """
     columns = weight.shape[2]
     batch = max(1, _BATCH_BYTES // (columns * columns * weight.element_size()))
-    parts = [_empty(part, inverse, group, left, quota) for part in weight.split(batch)]
+    # One for all batches: fresh memory of this size costs as much as a step.
+    inverses = inverse.new_empty(min(batch, len(weight)), columns, columns)
+    parts = [_empty(part, inverses[: len(part)].copy_(inverse), group, left, quota) for part in weight.split(batch)]
     return torch.cat([order for order, _ in parts]), torch.cat([cost for _, cost in parts])
 
 
 def _empty(
-    weight: torch.Tensor, inverse: torch.Tensor, group: int, left: int | None, quota: int
+    weight: torch.Tensor, current: torch.Tensor, group: int, left: int | None, quota: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """`removal_order` of bands with an inverse each, [bands, columns, columns], which is overwritten."""
     bands, rows, columns = weight.shape
     units = torch.arange(columns // group).expand(bands, -1)
     places = units  # where each unit that is left stands in `current`
     weight = weight.clone()
-    current = inverse.repeat(bands, 1, 1)
     orders, costs = [], []
     while units.shape[1]:
         cost = _unit_costs(weight, current, places, group)

@@ -10,13 +10,25 @@ from torch.utils._pytree import tree_leaves
 from .calibration import Calibration, on_output
 
 
-def effect_of_noise(calibration: Calibration, modules: Sequence[torch.nn.Module], fraction: float, seed: int) -> float:
+def first_outputs(calibration: Calibration) -> list[torch.Tensor]:
+    """The model's outputs for the first batch, of tokens that count; float64."""
+    leaves: list[Any] = tree_leaves(calibration.run(0))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    return [_tokens(tensor.double(), calibration.mask(0)) for tensor in tensors]
+
+
+def effect_of_noise(
+    calibration: Calibration,
+    expected: Sequence[torch.Tensor],
+    modules: Sequence[torch.nn.Module],
+    fraction: float,
+    seed: int,
+) -> float:
     """How much of the squared norm of the model's outputs changes, over `fraction`, which is how much of the squared
     norm of the outputs of `modules` changes, by normal noise that is the same for all features; norms are about the
-    mean. On the first batch.
+    mean. On the first batch, whose outputs without noise are `expected` (of `first_outputs`).
     """
     mask = calibration.mask(0)
-    expected = _outputs(calibration, mask)
     with contextlib.ExitStack() as stack:
         for module in modules:
             generator = torch.Generator().manual_seed(seed)
@@ -29,18 +41,12 @@ def effect_of_noise(calibration: Calibration, modules: Sequence[torch.nn.Module]
                 return y + torch.randn(y.shape, generator=generator).to(y) * size**0.5
 
             stack.enter_context(on_output(module, disturb))
-        found = _outputs(calibration, mask)
+        found = first_outputs(calibration)
     effect = 0.0
     for before, after in zip(expected, found, strict=True):
         norm = float((before - before.mean()).square().sum())
         effect += float((after - before).square().sum()) / norm if norm else 0.0
     return effect / fraction
-
-
-def _outputs(calibration: Calibration, mask: torch.Tensor | None) -> list[torch.Tensor]:
-    leaves: list[Any] = tree_leaves(calibration.run(0))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
-    return [_tokens(tensor.double(), mask) for tensor in tensors]
 
 
 def _tokens(y: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
