@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,12 @@ def main(arguments: list[str]) -> int:
     results = Results(options.results)
     wanted: dict[str, Point | None] = {DENSE: None, **{point.name: point for point in POINTS[options.task]}}
     wanted = {name: point for name, point in wanted.items() if re.search(options.only, name)}
-    if options.latency:
-        _append(results, f"latency {options.task}", time.monotonic(), _latencies(options, wanted))
     done = results.read()
+    if options.latency:
+        if f"{options.task} {DENSE}" not in done:
+            say("--latency times what was scored, but the dense model was not: first the same command without it")
+            return 1
+        _append(results, f"latency {options.task}", time.monotonic(), _latencies(options, wanted, done))
     failed = False
     for name, point in wanted.items():
         if options.latency or f"{options.task} {name}" in done:
@@ -135,8 +139,8 @@ def _module(folder: Path) -> Any:
     return load_model(folder).module
 
 
-def _latencies(options: argparse.Namespace, wanted: dict[str, Point | None]) -> dict[str, Any]:
-    """Every point that was pruned, in turns with the peers: dense, and DeepSparse on the unstructured ones."""
+def _latencies(options: argparse.Namespace, wanted: dict[str, Point | None], done: Container[str]) -> dict[str, Any]:
+    """What the chart shows, in turns with the peers: dense, and DeepSparse on the unstructured points."""
     from . import models
     from .measurements import run_contest
     from .peers.registry import PEERS
@@ -145,17 +149,18 @@ def _latencies(options: argparse.Namespace, wanted: dict[str, Point | None]) -> 
     shop = Workshop(options.results.parent, options.peers, say)
     inputs = models.bert_inputs()
     dense = _module(options.dense)
+    bundles = options.work / options.task
     candidates = [
-        shop.for_secateur("Secateur dense", dense, inputs),
+        shop.for_bundle("Secateur dense", bundles / f"{DENSE}.bundle", dense, inputs),
         shop.for_peer("LiteRT dense", PEERS["LiteRT"], dense, inputs),
         shop.for_peer("PyTorch dense", PEERS["PyTorch"], dense, inputs),
     ]
     for name, point in wanted.items():
-        folder = options.work / options.task / name.replace(" ", "-")
-        if point is None or not (folder / "config.json").is_file():
+        folder = bundles / name.replace(" ", "-")
+        if point is None or not point.charted or f"{options.task} {name}" not in done:
             continue
         module = _module(folder)
-        candidates.append(shop.for_secateur(name, module, inputs))
+        candidates.append(shop.for_bundle(name, folder.with_name(f"{folder.name}.bundle"), module, inputs))
         if point.scheme == "unstructured":
             candidates.append(shop.for_peer(f"DeepSparse {name}", PEERS["DeepSparse"], module, inputs))
     try:

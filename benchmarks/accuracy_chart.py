@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         if points:
             axes.plot(*zip(*sorted(points), strict=True), style, color=colour, label=title, markersize=7)
 
-    usual = [r for name, r in scored.items() if r["point"] and r["point"]["rates"] == "loss" and name in median]
+    usual = [r for name, r in scored.items() if r["point"] and name in median]
     for shape in dict.fromkeys(r["point"]["shape"] for r in usual):
         names = [name for name, r in scored.items() if r in usual and r["point"]["shape"] == shape]
         plain = [n for n in names if not scored[n]["point"]["steps"]]

@@ -43,7 +43,7 @@ def write_page(page: Path, results: Path, peers: Path) -> None:
         if timed and python.exists():
             command = [python, "-P", Path(__file__).with_name("accuracy_chart.py"), results, task, picture]
             subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr)
-        parts += [f"## {title}", f"Measured on {machine_line(scored['dense']['machine'])}."]
+        parts += [f"## {title}", f"Measured on {machine_line((timed or scored['dense'])['machine'])}."]
         parts += [f"![{METRICS[task]} against latency]({picture.name})"] if timed and picture.exists() else []
         parts += task_tables(METRICS[task], scored, timed)
     page.write_text("\n\n".join(parts) + "\n")

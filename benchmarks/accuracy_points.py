@@ -33,6 +33,12 @@ class Point:
         """The scheme with its block."""
         return f"{self.scheme} {self.block}" if self.block else self.scheme
 
+    @property
+    def charted(self) -> bool:
+        """Whether the chart shows it: second-order with rates by loss; if trained, as well as it could be."""
+        usual = (self.method, self.rates) == ("second-order", "loss")
+        return usual and (not self.steps or self.examples is None)
+
     def command(self, dense: Path, task: str, out: Path) -> list[str]:
         """`secateur prune`, with what makes this point."""
         found = ["prune", str(dense), "-o", str(out), "--data", task, "--method", self.method]
@@ -48,9 +54,7 @@ WAYS = [
     Point("bcr", "4x1", 0.7, "second-order", "uniform"),
 ]
 # The same short training for every method.
-METHODS = [
-    Point("bcr", "4x1", 0.7, method, steps=100) for method in ("second-order", "gradual", "admm", "reweighted")
-]
+METHODS = [Point("bcr", "4x1", 0.7, method, steps=100) for method in ("second-order", "gradual", "admm", "reweighted")]
 
 POINTS: dict[str, list[Point]] = {
     "squad": [

@@ -61,10 +61,22 @@ class Workshop:
 
         self.progress(f"compiling {name}")
         compiled = compile_model(module, inputs, threads=threads, **options)
-        folder = Path(tempfile.mkdtemp(dir=self._scratch.name))
-        write_model(folder, module, inputs, for_peers=False)
+        folder = self._folder(module, inputs)
         compiled.save(folder / "model.bundle")
         return Candidate(name, SECATEUR, folder, threads, repeat)
+
+    def for_bundle(
+        self, name: str, bundle: Path, module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]"
+    ) -> Candidate:
+        """`module`, which `secateur compile` made `bundle` of for one thread."""
+        folder = self._folder(module, inputs)
+        (folder / "model.bundle").symlink_to(bundle.resolve())
+        return Candidate(name, SECATEUR, folder)
+
+    def _folder(self, module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]") -> Path:
+        folder = Path(tempfile.mkdtemp(dir=self._scratch.name))
+        write_model(folder, module, inputs, for_peers=False)
+        return folder
 
 
 def _requirements() -> list[str]:

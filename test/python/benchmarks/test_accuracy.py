@@ -111,3 +111,31 @@ def test_the_chart_is_drawn_from_the_results(tmp_path):
     program = accuracy.__file__.replace("accuracy.py", "accuracy_chart.py")
     subprocess.run([sys.executable, program, results.path, "squad", tmp_path / "chart.png"], check=True)
     assert (tmp_path / "chart.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_latency_wants_the_dense_model_scored_first(tmp_path, capsys):
+    arguments = ["--task", "squad", "--dense", str(tmp_path), "--latency", "--results", str(tmp_path / "r.jsonl")]
+    assert accuracy.main(arguments) == 1
+    assert "dense model was not" in capsys.readouterr().err
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_the_chart_shows_each_scheme_and_sparsity_as_good_as_it_is():
+    trained = [point for point in POINTS["squad"] if point.steps and point.charted]
+    assert len({(point.shape, point.sparsity) for point in trained}) == len(trained) == 2
+    assert not Point("bcr", "4x1", 0.7, "one-shot", "uniform").charted
+    assert not Point("bcr", "4x1", 0.7, "admm", steps=100).charted
+
+
+def test_a_scored_bundle_is_timed_as_it_is(tmp_path):
+    import torch
+
+    from secateur.benchmarks.workshop import Workshop
+
+    bundle = tmp_path / "a.bundle"
+    bundle.mkdir()
+    shop = Workshop(tmp_path / "kept", tmp_path, print)
+    candidate = shop.for_bundle("a", bundle, torch.nn.Linear(2, 2), {"input": torch.ones(1, 2)})
+    assert (candidate.model / "model.bundle").resolve() == bundle.resolve()
+    shop.close()
+    assert bundle.exists()
