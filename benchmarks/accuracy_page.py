@@ -1,5 +1,6 @@
-"""docs/accuracy.md and its charts, from the lines of a results file."""
+"""docs/accuracy.md, its charts and its data, from the lines of a results file."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,13 +27,19 @@ python -m secateur.benchmarks.accuracy --task squad --dense demo/dense          
 python -m secateur.benchmarks.accuracy --task squad --dense demo/dense --latency    # times all of them, and the peers
 ```
 
-Given again, the second command takes up what is done; `--only REGEX` names points, `--page` writes this page."""
+Given again, the second command takes up what is done; `--only REGEX` names points, `--page` writes this page. Every \
+figure of it, and more (rates of every layer, versions, times), is in \
+[{data}]({data}), a line of JSON a measurement."""
 
 
 def write_page(page: Path, results: Path, peers: Path) -> None:
-    """Writes the page and, where the peers' environment has matplotlib, a chart for each task that was timed."""
+    """Writes the page, the newest line of every measurement beside it, and, where the peers' environment has
+    matplotlib, a chart for each task that was timed."""
     lines = Results(results).read()
-    parts = ["# Accuracy", "<!-- Written by `python -m secateur.benchmarks.accuracy`; do not edit. -->", HOW]
+    data = page.with_suffix(".jsonl")
+    data.write_text("".join(json.dumps(without_history(line)) + "\n" for line in lines.values()))
+    parts = ["# Accuracy", "<!-- Written by `python -m secateur.benchmarks.accuracy`; do not edit. -->"]
+    parts.append(HOW.format(data=data.name))
     for task, title in TITLES.items():
         scored = {name.removeprefix(f"{task} "): line for name, line in lines.items() if name.startswith(f"{task} ")}
         if "dense" not in scored:
@@ -47,6 +54,15 @@ def write_page(page: Path, results: Path, peers: Path) -> None:
         parts += [f"![{METRICS[task]} against latency]({picture.name})"] if timed and picture.exists() else []
         parts += task_tables(METRICS[task], scored, timed)
     page.write_text("\n\n".join(parts) + "\n")
+
+
+def without_history(line: Line) -> Line:
+    """The line without the log of a training, which is longer than all the rest."""
+    training = line["record"].get("training")
+    if not training:
+        return line
+    kept = {key: value for key, value in training.items() if key != "history"}
+    return {**line, "record": {**line["record"], "training": kept}}
 
 
 def task_tables(metric: str, scored: Mapping[str, Line], timed: Line | None) -> list[str]:

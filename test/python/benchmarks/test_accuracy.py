@@ -68,6 +68,20 @@ def test_the_page_is_written_without_the_environment_of_the_peers(tmp_path):
     assert "Sentiment" not in page.read_text()
 
 
+def test_the_page_can_be_made_again_from_the_data_beside_it(tmp_path):
+    results = lines(tmp_path)
+    line = results.read()["squad dense"]
+    line["record"]["training"] = {**TRAINING, "history": [{"loss": 1.0}]}
+    results.append(line)
+    page, again = tmp_path / "accuracy.md", tmp_path / "again" / "accuracy.md"
+    again.parent.mkdir()
+    write_page(page, results.path, tmp_path / "nowhere")
+    assert "[accuracy.jsonl](accuracy.jsonl)" in page.read_text()
+    assert "history" not in page.with_suffix(".jsonl").read_text()
+    write_page(again, page.with_suffix(".jsonl"), tmp_path / "nowhere")
+    assert again.read_text() == page.read_text()
+
+
 def test_what_is_done_is_not_done_again_and_a_failure_does_not_end_the_rest(tmp_path, monkeypatch, capsys):
     tried = []
 
