@@ -8,6 +8,9 @@ in steps as in `removal_order`, and afterwards compete over all bands.
 import torch
 
 _STEP_FRACTION = 1 / 6
+# A band is emptied in one last step once it has this fraction of what bands keep on average: next to none keep less,
+# and half of the steps are there.
+_LAST_FRACTION = 1 / 2
 _COMPACT_FRACTION = 0.2
 _BATCH_BYTES = 96 << 20
 
@@ -28,8 +31,9 @@ def block_mask(weight: torch.Tensor, inverse: torch.Tensor, block: tuple[int, in
     active[:rows, :columns] = True
     wide, active = wide.reshape(bands, height, -1), active.reshape(bands, height, -1)
     batch = max(1, _BATCH_BYTES // (weight.element_size() * height * padded.numel()))
+    last = int(_LAST_FRACTION * budget / bands)
     parts = [
-        _removal_costs(part, alive, padded, width)
+        _removal_costs(part, alive, padded, width, last)
         for part, alive in zip(wide.split(batch), active.split(batch), strict=True)
     ]
     event = torch.cat([event for event, _ in parts])
@@ -40,9 +44,9 @@ def block_mask(weight: torch.Tensor, inverse: torch.Tensor, block: tuple[int, in
     order = cost.reshape(-1).argsort(stable=True)
     removed = sizes[order].cumsum(0)
     least = int(active.sum()) - budget
-    last = int(torch.searchsorted(removed, least)) if least > 0 else -1
+    end = int(torch.searchsorted(removed, least)) + 1 if least > 0 else 0
     gone = torch.zeros(cost.numel(), dtype=torch.bool)
-    gone[order[: last + 1]] = True
+    gone[order[:end]] = True
     mask = torch.zeros(active.shape, dtype=torch.bool)
     mask[active] = ~gone[index]
     return mask.reshape(wide.shape[0] * height, -1)[:rows, :columns]
@@ -54,10 +58,12 @@ def _pad_and_join(costs: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _removal_costs(
-    weight: torch.Tensor, active: torch.Tensor, inverse: torch.Tensor, width: int
+    weight: torch.Tensor, active: torch.Tensor, inverse: torch.Tensor, width: int, last: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Empties bands. `weight`, `active` [bands, rows, columns]; returns for each weight the number of the event in
-    which it went, and for each event [bands, events] the error per weight, made non-decreasing.
+    """Empties bands, the last `last` weights of each in one step. `weight`, `active` [bands, rows, columns].
+
+    Returns for each weight the number of the event in which it went, and for each event [bands, events] the error per
+    weight, made non-decreasing.
     """
     bands, rows, columns = weight.shape
     weight, active = weight.clone(), active.clone()
@@ -70,7 +76,9 @@ def _removal_costs(
         costs_now, sizes_now, chunk_of = _unit_costs(weight, active, current, layout, columns, width)
         density = torch.where(sizes_now > 0, costs_now / sizes_now, torch.inf)
         density, ranks = density.sort(dim=1, stable=True)
-        quota = (active.sum(dim=(1, 2)) * _STEP_FRACTION).clamp(min=1)
+        remaining = active.sum(dim=(1, 2))
+        # Each weight counts in a column and in a row.
+        quota = torch.where(remaining <= last, 2 * remaining, (remaining * _STEP_FRACTION).long().clamp(min=1))
         taken = sizes_now.gather(1, ranks).cumsum(1) <= quota[:, None]
         taken[:, 0] = True
         taken &= torch.isfinite(density)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secateur.compiler.prune.second_order import blocks
 from secateur.compiler.prune.second_order.blocks import block_mask
 from secateur.compiler.prune.second_order.correction import damped, least_squares, output_error
 from secateur.compiler.prune.second_order.removal import removal_order
@@ -124,3 +125,19 @@ def test_first_unit_of_a_block_is_the_best_of_all_rows_and_columns(seed):
     else:
         expected[best[1], 2 * best[2] : 2 * best[2] + 2] = False
     assert torch.equal(mask, expected)
+
+
+def test_the_last_step_of_a_band_changes_nothing_for_bands_that_keep_more(monkeypatch):
+    weight, _, second = problem(16, 64, seed=3)
+    inverse = torch.linalg.inv(second)
+    found = block_mask(weight, inverse, (4, 16), 512)
+    monkeypatch.setattr(blocks, "_LAST_FRACTION", 0)
+    assert torch.equal(found, block_mask(weight, inverse, (4, 16), 512))
+
+
+def test_a_band_that_is_worth_nothing_loses_all():
+    weight, _, second = problem(8, 32, seed=4)
+    weight[:4] *= 1e-4
+    mask = block_mask(weight, torch.linalg.inv(second), (4, 16), 96)
+    assert not mask[:4].any()
+    assert 96 - 16 < int(mask.sum()) <= 96
