@@ -159,9 +159,13 @@ class Calibration:
 
 def _accumulate(sums: list[Moments], groups: Sequence[torch.Tensor]) -> None:
     for number, rows in enumerate(groups):
-        # The products of one batch in float32, three times as fast; their sum over batches in float64.
-        rows = rows.float()
-        part = Moments(len(rows), rows.sum(dim=0, dtype=torch.float64).cpu(), (rows.T @ rows).double().cpu())
+        # The products of one batch in float32, three times as fast, about its mean: what varies little around a large
+        # mean would be lost in them. The rest in float64.
+        first = rows.sum(dim=0, dtype=torch.float64)
+        mean = first / max(1, len(rows))
+        centred = (rows - mean.to(rows)).float()
+        second = (centred.T @ centred).double() + len(rows) * torch.outer(mean, mean)
+        part = Moments(len(rows), first.cpu(), second.cpu())
         if number == len(sums):
             sums.append(part)
         else:
