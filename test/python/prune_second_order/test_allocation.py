@@ -1,5 +1,6 @@
 """Sparsities of equal marginal loss: their average, the layers that matter, and what is refused."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,3 +84,13 @@ def test_losses_rise_and_tell_what_pruning_a_layer_does_to_the_outputs(scheme):
             whole, after = dense(given[0]["x"]), pruned(given[0]["x"])
         found = float((after - whole).square().sum() / (whole - whole.mean()).square().sum())
         assert 0.4 < layer.loss(0.5) / found < 2.5
+
+
+def test_the_costs_of_a_layer_are_those_of_its_own_inputs():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 8))
+    batches = [{"input": torch.randn(64, 8) * torch.arange(1, 9)}]
+    scheme = Scheme("unstructured")
+    together = layer_costs(model, batches, scheme)
+    for name, costs in together.items():
+        np.testing.assert_allclose(costs.densities, layer_costs(model, batches, scheme, include=[name])[name].densities)
