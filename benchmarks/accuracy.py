@@ -88,30 +88,52 @@ def _append(results: Results, name: str, began: float, record: dict[str, Any]) -
 
 def _score(options: argparse.Namespace, name: str, point: Point | None) -> dict[str, Any]:
     """Prunes, compiles and scores; raises `CalledProcessError`. Folders that are there are used."""
-    folder = options.work / options.task / name.replace(" ", "-") if point else options.dense
     bundle = options.work / options.task / f"{name.replace(' ', '-')}.bundle"
     bundle.parent.mkdir(parents=True, exist_ok=True)
     seconds = None
-    if point and not (folder / "config.json").is_file():
-        say(f"{name}: pruning")
+    if point and not _made(options, point):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        _secateur(*point.command(options.dense, options.task, folder))
+        _make(options, point)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    folder = _folder(options, point) if point else options.dense
     if not bundle.exists():
         say(f"{name}: compiling")
         _secateur("compile", str(folder), "-o", str(bundle), "--seq-len", "128")
     say(f"{name}: scoring")
     limit = ["--limit", str(point.examples)] if point and point.examples else []
     found = _secateur("eval", str(bundle), "--task", options.task, *limit)
-    training = folder / "training.json"
     return {
         "point": None if point is None else {**vars(point), "shape": point.shape},
         "zeros_fraction": _zeros(folder),
         "prune_cpu_seconds": seconds,
-        "training": json.loads(training.read_text()) if point and training.is_file() else None,
+        "trainings": _trainings(options, point) if point else [],
         "eval": found,
     }
+
+
+def _folder(options: argparse.Namespace, point: Point) -> Path:
+    return options.work / options.task / point.name.replace(" ", "-")
+
+
+def _made(options: argparse.Namespace, point: Point) -> bool:
+    return (_folder(options, point) / "config.json").is_file()
+
+
+def _make(options: argparse.Namespace, point: Point) -> None:
+    """Prunes, behind the point that it goes on from."""
+    if point.before and not _made(options, point.before):
+        _make(options, point.before)
+    say(f"{point.name}: pruning")
+    start = _folder(options, point.before) if point.before else None
+    _secateur(*point.command(options.dense, options.task, _folder(options, point), start))
+
+
+def _trainings(options: argparse.Namespace, point: Point) -> list[dict[str, Any]]:
+    """What each training behind a point wrote of itself, the first one first."""
+    file = _folder(options, point) / "training.json"
+    earlier = _trainings(options, point.before) if point.before else []
+    return [*earlier, json.loads(file.read_text())] if point.steps else []
 
 
 def _secateur(*arguments: str) -> dict[str, Any]:

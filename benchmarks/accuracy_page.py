@@ -63,12 +63,12 @@ def write_page(page: Path, results: Path, peers: Path) -> None:
 
 
 def without_history(line: Line) -> Line:
-    """The line without the log of a training, which is longer than all the rest."""
-    training = line["record"].get("training")
-    if not training:
+    """The line without the logs of trainings, which are longer than all the rest."""
+    trainings = line["record"].get("trainings")
+    if not trainings:
         return line
-    kept = {key: value for key, value in training.items() if key != "history"}
-    return {**line, "record": {**line["record"], "training": kept}}
+    kept = [{key: value for key, value in training.items() if key != "history"} for training in trainings]
+    return {**line, "record": {**line["record"], "trainings": kept}}
 
 
 def task_tables(metric: str, scored: Mapping[str, Line], timed: Line | None) -> list[str]:
@@ -102,15 +102,16 @@ def trained_rows(metric: str, dense: Any, points: Sequence[Any]) -> tuple[Sequen
         shown = "dense" if point is None else f"{point['shape']}, {point['method']}, rates: {point['rates']}"
         scores = [f"{metrics[name]:.2f}" for name in names]
         lost = "-" if point is None else f"{best - metrics[metric]:.2f}"
-        budget = "-" if point is None else budget_text(record["training"])
+        budget = "-" if point is None else "; then ".join(map(budget_text, record["trainings"]))
         rows.append((shown, f"{record['zeros_fraction']:.1%}", *scores, lost, str(record["eval"]["examples"]), budget))
     return header, rows
 
 
 def budget_text(training: Any) -> str:
-    """Steps, epochs, tokens and minutes of a training."""
+    """Steps, highest learning rate, epochs, tokens and minutes of a training."""
     return (
-        f"{training['steps']} steps = {training['epochs']:.2f} epochs, {training['tokens'] / 1e6:.1f} M tokens, "
+        f"{training['steps']} steps at {training['job']['learning_rate']:.0e} = {training['epochs']:.2f} epochs, "
+        f"{training['tokens'] / 1e6:.1f} M tokens, "
         f"{training['minutes']:.0f} min on {training['machine']['threads']} thread(s)"
     )
 

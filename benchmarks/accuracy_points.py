@@ -11,8 +11,8 @@ SAMPLE = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A pruned model: `steps` of training (with the dense model as the teacher) behind or during the pruning, and the
-    number of `examples` that score it (None: all)."""
+    """A pruned model: `steps` of training (with the dense model as the teacher) behind or during the pruning, then
+    `more_steps` from another seed, and the number of `examples` that score it (None: all)."""
 
     scheme: str
     block: str | None
@@ -20,13 +20,16 @@ class Point:
     method: str = "second-order"
     rates: str = "loss"
     steps: int = 0
+    more_steps: int = 0
+    learning_rate: float = 3e-4
     examples: int | None = SAMPLE
 
     @property
     def name(self) -> str:
         """A name for tables and folders."""
         parts = [self.shape, f"{self.sparsity:.0%}", self.method, *([self.rates] if self.rates != "uniform" else [])]
-        return " ".join([*parts, *([f"{self.steps} steps"] if self.steps else [])]).replace("%", "")
+        length = f"{self.steps}+{self.more_steps}" if self.more_steps else str(self.steps)
+        return " ".join([*parts, *([f"{length} steps"] if self.steps else [])]).replace("%", "")
 
     @property
     def shape(self) -> str:
@@ -39,12 +42,23 @@ class Point:
         usual = (self.method, self.rates) == ("second-order", "loss")
         return usual and (not self.steps or self.examples is None)
 
-    def command(self, dense: Path, task: str, out: Path) -> list[str]:
-        """`secateur prune`, with what makes this point."""
+    @property
+    def before(self) -> "Point | None":
+        """The point that this one goes on from."""
+        return dataclasses.replace(self, more_steps=0) if self.more_steps else None
+
+    def command(self, dense: Path, task: str, out: Path, start: Path | None = None) -> list[str]:
+        """`secateur prune`, with what makes this point; `start` is the folder of the point before."""
+        if start is not None:
+            found = ["prune", str(start), "-o", str(out), "--data", task, "--method", "fixed", "--seed", "1"]
+            return [*found, "--teacher", str(dense), "--distill", *self._length(self.more_steps)]
         found = ["prune", str(dense), "-o", str(out), "--data", task, "--method", self.method]
         found += ["--scheme", self.scheme, *(["--block", self.block] if self.block else [])]
         found += ["--sparsity", str(self.sparsity), "--rates", self.rates]
-        return [*found, "--distill", "--steps", str(self.steps)] if self.steps else found
+        return [*found, "--distill", *self._length(self.steps)] if self.steps else found
+
+    def _length(self, steps: int) -> list[str]:
+        return ["--steps", str(steps), "--learning-rate", str(self.learning_rate)]
 
 
 UNTRAINED = [Point(*shape, sparsity) for shape in SCHEMES for sparsity in SPARSITIES]
@@ -66,6 +80,6 @@ POINTS: dict[str, list[Point]] = {
     ],
     "sentiment": [
         *(dataclasses.replace(point, examples=None) for point in [*UNTRAINED, *WAYS]),
-        *(Point("bcr", "4x1", sparsity, steps=150, examples=None) for sparsity in SPARSITIES),
+        *(Point("bcr", "4x1", sparsity, steps=400, learning_rate=1e-4, examples=None) for sparsity in SPARSITIES),
     ],
 }
