@@ -48,6 +48,9 @@ test: lit pytest ## Run the whole test suite
 lit: $(READY) ## Run the tests of the IR
 	$(BIN)/lit --succinct --verbose $(LIT)
 
+# Processes that each compute with all cores wait for each other: with one thread each the tests take half the time.
+pytest test-slow: export OMP_NUM_THREADS = 1
+
 pytest: $(READY) ## Run the tests of the Python code
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(PYTEST)
 

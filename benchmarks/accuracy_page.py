@@ -42,6 +42,7 @@ def write_page(page: Path, results: Path, peers: Path) -> None:
     """Writes the page, the newest line of every measurement beside it, and, where the peers' environment has
     matplotlib, a chart for each task that was timed."""
     lines = Results(results).read()
+    page.parent.mkdir(parents=True, exist_ok=True)
     data = page.with_suffix(".jsonl")
     data.write_text("".join(json.dumps(without_history(line)) + "\n" for line in lines.values()))
     parts = ["# Accuracy", "<!-- Written by `python -m secateur.benchmarks.accuracy`; do not edit. -->"]

@@ -80,7 +80,6 @@ def test_the_page_can_be_made_again_from_the_data_beside_it(tmp_path):
     line["record"]["trainings"] = [{**TRAINING, "history": [{"loss": 1.0}]}]
     results.append(line)
     page, again = tmp_path / "accuracy.md", tmp_path / "again" / "accuracy.md"
-    again.parent.mkdir()
     write_page(page, results.path, tmp_path / "nowhere")
     assert "[accuracy.jsonl](accuracy.jsonl)" in page.read_text()
     assert "history" not in page.with_suffix(".jsonl").read_text()

@@ -1,7 +1,4 @@
-"""A small pruned Hugging Face folder, and the command line as a function."""
-
-import io
-import json
+"""A small pruned Hugging Face folder."""
 
 import pytest
 import torch
@@ -25,28 +22,6 @@ def dense_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "dense"
     BertModel(BertConfig(**sizes, vocab_size=50, max_position_embeddings=64)).save_pretrained(folder)
     return folder
-
-
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def secateur(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -5,18 +5,6 @@ import json
 
 import pytest
 
-from secateur.compiler.cli import main
-
-
-@pytest.fixture
-def secateur(capsys):
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
 
 class _Page(html.parser.HTMLParser):
     """Checks that tags nest, and collects what a reader sees and what a browser would fetch or run."""

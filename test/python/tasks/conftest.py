@@ -1,13 +1,10 @@
-"""A small question-answering folder with a tokenizer, a small SQuAD file, and the command line as a function."""
+"""A small question-answering folder with a tokenizer and a small SQuAD file."""
 
-import io
 import json
 
 import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
-
-from secateur.compiler.cli import main
 
 WORDS = [
     "the",
@@ -132,25 +129,3 @@ def ratings_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("ratings") / "ratings.txt"
     path.write_text("\r\n".join(lines))
     return path
-
-
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def secateur(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run

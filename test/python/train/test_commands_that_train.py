@@ -2,15 +2,12 @@
 
 import dataclasses
 import importlib
-import io
 import json
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
-
-from secateur.compiler.cli import main
 
 WORDS = ["a", "film", "the", "good", "bad", "great", "boring", "story", "cast", "is", "and", "plot", "with"]
 SIZES = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
@@ -49,24 +46,6 @@ def reviews(tmp_path_factory):
     file = tmp_path_factory.mktemp("data") / "reviews.txt"
     file.write_text("\n".join("\t".join(map(str, row)) for row in rows))
     return file
-
-
-class Result:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def secateur(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture

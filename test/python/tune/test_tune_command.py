@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from secateur.compiler.cli import main
 from secateur.compiler.prune import parse_scheme, prune_model
 from secateur.compiler.tune.records import RecordsFile, line_of, machine_of
 
@@ -25,17 +24,6 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "bert"
     prune_model(made, parse_scheme("bcr", "4x1"), 0.7)[0].save_pretrained(folder)
     return folder
-
-
-@pytest.fixture
-def secateur(capsys):
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """`secateur qa` and `secateur serve` as a user types them."""
 
-import io
 import json
 import os
 import re
@@ -11,22 +10,8 @@ import urllib.request
 
 import pytest
 
-from secateur.compiler.cli import main
-
 TEXT = "The old mill stands by the river. Its wheel was built in 1742 by Amos Field, a joiner. "
 QUESTION = "Who built it?"
-
-
-@pytest.fixture
-def secateur(capsys, monkeypatch):
-    def run(*arguments, stdin=b""):
-        capsys.readouterr()
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
