@@ -1,13 +1,12 @@
 """`secateur prune`: zeros into a Hugging Face folder, at once or while the model trains."""
 
-import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .output import Debug, Json, Output, Quiet, percent, table
+from .pruning import AT_ONCE, IN_TRAINING, Pruning
 from .training_options import (
     Batch,
     Epochs,
@@ -33,8 +32,6 @@ EXAMPLE = (
     "--distill --epochs 1. Without data, by magnitude: secateur prune ./bert -o ./bert-pruned --sparsity 0.9"
 )
 
-AT_ONCE = ("one-shot", "second-order")
-IN_TRAINING = ("admm", "reweighted", "gradual", "fixed")
 RATES = ("uniform", "global", "loss")
 
 
@@ -143,7 +140,7 @@ def command(
     with TrainingBar(output, f"pruning {model}", quiet).shown() as bar:
         from secateur.compiler.train.job import SCORED
 
-        from .prune_model import Pruning, prune_and_train, prune_at_once
+        from .prune_model import prune_and_train, prune_at_once
 
         asked = Pruning(
             model=model,
@@ -179,7 +176,6 @@ def command(
                 score_limit=limit or SCORED,
             )
         else:
-            check_free(out)
             report, plan = prune_at_once(asked, bar)
     plan_value = {"plan": plan.to_dict()} if plan is not None else {}
 
@@ -217,27 +213,6 @@ def parse_latency(text: str) -> float:
     if not 0 < value < float("inf"):
         raise typer.BadParameter(f"expected a latency such as 20ms, found '{text}'", param_hint="--target-latency")
     return value
-
-
-def check_free(out: Path) -> None:
-    """Raises `FileExistsError` where `out` holds something."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FileExistsError(f"'{out}' exists; name a new folder")
-
-
-def save(model: Any, tokenizer_files: list[Path], out: Path) -> None:
-    """Writes a Hugging Face folder whole or not at all."""
-    from secateur.compiler.train.run import quiet_transformers
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with quiet_transformers(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.new-") as scratch:
-        folder = Path(scratch) / out.name
-        model.save_pretrained(folder)
-        for file in tokenizer_files:
-            shutil.copyfile(file, folder / Path(file).name)
-        if out.is_dir():
-            out.rmdir()
-        folder.rename(out)
 
 
 def _check_choice(option: str, value: str, accepted: tuple[str, ...]) -> None:

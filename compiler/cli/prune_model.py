@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ from secateur.compiler.prune import PruneError, PruneReport, Scheme, parse_schem
 from secateur.compiler.tasks import Task, get_task, load_tokenizer
 from secateur.compiler.train import TrainError, TrainingJob, TrainingResult, load_task_model
 from secateur.compiler.train.job import weights_hash
+from secateur.compiler.train.run import quiet_transformers
 from secateur.compiler.train.run_folder import write_json
 from secateur.frontends import load_model
 
-from .prune import AT_ONCE, save
+from .pruning import AT_ONCE, Pruning
 from .training_options import TrainingBar, load_teacher, run_shown
 
 if TYPE_CHECKING:
@@ -27,38 +29,10 @@ _BATCH = 32
 _HIGHEST = 0.95
 
 
-@dataclasses.dataclass(frozen=True)
-class Pruning:
-    """The options of `secateur prune` that say what is pruned, and to what."""
-
-    model: str
-    out: Path
-    method: str
-    scheme: str
-    block: str | None
-    sparsity: float | None
-    include: Sequence[str] | None
-    skip: Sequence[str] | None
-    rates: str
-    target: str | None
-    budget_ms: float | None
-    blocks: Sequence[str] | None
-    clock_ghz: float | None
-    data: str | None
-    samples: int
-    weights: Path | None
-    seed: int
-
-    def description(self) -> dict[str, Any]:
-        """The options as JSON values, without where things lie."""
-        values = dataclasses.asdict(self)
-        for name in ("out", "weights"):
-            del values[name]
-        return {**values, "model": Path(self.model).resolve().name}
-
-
 def prune_at_once(asked: Pruning, bar: TrainingBar) -> tuple[PruneReport, Any]:
-    """Prunes without training and writes the folder: the report, and the plan where a target chose."""
+    """Prunes without training and writes the folder: the report, and the plan where a target chose. Raises
+    `FileExistsError` where the folder holds something."""
+    _check_free(asked.out)
     parse_scheme(asked.scheme, asked.block)
     bar.stage("loading")
     task = task_of(asked.data, bar)
@@ -74,7 +48,7 @@ def prune_at_once(asked: Pruning, bar: TrainingBar) -> tuple[PruneReport, Any]:
     chosen = choose(asked, module, tokenizer, task, bar)
     pruned, report = _prune(asked, module, chosen, tokenizer, task, bar)
     bar.stage("writing")
-    save(pruned, files, asked.out)
+    _save(pruned, files, asked.out)
     return report, chosen.plan
 
 
@@ -310,3 +284,22 @@ class _Start:
 
 def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _check_free(out: Path) -> None:
+    """Raises `FileExistsError` where `out` holds something."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise FileExistsError(f"'{out}' exists; name a new folder")
+
+
+def _save(model: Any, tokenizer_files: list[Path], out: Path) -> None:
+    """Writes a Hugging Face folder whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with quiet_transformers(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.new-") as scratch:
+        folder = Path(scratch) / out.name
+        model.save_pretrained(folder)
+        for file in tokenizer_files:
+            shutil.copyfile(file, folder / Path(file).name)
+        if out.is_dir():
+            out.rmdir()
+        folder.rename(out)

@@ -6,7 +6,7 @@ The snippets are those of Pang and Lee (2004), from rotten.tomatoes.com; the pac
 import hashlib
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from secateur.compiler.downloads import fetch_package
 
 from .predict import batch_of, check_window
+from .sentiment_inputs import batch_inputs, encode, input_names, padding_of
 from .task import SPLITS, Arrays, Predict, Progress, Scores, Task, TaskError, check_outputs, spread
-from .token_cache import cached_arrays, rust_tokenizer
+from .token_cache import cached_arrays
 
 if TYPE_CHECKING:
     from .sentiment_training import SentimentTraining
@@ -58,7 +59,7 @@ class Sentiment(Task):
         examples, encoded = self._encoded("train", tokenizer, window)
         chosen = spread(len(examples), limit)
         labels = np.array([label for _, _, label in examples], np.int64)
-        return SentimentTraining(encoded, labels, chosen, _padding(tokenizer), _names(tokenizer))
+        return SentimentTraining(encoded, labels, chosen, padding_of(tokenizer), input_names(tokenizer))
 
     def calibration_inputs(
         self, tokenizer: Any, *, samples: int = 256, window: int = 128, seed: int = 0
@@ -68,7 +69,7 @@ class Sentiment(Task):
         drawn = np.random.default_rng(seed).choice(len(examples), min(samples, len(examples)), replace=False)
         # Texts of one length together: padding would be part of what is calibrated on.
         drawn = drawn[np.argsort(np.diff(encoded["bounds"])[drawn], kind="stable")]
-        padding, names = _padding(tokenizer), _names(tokenizer)
+        padding, names = padding_of(tokenizer), input_names(tokenizer)
         return [batch_inputs(encoded, drawn[i : i + 32], padding, names) for i in range(0, len(drawn), 32)]
 
     def evaluate(
@@ -89,7 +90,7 @@ class Sentiment(Task):
         examples, encoded = self._encoded(split, tokenizer, window)
         chosen = spread(len(examples), limit)
         chosen = chosen[np.argsort(-np.diff(encoded["bounds"])[chosen], kind="stable")]
-        padding, names, size = _padding(tokenizer), _names(tokenizer), batch_of(predict, batch)
+        padding, names, size = padding_of(tokenizer), input_names(tokenizer), batch_of(predict, batch)
         found = np.empty(len(chosen), np.int64)
         model_seconds = 0.0
         for first in range(0, len(chosen), size):
@@ -122,7 +123,7 @@ class Sentiment(Task):
         content = hashlib.sha256(text.encode()).hexdigest()
         options = {"task": self.name, "split": split, "window": window, "seed": _SPLIT_SEED}
         return examples, cached_arrays(
-            content, tokenizer, options, lambda: _encode(tokenizer, [text for _, text, _ in examples], window)
+            content, tokenizer, options, lambda: encode(tokenizer, [text for _, text, _ in examples], window)
         )
 
 
@@ -187,40 +188,3 @@ def split_of(examples: Examples, split: str) -> Examples:
         return int.from_bytes(hashlib.sha256(f"{_SPLIT_SEED} {text}".encode()).digest()[:8]) % 10
 
     return [example for example in examples if tenth(example[1]) in _TENTHS[split]]
-
-
-def _encode(tokenizer: Any, texts: Sequence[str], window: int) -> dict[str, np.ndarray]:
-    """`ids` int32 [tokens] with special tokens, `bounds` int64 [texts + 1]."""
-    rust = rust_tokenizer(tokenizer)
-    rust.enable_truncation(window)
-    ids = [encoding.ids for encoding in rust.encode_batch(list(texts))]
-    bounds = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-    return {"ids": np.concatenate(ids).astype(np.int32), "bounds": bounds}
-
-
-def batch_inputs(
-    encoded: dict[str, np.ndarray],
-    rows: np.ndarray,
-    padding: int,
-    names: Sequence[str],
-    width: int | None = None,
-) -> Arrays:
-    """The model's inputs of some texts, int64 [texts, width]; `width`: by default that of the longest."""
-    bounds = encoded["bounds"]
-    lengths = bounds[rows + 1] - bounds[rows]
-    ids = np.full((len(rows), width or int(lengths.max())), padding, np.int64)
-    mask = np.zeros_like(ids)
-    for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        ids[i, :length] = encoded["ids"][bounds[row] : bounds[row] + length]
-        mask[i, :length] = 1
-    arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-    return {name: arrays[name] for name in names}
-
-
-def _padding(tokenizer: Any) -> int:
-    return 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-
-
-def _names(tokenizer: Any) -> tuple[str, ...]:
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    return names if "token_type_ids" in tokenizer.model_input_names else names[:2]

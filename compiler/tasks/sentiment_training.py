@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .sentiment import batch_inputs
+from .sentiment_inputs import batch_inputs
 
 
 class SentimentTraining(Dataset[dict[str, torch.Tensor]]):

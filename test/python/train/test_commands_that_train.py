@@ -191,7 +191,8 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
 def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypatch, tmp_path):
     """What `plan` is asked for: losses on the inputs where there are some, else what it does by itself."""
     from secateur.compiler.cli.output import Output
-    from secateur.compiler.cli.prune_model import Pruning, choose
+    from secateur.compiler.cli.prune_model import choose
+    from secateur.compiler.cli.pruning import Pruning
     from secateur.compiler.cli.training_options import TrainingBar
     from secateur.compiler.prune import Scheme
     from secateur.compiler.tasks import load_tokenizer

@@ -1,0 +1,40 @@
+"""What `secateur prune` can be asked for."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Methods that prune once, before any training, and those that are a training.
+AT_ONCE = ("one-shot", "second-order")
+IN_TRAINING = ("admm", "reweighted", "gradual", "fixed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruning:
+    """The options of `secateur prune` that say what is pruned, and to what."""
+
+    model: str
+    out: Path
+    method: str
+    scheme: str
+    block: str | None
+    sparsity: float | None
+    include: Sequence[str] | None
+    skip: Sequence[str] | None
+    rates: str
+    target: str | None
+    budget_ms: float | None
+    blocks: Sequence[str] | None
+    clock_ghz: float | None
+    data: str | None
+    samples: int
+    weights: Path | None
+    seed: int
+
+    def description(self) -> dict[str, Any]:
+        """The options as JSON values, without where things lie."""
+        values = dataclasses.asdict(self)
+        for name in ("out", "weights"):
+            del values[name]
+        return {**values, "model": Path(self.model).resolve().name}
