@@ -135,6 +135,14 @@ def command(
         rates = "uniform" if method in ("one-shot", "fixed") or scheme == "nm" or chooses_rates else "loss"
     if block is not None and blocks is not None:
         raise typer.BadParameter("give --block, or --blocks to choose from", param_hint="--blocks")
+    if target is None and target_latency is None:
+        for option, given in (("--blocks", blocks), ("--clock", clock)):
+            if given is not None:
+                raise typer.BadParameter("goes with --target or --target-latency", param_hint=option)
+    if method == "fixed":
+        for option, given in (("--sparsity", sparsity), ("--block", block), ("--target", target or target_latency)):
+            if given is not None:
+                raise typer.BadParameter("method fixed keeps the zeros that MODEL has", param_hint=option)
     budget_ms = parse_latency(target_latency) if target_latency is not None else None
     output = Output(as_json, quiet)
     with TrainingBar(output, f"pruning {model}", quiet).shown() as bar:

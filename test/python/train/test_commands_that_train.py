@@ -184,6 +184,12 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
     prune = ["prune", encoder, *out, "--sparsity", "0.5"]
     assert "method one-shot learns from a teacher when it trains" in secateur(*prune, "--distill").err
     assert "expected a latency such as 20ms, found 'fast'" in secateur(*prune, "--target-latency", "fast").err
+    assert "goes with --target" in secateur(*prune, "--blocks", "4x1,16x1").err
+    assert "goes with --target" in secateur(*prune, "--clock", "2").err
+    fixed = ["prune", encoder, *out, "--method", "fixed", "--data", f"sentiment={reviews}"]
+    for more in (("--sparsity", "0.9"), ("--block", "4x1"), ("--target-latency", "9ms"), ("--target", "host-cpu")):
+        refused = secateur(*fixed, *more)
+        assert refused.code == 2 and "keeps the zeros that MODEL has" in refused.err
     assert "a training needs a task" in secateur(*prune, "--data", reviews, "--steps", "2").err
     assert not (tmp_path / "out").exists()
 
