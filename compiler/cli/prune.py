@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXAMPLE = (
-    "Example: secateur prune ./bert-squad -o ./bert-pruned --scheme bcr --block 4x16 --sparsity 0.8 --data squad "
+    "Example: secateur prune ./bert-squad -o ./bert-pruned --scheme bcr --block 4x1 --sparsity 0.8 --data squad "
     "--distill --epochs 1. Without data, by magnitude: secateur prune ./bert -o ./bert-pruned --sparsity 0.9"
 )
 
@@ -43,7 +43,7 @@ def command(
     ] = None,
     scheme: Annotated[str, typer.Option(help="bcr, block, pattern, punched, filter, nm or unstructured.")] = "bcr",
     block: Annotated[
-        str | None, typer.Option(help="Sizes of the scheme: 4x16 (bcr), 64 (block), 4x4 (pattern), 2:4 (nm).")
+        str | None, typer.Option(help="Sizes of the scheme: 4x1 (bcr), 64 (block), 4x4 (pattern), 2:4 (nm).")
     ] = None,
     method: Annotated[
         str | None,

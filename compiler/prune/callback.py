@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class PruningCallback(TrainerCallback):
     """Prunes a model while a `transformers.Trainer` trains it.
 
-        trainer.add_callback(PruningCallback(method="gradual", scheme="bcr", block="4x16", sparsity=0.8))
+        trainer.add_callback(PruningCallback(method="gradual", scheme="bcr", block="4x1", sparsity=0.8))
         trainer.train()
         trainer.save_model("pruned")  # exact zeros
 

@@ -6,7 +6,7 @@ import re
 
 # Scheme -> separator of its two sizes, or "" for one size, None for none; and its default size.
 SCHEMES: dict[str, tuple[str | None, tuple[int, ...]]] = {
-    "bcr": ("x", (4, 16)),
+    "bcr": ("x", (4, 1)),
     "block": ("", (64,)),
     "pattern": ("x", (4, 4)),
     "punched": ("x", (4, 4)),

@@ -271,7 +271,7 @@ def test_the_best_checkpoint_from_before_the_end_is_pruned_with_a_warning(tmp_pa
 @pytest.mark.parametrize(
     "make,message",
     [
-        (lambda: PruningCallback("admm"), "scheme 'bcr 4x16' needs a sparsity"),
+        (lambda: PruningCallback("admm"), "scheme 'bcr 4x1' needs a sparsity"),
         (lambda: PruningCallback("admm", sparsity=1.0), "less than 1, found 1"),
         (lambda: PruningCallback("admm", "bcx", sparsity=0.5), "unknown scheme 'bcx'"),
         (lambda: PruningCallback("amdm", sparsity=0.5), "unknown method 'amdm'"),

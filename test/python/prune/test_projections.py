@@ -195,7 +195,7 @@ def test_what_cannot_be_pruned_is_a_sentence(weight, scheme, sparsity, message):
     "name,block,sizes",
     [
         ("bcr", "4x16", (4, 16)),
-        ("bcr", None, (4, 16)),
+        ("bcr", None, (4, 1)),
         ("block", "32", (32,)),
         ("pattern", "3", (3, 3)),
         ("pattern", "3x3", (3, 3)),
@@ -211,7 +211,7 @@ def test_schemes_are_parsed(name, block, sizes):
     "name,block,message",
     [
         ("bcx", None, "unknown scheme 'bcx': did you mean 'bcr'"),
-        ("bcr", "4y16", "two positive sizes such as 4x16, found '4y16'"),
+        ("bcr", "4y16", "two positive sizes such as 4x1, found '4y16'"),
         ("bcr", "4", "two positive sizes"),
         ("bcr", "0x4", "two positive sizes"),
         ("bcr", "-4x4", "two positive sizes"),
