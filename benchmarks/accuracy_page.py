@@ -18,8 +18,8 @@ METRICS = {"squad": "f1", "sentiment": "accuracy"}
 HOW = """The model is MiniLM-L6 (6 layers, hidden size 384), fine-tuned for the task; every linear \
 layer of its encoder is pruned. What scores is the **compiled bundle**, on one thread of this machine's CPU, on the \
 dev split with windows of 128 tokens. "No training" means second-order pruning from 256 unlabelled inputs, with rates \
-by layer (`--rates loss`) unless said otherwise. Seeds are 0; the training data, windows and order are those of \
-`secateur prune`.
+by layer (`--rates loss`) unless said otherwise. Seeds are 0, and 1 where a trained model \
+trains on; the training data, windows and order are those of `secateur prune`.
 
 ```sh
 make demo KEEP=demo    # leaves the dense model in demo/dense
@@ -93,18 +93,20 @@ def task_tables(metric: str, scored: Mapping[str, Line], timed: Line | None) -> 
 
 
 def trained_rows(metric: str, dense: Any, points: Sequence[Any]) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """The dense model and every point that was trained, with its budget."""
+    """The dense model and every point that was trained, with its budget; what is lost, where both were scored alike."""
     names = list(dense["eval"]["metrics"])
     header = ("model", "zeros", *names, f"{metric} lost", "examples", "training behind the pruning")
-    best = dense["eval"]["metrics"][metric]
+    trained = [p for p in points if p["point"]["steps"]]
+    trained.sort(key=lambda p: (-p["eval"]["examples"], p["point"]["sparsity"], -p["eval"]["metrics"][metric]))
     rows: list[Sequence[str]] = []
-    for record in [dense, *(p for p in points if p["point"]["steps"])]:
-        metrics, point = record["eval"]["metrics"], record["point"]
+    for record in [dense, *trained]:
+        found, point = record["eval"], record["point"]
         shown = "dense" if point is None else f"{point['shape']}, {point['method']}, rates: {point['rates']}"
-        scores = [f"{metrics[name]:.2f}" for name in names]
-        lost = "-" if point is None else f"{best - metrics[metric]:.2f}"
-        budget = "-" if point is None else "; then ".join(map(budget_text, record["trainings"]))
-        rows.append((shown, f"{record['zeros_fraction']:.1%}", *scores, lost, str(record["eval"]["examples"]), budget))
+        scores = [f"{found['metrics'][name]:.2f}" for name in names]
+        alike = point is not None and found["examples"] == dense["eval"]["examples"]
+        lost = f"{dense['eval']['metrics'][metric] - found['metrics'][metric]:.2f}" if alike else "-"
+        budget = "; then ".join(map(budget_text, record["trainings"])) or "-"
+        rows.append((shown, f"{record['zeros_fraction']:.1%}", *scores, lost, str(found["examples"]), budget))
     return header, rows
 
 

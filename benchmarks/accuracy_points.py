@@ -72,7 +72,7 @@ METHODS = [Point("bcr", "4x1", 0.7, method, steps=100) for method in ("second-or
 
 POINTS: dict[str, list[Point]] = {
     "squad": [
-        Point("bcr", "4x1", 0.7, steps=700, examples=None),
+        Point("bcr", "4x1", 0.7, steps=700, more_steps=1200, examples=None),
         Point("bcr", "4x1", 0.8, steps=450, examples=None),
         *METHODS,
         *UNTRAINED,
@@ -81,5 +81,6 @@ POINTS: dict[str, list[Point]] = {
     "sentiment": [
         *(dataclasses.replace(point, examples=None) for point in [*UNTRAINED, *WAYS]),
         *(Point("bcr", "4x1", sparsity, steps=400, learning_rate=1e-4, examples=None) for sparsity in SPARSITIES),
+        *(dataclasses.replace(point, steps=400, learning_rate=1e-4, examples=None) for point in METHODS[1:]),
     ],
 }

@@ -67,6 +67,12 @@ def test_the_tables_show_what_was_lost_and_the_budget(tmp_path):
     assert budget_text(TRAINING).endswith("2.5 M tokens, 61 min on 1 thread(s)")
 
 
+def test_what_is_lost_is_told_where_both_were_scored_on_the_same_examples(tmp_path):
+    found = {name.removeprefix("squad "): line for name, line in lines(tmp_path).read().items()}
+    found["dense"]["record"]["eval"]["examples"] = 10570
+    assert "| 78.25 | 69.25 | - | 1000 | 700 steps" in "\n".join(task_tables("f1", found, None))
+
+
 def test_the_page_is_written_without_the_environment_of_the_peers(tmp_path):
     page = tmp_path / "accuracy.md"
     write_page(page, lines(tmp_path).path, tmp_path / "nowhere")
