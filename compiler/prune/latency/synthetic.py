@@ -62,17 +62,22 @@ def write_layers(folder: Path, shape: LayerShape, variants: Sequence[Variant], s
     from torch_mlir import ir
 
     from secateur.compiler.context import make_context
+    from secateur.compiler.passmanager import run_pipeline
     from secateur.compiler.semantics import evaluate
+    from secateur.passes.base import PassContext
 
     weights = {f"{_WEIGHT}{n}": synthetic_weight(shape, v, seed + n) for n, v in enumerate(variants)}
     random = np.random.default_rng(seed)
     with make_context():
         module = ir.Module.parse(shape.text)
-        names = repeat_linear(module, len(variants))
+        for name, extent in repeat_linear(module, len(variants)).items():
+            if name not in weights:
+                weights[name] = random.standard_normal(extent).astype(np.float32)
+        store = WeightStore()
+        store.update(weights)
+        # What a layer's zeros look like decides on its schedule.
+        run_pipeline(module, "sparsity-detect", PassContext(store))
         text = str(module)
-    for name, extent in names.items():
-        if name not in weights:
-            weights[name] = random.standard_normal(extent).astype(np.float32)
 
     def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = evaluate(ir.Module.parse(text, make_context()), list(inputs.values()), store)
@@ -85,7 +90,7 @@ def repeat_linear(module: "ir.Module", times: int) -> dict[str, tuple[int, ...]]
     """Makes the one linear of a module `times` linears on the same inputs, each with weights of its own.
 
     Returns the shape of every weight by its new name: that of the operand and the number of the copy. Encodings are
-    dropped, since other zeros will be described.
+    dropped: the weights will have other zeros.
     """
     from torch_mlir import ir
     from torch_mlir.dialects import func

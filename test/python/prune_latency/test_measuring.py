@@ -1,6 +1,7 @@
 """The table: from a model's layers to figures, measured once."""
 
 import itertools
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from secateur.compiler.prune.latency.measure import latency_folder
 from secateur.compiler.prune.latency.place import place_of
 from secateur.compiler.prune.latency.plan import plan
 from secateur.compiler.prune.latency.shapes import model_layers
-from secateur.compiler.prune.latency.synthetic import Variant, synthetic_weight
+from secateur.compiler.prune.latency.synthetic import Variant, synthetic_weight, write_layers
 from secateur.frontends import import_model
 
 COLUMNS, BLOCKS = parse_scheme("bcr", "8x1"), parse_scheme("bcr", "4x16")
@@ -88,6 +89,19 @@ def test_synthetic_weights_have_the_zeros_of_their_block(bert_layers):
         units = (part.reshape(8, 8, 64) == 0).sum(axis=1)
         assert set(np.unique(units)) == {0, 8}
     assert not (synthetic_weight(merged, Variant(), 0) == 0).any()
+
+
+def test_a_synthetic_layer_is_described_as_the_layer_of_a_model(bert_layers, tmp_path):
+    """Without its encoding a layer of any block would be timed with the schedule of a dense one."""
+    shape = bert_layers.shapes[bert_layers.sites[2].shape]
+    variants = [Variant(), Variant(COLUMNS, 0.75), Variant(BLOCKS, 0.5), Variant()]
+    text = (write_layers(tmp_path / "case", shape, variants, 0) / "task.mlir").read_text()
+    assert re.findall(r"sparsity.encoding = #sparsity.(\w+)<{?(.*?)}?>", text) == [
+        ("dense", ""),
+        ("bcr", "block_columns = 1 : i64, block_rows = 8 : i64"),
+        ("bcr", "block_columns = 16 : i64, block_rows = 4 : i64"),
+        ("dense", ""),
+    ]
 
 
 def test_what_is_on_record_is_not_measured_again(bert_layers):
