@@ -31,10 +31,10 @@ class PruningCallback(TrainerCallback):
     from one threshold over the weights at the start (see `global_rates`). `include`, `skip`: see `prunable_layers`.
     Weights that do not train (frozen, or not in the optimizer) are left out. The method `fixed` needs no scheme.
 
-    The gradient of a penalty is added once per step of the optimizer, after accumulation and clipping; removed weights
-    are set to zero behind each step. A learning rate that a method changes is put back before the scheduler
-    runs. The state goes into every checkpoint folder; a resumed training continues bit by bit. `resume_from` names that
-    folder where it is not `OUTPUT_DIR/checkpoint-STEP`.
+    A penalty moves the weights once behind each step of the optimizer, so neither accumulation nor clipping nor the
+    optimizer's moments see it; removed weights are set to zero there too. A learning rate that a method changes is put
+    back before the scheduler runs. The state goes into every checkpoint folder; a resumed training continues bit by
+    bit. `resume_from` names that folder where it is not `OUTPUT_DIR/checkpoint-STEP`.
     The log gets `pruning_sparsity` and what else the method has to tell.
     Raises `PruneError` when made or when training begins.
     """
@@ -91,7 +91,7 @@ class PruningCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         run = self._running()
-        run.add_gradients(state.global_step)
+        run.mask_gradients()
         factor = run.learning_rate_factor(state.global_step)
         if factor != 1:
             groups = kwargs["optimizer"].param_groups

@@ -3,6 +3,11 @@
 The loss gets sum_layers rho/2 |W - Z + U|^2. Z is a weight of the scheme, U the scaled dual (Zhang et al. 2018, arXiv
 1804.03294, section 3). Every so many steps Z = projection(W + U) and U = U + W - Z; at the end of the phase W is
 projected itself, and the rest of the training keeps that mask.
+
+Behind each step of the optimizer the penalty takes a proximal one of size 1 / every: W becomes the minimiser of
+rho/2 |W' - Z + U|^2 + every/2 |W' - W|^2, which is (W + a (Z - U)) / (1 + a) with a = rho / every. So rho has no unit:
+between two updates the distance to Z - U falls to about exp(-rho) of what it was, but for what the loss does against
+it, whatever the optimizer, its learning rate and the length of the training.
 """
 
 import dataclasses
@@ -25,17 +30,17 @@ _RESTARTS = ("cosine", "linear", "none")
 class Admm(Method):
     """The phase takes `admm_fraction` of the training, the retraining what is left.
 
-    Z and U are updated every `every` steps, or every `every_epochs` epochs, or `updates` times. rho grows
-    geometrically from `rho` at the first interval to `rho_final` at the last (PatDNN and YOLObile raise it by steps
-    of ten). With every update the learning rate starts again from what the schedule gives, and falls along a
-    `restart` curve (cosine, linear; none: no restarts) to `restart_floor` of it.
+    Z and U are updated every `every` steps, or every `every_epochs` epochs, or `updates` times. `rho` (see above) grows
+    geometrically to `rho_final` in the last interval (PatDNN and YOLObile raise it by steps of ten). With every update
+    the learning rate starts again from what the schedule gives, and falls along a `restart` curve (cosine, linear;
+    none: no restarts) to `restart_floor` of it.
     """
 
     name: ClassVar[str] = "admm"
 
     admm_fraction: float = 0.6
-    rho: float = 1e-3
-    rho_final: float | None = 1e-1
+    rho: float = 0.1
+    rho_final: float | None = 3.0
     updates: int = 12
     every: int | None = None
     every_epochs: float | None = None
@@ -74,15 +79,10 @@ class AdmmRun(Run):
             self.u[layer.name] = torch.zeros_like(layer.weight)
 
     @torch.no_grad()
-    def add_gradients(self, step: int) -> None:
-        super().add_gradients(step)
+    def penalize(self) -> None:
+        pull = self.rho / (self.every + self.rho)
         for layer in self.layers if self.z else ():
-            if layer.weight.grad is None:
-                layer.weight.grad = torch.zeros_like(layer.weight)
-            grad = layer.weight.grad
-            grad.add_(layer.weight, alpha=self.rho)
-            grad.sub_(self.z[layer.name], alpha=self.rho)
-            grad.add_(self.u[layer.name], alpha=self.rho)
+            layer.weight.lerp_(self.z[layer.name] - self.u[layer.name], pull)
 
     def update(self, step: int, optimizer: "Optimizer | None") -> None:
         if step == self.last:

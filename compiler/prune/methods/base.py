@@ -52,9 +52,14 @@ class Method(abc.ABC):
 class Run:
     """A method at work. Whoever trains calls, for the step number `step` (from 0):
 
-    `add_gradients(step)` before the optimizer's step, when the gradients are complete (after clipping);
-    `after_step(step + 1, optimizer)` behind it; `finish(optimizer)` when training ends. `tensors` and `values` are its
-    state between two steps, from which `restore` goes on.
+    `mask_gradients()` before the optimizer's step, when the gradients are complete; `after_step(step + 1, optimizer)`
+    behind it; `finish(optimizer)` when training ends. `tensors` and `values` are its state between two steps, from
+    which `restore` goes on.
+
+    A penalty is no part of the gradients: it moves the weights itself, behind the optimizer's step, as AdamW's weight
+    decay does (Loshchilov & Hutter 2019, arXiv 1711.05101). Adam would divide its gradient by the root of its own
+    square: no weight could come further than the sum of the learning rates, and a fine-tuning is over before that is
+    the size of a weight.
     """
 
     def __init__(self, layers: list[TrainedLayer], steps: int):
@@ -66,8 +71,8 @@ class Run:
     def start(self) -> None:
         """Before the first step; not after `restore`."""
 
-    def add_gradients(self, step: int) -> None:
-        """Adds the gradients of the penalty, and takes those of removed weights away."""
+    def mask_gradients(self) -> None:
+        """Takes the gradients of removed weights away."""
         for layer in self.layers:
             mask = self.masks.get(layer.name)
             if mask is not None and layer.weight.grad is not None:
@@ -76,8 +81,12 @@ class Run:
     def after_step(self, step: int, optimizer: "Optimizer | None" = None) -> None:
         """What is due after `step` steps; removed weights are exactly zero then."""
         self.done = step
+        self.penalize()
         self.update(step, optimizer)
         self.apply_masks()
+
+    def penalize(self) -> None:
+        """The penalty's own step over the weights, one for each of the optimizer's."""
 
     def update(self, step: int, optimizer: "Optimizer | None") -> None:
         """The method's own work after `step` steps."""

@@ -1,4 +1,4 @@
-"""Methods of pruning during training without a trainer: gradients against autograd, updates, schedules, schemes."""
+"""Methods of pruning during training without a trainer: proximal steps, updates, schedules, schemes."""
 
 import itertools
 
@@ -39,7 +39,7 @@ def train(run, steps, rate=0.1, stop=None):
     for step in range(stop or steps):
         optimizer.zero_grad()
         sum((layer.weight - t).square().mean() for layer, t in zip(run.layers, targets, strict=True)).backward()
-        run.add_gradients(step)
+        run.mask_gradients()
         optimizer.step()
         run.after_step(step + 1, optimizer)
     run.finish(optimizer)
@@ -64,7 +64,7 @@ def legal(scheme, kept):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-@pytest.mark.parametrize("method", [Admm(), Reweighted(strength=1e-3), Gradual()], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [Admm(), Reweighted(), Gradual()], ids=lambda method: method.name)
 @pytest.mark.parametrize("stop", [None, 3], ids=["whole", "stopped"])
 def test_every_method_ends_with_zeros_of_every_scheme(method, scheme, stop):
     layer = layer_of(scheme)
@@ -79,34 +79,56 @@ def test_every_method_ends_with_zeros_of_every_scheme(method, scheme, stop):
     assert budget - unit <= kept.sum() <= budget + more
     # A weight that is kept may be zero for now, where an earlier mask had removed it.
     assert 1 - kept.mean() - 1e-6 <= run.figures()["sparsity"] < 1 - kept.mean() + 0.05
-    assert 0 < layer.kept_norm_fraction < 1
+    assert 0 < layer.kept_norm_fraction <= 1
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-@pytest.mark.parametrize("method", [Admm(rho=0.3), Reweighted(strength=0.2)], ids=lambda method: method.name)
-def test_the_gradient_is_that_of_the_penalty(method, scheme):
+def test_a_step_of_admm_minimises_penalty_and_distance(scheme):
     layer = layer_of(scheme)
-    run = method.begin([layer], 20, None)
+    run = Admm(rho=0.3, every=4).begin([layer], 20, None)
     run.start()
-    if isinstance(method, Admm):
-        run.u["layer"] = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(1))
-        loss = 0.3 / 2 * (layer.weight - run.z["layer"] + run.u["layer"]).square().sum()
-    else:
-        scale = layer.weight.detach().norm() / layer.weight.numel() ** 0.5
-        loss = torch.zeros(())
-        for groups in units(scheme, layer.weight.shape):
-            for group in groups:
-                norm = layer.weight.reshape(-1)[group].norm() / len(group) ** 0.5
-                loss = loss + 0.2 / ((norm.detach() / scale) ** 2 + method.eps) * norm * len(group)
-    (expected,) = torch.autograd.grad(loss, layer.weight)
-    given = torch.ones_like(layer.weight)
-    layer.weight.grad = given.clone()
-    run.add_gradients(0)
-    torch.testing.assert_close(layer.weight.grad - given, expected, rtol=1e-4, atol=1e-6)
-    layer.weight.grad = None  # a layer that the loss did not reach is pulled all the same
-    run.add_gradients(1)
-    torch.testing.assert_close(layer.weight.grad, expected, rtol=1e-4, atol=1e-6)
-    assert run.figures()["penalty"] == pytest.approx(loss.item(), rel=1e-4)
+    run.u["layer"] = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(1))
+    before = layer.weight.detach().clone()
+    run.after_step(1)
+    penalty = 0.3 / 2 * (layer.weight - run.z["layer"] + run.u["layer"]).square().sum()
+    assert run.figures()["penalty"] == pytest.approx(penalty.item(), rel=1e-4)
+    (gradient,) = torch.autograd.grad(penalty + 4 / 2 * (layer.weight - before).square().sum(), layer.weight)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_a_step_of_reweighted_is_soft_thresholding(scheme):
+    layer = layer_of(scheme)
+    run = Reweighted(strength=8, penalty_fraction=0.5, every=5).begin([layer], 20, None)
+    run.start()
+    start = layer.weight.detach().reshape(-1).clone()
+    expected, scale, penalty = start.clone(), start.square().mean().sqrt(), 0.0
+    kinds = units(scheme, layer.weight.shape)
+    thresholds = []
+    for groups in kinds:
+        norms = torch.tensor([start[group].square().mean().sqrt() / scale for group in groups])
+        edge = norms.sort().values[int((1 - (1 - layer.wanted) ** (1 / len(kinds))) * (len(norms) - 1))]
+        rate = 8 * (edge**3 / 3 + 0.01 * edge) / 10 / len(kinds)
+        thresholds.append(scale * rate / (norms**2 + 0.01))
+    for groups, limits in zip(kinds, thresholds, strict=True):
+        for group, limit in zip(groups, limits, strict=True):
+            expected[group] *= max(0, 1 - limit / expected[group].square().mean().sqrt())
+    run.after_step(1)
+    torch.testing.assert_close(layer.weight.detach().reshape(-1), expected, rtol=1e-4, atol=1e-6)
+    assert (expected == 0).any() and (expected != 0).any()
+    for groups, limits in zip(kinds, thresholds, strict=True):
+        norms = torch.tensor([expected[group].square().mean().sqrt() for group in groups])
+        penalty += sum(limit * norm * len(group) for limit, norm, group in zip(limits, norms, groups, strict=True))
+    assert run.figures()["penalty"] == pytest.approx(float(penalty), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", [Admm(), Reweighted()], ids=lambda method: method.name)
+@pytest.mark.parametrize("steps", [40, 400])
+def test_the_penalty_works_in_short_trainings_with_small_learning_rates(method, steps):
+    """With Adam and a rate of 1e-5 the loss moves no weight by more than 0.004; what is cut is small all the same."""
+    layer = layer_of(Scheme("bcr", (4, 1)), shape=(64, 64))
+    train(method.begin([layer], steps, None), steps, rate=1e-5)
+    assert layer.kept_norm_fraction > 0.98
 
 
 def units(scheme, shape):
@@ -155,13 +177,15 @@ def test_admm_updates():
         run.after_step(step)
     assert torch.equal(run.z["layer"], start * mask)
     run.after_step(5)
-    residual = start * ~mask
+    first = layer.weight.detach().clone()
+    torch.testing.assert_close(first, torch.where(mask, start, start / (1 + 0.1 / 5) ** 5))
     # rho doubles (two updates to four times), so the scaled dual halves.
     assert run.rho == pytest.approx(0.2)
-    torch.testing.assert_close(run.u["layer"], residual / 2)
+    torch.testing.assert_close(run.u["layer"], first * ~mask / 2)
     torch.testing.assert_close(run.z["layer"], start * mask)
-    run.after_step(10)
-    summed = start + residual / 2
+    for step in range(6, 11):
+        run.after_step(step)
+    summed = layer.weight.detach() + first * ~mask / 2
     kept = torch.from_numpy(project(summed.numpy(), layer.scheme, 0.75))
     assert run.rho == pytest.approx(0.4)
     torch.testing.assert_close(run.z["layer"], summed * kept)
@@ -179,10 +203,10 @@ def test_admm_pulls_the_weights_to_the_scheme():
     run = Admm(rho=0.5, rho_final=2.0, updates=20, admm_fraction=0.9).begin([layer], 400, None)
     run.start()
     residuals = []
-    for step in range(350):
+    for step in range(359):
         optimizer.zero_grad()
         (0.5 * (layer.weight - target).square().sum()).backward()
-        run.add_gradients(step)
+        run.mask_gradients()
         optimizer.step()
         run.after_step(step + 1, optimizer)
         residuals.append(run.figures()["residual"])
@@ -243,18 +267,15 @@ def test_reweighting_separates_small_groups_from_large_ones():
     layer = layer_of(Scheme("bcr", (4, 1)), shape=(16, 16))
     with torch.no_grad():
         layer.weight.copy_(torch.where(strong, 1.0, 0.3) * torch.sign(layer.weight))
-    run = Reweighted(strength=0.02, penalty_fraction=0.99).begin([layer], 100, None)
+    run = Reweighted(penalty_fraction=1.0).begin([layer], 100, None)
     run.start()
-    optimizer = torch.optim.SGD([layer.weight], lr=0.1)
     before = layer.weight.detach().clone()
-    for step in range(90):
-        optimizer.zero_grad()
-        layer.weight.grad = torch.zeros_like(layer.weight)
-        run.add_gradients(step)
-        optimizer.step()
-        run.after_step(step + 1, optimizer)
+    for step in range(1, 100):
+        run.after_step(step)
     ratio = layer.weight.detach().abs() / before.abs()
-    assert ratio[strong].min() > 0.8 and ratio[~strong].max() < 0.3
+    assert ratio[strong].min() > 0.95 and ratio[~strong].max() < 0.5
+    run.after_step(100)
+    assert torch.equal(run.masks["layer"], strong)
 
 
 def test_one_threshold_for_all_layers_cuts_the_weaker_more():
@@ -281,7 +302,7 @@ def test_fixed_keeps_what_is_zero_and_leaves_new_heads_alone():
     for step in range(5):
         optimizer.zero_grad()
         sum((layer.weight - target).square().sum() for layer in (pruned, new)).backward()
-        run.add_gradients(step)
+        run.mask_gradients()
         optimizer.step()
         run.after_step(step + 1, optimizer)
         assert not pruned.weight[:, ::2].any() and pruned.weight[:, 1::2].all()
