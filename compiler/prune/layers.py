@@ -58,6 +58,8 @@ def prunable_layers(
                 chosen[name] = layer
     if not chosen:
         what = "convolution" if scheme is not None and scheme.name == "punched" else "linear layer"
+        if not skipped:
+            raise PruneError(f"the model has no {what}s" + (f", which scheme '{scheme}' is for" if scheme else ""))
         raise PruneError(f"no {what} of the model is to be pruned: {len(skipped)} are left out by name")
     return chosen, skipped
 

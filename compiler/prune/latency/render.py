@@ -66,7 +66,9 @@ def _rates(plan: "Plan", console: "Console") -> None:
     console.print(table(("layer", "shape", "zeros", unit), rows, title=f"rates in {plan.scheme}"))
     if plan.layers.left_out:
         console.print(f"not pruned, for they are compiled into other ops: {', '.join(plan.layers.left_out)}")
-    console.print(f"{percent(plan.sparsity_fraction)} of these layers' weights are removed")
+    removed = f"{percent(plan.sparsity_fraction)} of these layers' weights are removed"
+    enough = plan.target_latency is not None and not plan.sparsity_fraction
+    console.print("the dense model is within the budget: nothing is removed" if enough else removed)
     if plan.predicted is None or plan.calibration is None or plan.target_latency is None:
         return
     per = f" ({plan.target_latency / plan.clock_ghz / 1e6:.2f} ms at {plan.clock_ghz:g} GHz)" if plan.clock_ghz else ""

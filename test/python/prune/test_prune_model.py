@@ -54,7 +54,7 @@ def test_include_and_skip(bert):
     assert {layer.name for layer in report.layers} == {"qa_outputs", "bert.encoder.layer.0.output.dense"}
     with pytest.raises(PruneError, match="no linear layer of the model is to be pruned: 13 are left out"):
         prune_model(bert, Scheme("unstructured"), 0.5, include=["nothing"])
-    with pytest.raises(PruneError, match="no convolution"):
+    with pytest.raises(PruneError, match="the model has no convolutions, which scheme 'punched 4x4' is for"):
         prune_model(bert, parse_scheme("punched"), 0.5)
 
 

@@ -1,5 +1,6 @@
 """The table: from a model's layers to figures, measured once."""
 
+import io
 import itertools
 import re
 import signal
@@ -158,28 +159,31 @@ def test_wrong_arguments_are_told():
             plan(module, example_inputs=inputs(), **wrong)
 
 
-def test_a_small_model_is_measured_here_and_its_plan_printed(tmp_path):
+def test_a_small_model_is_measured_here_and_its_plan_printed():
     """The dispatches of a case come in the program's order: sparser layers take less of the dense one."""
-    from rich.console import Console
-
-    chosen = plan(
-        small_bert(layers=1, hidden=256),
-        example_inputs=inputs(),
-        blocks=["16x1"],
-        sparsities=[0.5, 0.9],
-        sparsity=0.9,
-        include=["*intermediate*"],
-    )
+    model = small_bert(layers=1, hidden=256)
+    options = {"blocks": ["16x1"], "sparsities": [0.5, 0.9], "include": ["*intermediate*"]}
+    chosen = plan(model, example_inputs=inputs(), sparsity=0.9, **options)
     (key,) = chosen.table.shapes
     half, tenth = (chosen.table.cells[key, chosen.scheme, s].ratio for s in (0.5, 0.9))
     assert 0.02 < tenth < half < 1.5
     assert chosen.rates == {"encoder.layer.0.intermediate.dense": 0.9}
     assert chosen.block == "16x1"
-    with (tmp_path / "printed").open("w") as file:
-        chosen.render(Console(file=file, width=160))
-    text = (tmp_path / "printed").read_text()
+    text = printed(chosen)
+    assert "90.0 % of these layers' weights are removed" in text
     assert "*bcr 16x1" in text and "1024 x 256 + gelu" in text and f"({tenth:.2f})" in text
     assert chosen.to_dict()["table"]["shapes"][0]["layers"] == 1
+    ample = plan(model, example_inputs=inputs(), target_latency_ms=10_000, **options)
+    assert ample.rates == {"encoder.layer.0.intermediate.dense": 0.0}
+    assert "the dense model is within the budget: nothing is removed" in printed(ample)
+
+
+def printed(chosen):
+    from rich.console import Console
+
+    file = io.StringIO()
+    chosen.render(Console(file=file, width=160))
+    return file.getvalue()
 
 
 _PROGRAM = """
