@@ -73,7 +73,7 @@ METHODS = [Point("bcr", "4x1", 0.7, method, steps=100) for method in ("second-or
 POINTS: dict[str, list[Point]] = {
     "squad": [
         Point("bcr", "4x1", 0.7, steps=700, more_steps=1200, examples=None),
-        *(Point("bcr", "4x1", sparsity, steps=450, examples=None) for sparsity in (0.5, 0.8, 0.9)),
+        *(Point("bcr", "4x1", sparsity, steps=450, examples=None) for sparsity in (0.5, 0.9)),
         Point("bcr", "4x1", 0.8, steps=450, more_steps=1200, examples=None),
         *METHODS,
         *UNTRAINED,

@@ -2,9 +2,15 @@
 
 import io
 import json
+import signal
 from typing import Any, NamedTuple
 
 import pytest
+
+# A shell gives what it starts in the background a SIGINT that is ignored, and so to all children: tests that press
+# Ctrl-C would wait for nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Result(NamedTuple):
