@@ -94,7 +94,7 @@ def _measure(options: argparse.Namespace, results: Results, wanted: list[str]) -
 def _print(lines: dict[str, dict]) -> None:
     from rich.console import Console
 
-    from secateur.compiler.cli.output import table
+    from secateur.compiler.measure.tables import table
 
     from .report import entry_rows
 

@@ -148,7 +148,7 @@ def _zeros(folder: Path) -> float:
     """The fraction of the weights of the encoder's linear layers that are zero."""
     import torch
 
-    from secateur.compiler.prune import parse_scheme, prunable_layers
+    from secateur.compression.prune import parse_scheme, prunable_layers
 
     layers, _ = prunable_layers(_module(folder), parse_scheme("unstructured", None))
     weights: list[Any] = [layer.weight for layer in layers.values()]

@@ -30,7 +30,7 @@ python -m secateur.benchmarks.accuracy --task squad --dense demo/dense --latency
 The dense model for sentiment, which goes through the same two commands, is a MiniLM-L6 that was trained for it:
 
 ```sh
-MINILM=$(python -c "from secateur.compiler.downloads import fetch_minilm; print(fetch_minilm())")
+MINILM=$(python -c "from secateur.tasks.downloads import fetch_minilm; print(fetch_minilm())")
 secateur finetune "$MINILM" --task sentiment --epochs 3 --learning-rate 1e-4 -o sentiment-dense
 ```
 

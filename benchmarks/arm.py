@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from secateur.compiler.instruction_cost import HotLoop
+    from secateur.compiler.measure.instruction_cost import HotLoop
 
 BLOCKS = {"16x1": "bands of 16 rows", "4x1": "4x1 units", "4x16": "4x16 blocks"}
 """The BCR blocks of the table; the bars are those of the first."""
@@ -80,7 +80,7 @@ def say(text: str) -> None:
 def secateur_row(block: str, dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
     """The layer pruned in BCR blocks and compiled by Secateur."""
     from secateur.compiler import compile_model
-    from secateur.compiler.instruction_cost import count_bundle
+    from secateur.compiler.measure.instruction_cost import count_bundle
 
     from .models import pruned
 
@@ -110,8 +110,8 @@ def _error(path: Path, device: str, target: str, module: "torch.nn.Module", inpu
 
 def stock_row(dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
     """The dense layer compiled by stock IREE with data tiling and microkernels."""
-    from secateur.compiler.baselines import compile_stock
-    from secateur.compiler.instruction_cost import count_module
+    from secateur.compiler.measure.baselines import compile_stock
+    from secateur.compiler.measure.instruction_cost import count_module
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.targets import get_target
 
@@ -163,7 +163,7 @@ def bars(rows: dict[str, Row], first: Row) -> list[tuple[str, float, str, bool]]
 
 
 def show(console: "Console", rows: list[Row], judged: list[tuple[str, float, str, bool]], loops: int) -> None:
-    from secateur.compiler.cli.output import table
+    from secateur.compiler.measure.tables import table
 
     columns = (
         "one inference, counts", "instructions", "loads", "stores", "multiply-adds", "loaded, MB", "rest",

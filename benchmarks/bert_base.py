@@ -30,9 +30,9 @@ def main(arguments: list[str]) -> int:
     from transformers import BertConfig, BertModel
 
     from secateur.compiler import compile_model
-    from secateur.compiler.baselines import stock_iree, torch_eager
-    from secateur.compiler.prune import parse_scheme, prune_model
-    from secateur.compiler.timing import interleave, ratio
+    from secateur.compiler.measure.baselines import stock_iree, torch_eager
+    from secateur.compiler.measure.timing import interleave, ratio
+    from secateur.compression.prune import parse_scheme, prune_model
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -50,8 +50,9 @@ class ChildrenPeak(threading.Thread):
 
 
 def main() -> int:
-    from secateur.benchmarks import models
     from secateur.compiler import compile_model
+
+    from . import models
 
     module, inputs = models.pruned(models.bert_base(), "bcr", "4x16", 0.9), models.bert_inputs()
     watch = ChildrenPeak()

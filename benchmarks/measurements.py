@@ -57,7 +57,7 @@ def bert_base_threads(shop: Workshop, rounds: int) -> Record:
         shop.for_secateur(f"Secateur, threads: {threads}", module, inputs, threads=threads) for threads in (1, 2)
     ]
     record = run_contest(shop, candidates, rounds)
-    from secateur.compiler.profile import profile
+    from secateur.compiler.measure.profile import profile
 
     found = profile(candidates[-1].model / "model.bundle", threads=2, scaling=True, progress=shop.progress)
     record["scaling"] = [

@@ -48,7 +48,7 @@ def linear_inputs(tokens: int) -> "Inputs":
 
 def pruned(module: "torch.nn.Module", scheme: str, block: str | None, sparsity: float) -> "torch.nn.Module":
     """A copy with the smallest weights of every encoder linear removed."""
-    from secateur.compiler.prune import parse_scheme, prune_model
+    from secateur.compression.prune import parse_scheme, prune_model
 
     return prune_model(module, parse_scheme(scheme, block), sparsity)[0]
 

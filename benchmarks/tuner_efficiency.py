@@ -36,8 +36,8 @@ def layer_task(block: str, rows: int, columns: int, tokens: int):
     """The task of one pruned layer with a bias and a GELU, and its target."""
     from torch_mlir import ir
 
-    from secateur.compiler.context import make_context
-    from secateur.compiler.passmanager import run_pipeline
+    from secateur.compiler.pipeline.context import make_context
+    from secateur.compiler.pipeline.passmanager import run_pipeline
     from secateur.compiler.tune.task import tasks_of
     from secateur.dialects.weight_store import WeightStore
     from secateur.passes.base import PassContext
@@ -78,11 +78,11 @@ def measure(path: Path, options: argparse.Namespace) -> None:
     """Times every schedule that the table lacks; the file is rewritten after each."""
     import time
 
-    from secateur.compiler.levels import write_whole
+    from secateur.compiler.pipeline.levels import write_whole
+    from secateur.compiler.records.objective import TIME
+    from secateur.compiler.records.records import new_record, timing_lock
     from secateur.compiler.tune.errors import CandidateError
-    from secateur.compiler.tune.objective import TIME
     from secateur.compiler.tune.options import TuneOptions
-    from secateur.compiler.tune.records import new_record, timing_lock
     from secateur.compiler.tune.search import COMPILE, Crew
     from secateur.passes.scheduled.schedule_space import schedule_space, whole_schedule
 

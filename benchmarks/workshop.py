@@ -35,7 +35,7 @@ class Workshop:
         self, name: str, peer: Peer, module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", **rest: int
     ) -> Candidate:
         """`module` for an engine other than Secateur."""
-        from secateur.compiler.cache import hash_weights
+        from secateur.compiler.build.cache import hash_weights
 
         arrays = {key: tensor.detach().numpy() for key, tensor in [*module.state_dict().items(), *inputs.items()]}
         content = hash_weights(arrays) + repr(module) + "".join(_requirements())

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from secateur.dialects.quantization import ARITHMETIC, WEIGHTS
 
-from . import cache as caching
-from .compilation import Compilation
-from .compile_options import Loaded, Options, TargetOptions
-from .compiled_model import CompiledModel
+from .build import cache as caching
+from .build.compilation import Compilation
+from .build.compile_options import Loaded, Options, TargetOptions
+from .build.compiled_model import CompiledModel
 from .errors import CompileError
-from .levels import LEVELS, LOWERINGS, Dump, Progress
-from .verify import evaluation_copy
+from .pipeline.levels import LEVELS, LOWERINGS, Dump, Progress
+from .verify.comparison import evaluation_copy
 
 if TYPE_CHECKING:
     import torch
 
+    from .records.tuned import Tuned
     from .tune.options import TuneOptions
-    from .tune.tuned import Tuned
 
 __all__ = ["CompileError", "CompiledModel", "compile_model"]
 
@@ -73,7 +73,7 @@ def compile_model(
     kernels = [chosen.target for chosen in targets if chosen.lowering == "kernels"]
     if tune and not (records and len(kernels) == len(targets)):
         raise CompileError("'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'")
-    from .tune.tuned import Tuned, tune_imported
+    from .records.tuned import Tuned, tune_imported
 
     options.progress("loading")
     began = time.perf_counter()

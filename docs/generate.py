@@ -22,7 +22,7 @@ def cli() -> str:
     # Help is wrapped to the terminal; the page must not depend on whose.
     os.environ["COLUMNS"] = "100"
     os.environ["TERMINAL_WIDTH"] = "100"
-    from secateur.compiler.cli.app import app
+    from secateur.commands.app import app
 
     def help_of(*command: str) -> str:
         text = io.StringIO()
@@ -43,7 +43,7 @@ def cli() -> str:
 
 def passes() -> str:
     """docs/passes.md: every pass of the tree, its docstring and its options."""
-    from secateur.compiler.pipelines import NAMED
+    from secateur.compiler.pipeline.pipelines import NAMED
     from secateur.passes.registry import PASSES, find_pass
 
     parts = [NOTE, "# Passes\n"]

@@ -17,7 +17,7 @@ from .sentences import sentence_around, whole_words
 from .windows import CANDIDATES, Windows
 
 if TYPE_CHECKING:
-    from secateur.compiler.tasks.squad_spans import Span
+    from secateur.tasks.squad_spans import Span
 
 MOST_ANSWERS = 20
 

@@ -60,8 +60,8 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     # Before torch is imported: its thread pools read this once.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    from secateur.compiler.downloads import DownloadError
     from secateur.compiler.errors import CompileError
+    from secateur.tasks.downloads import DownloadError
 
     from .errors import AnswerError
     from .packed_checkpoint import PackedError
@@ -85,7 +85,7 @@ def show(options: argparse.Namespace, folder: Path) -> None:
     from rich.console import Console
     from transformers.utils import logging
 
-    from secateur.compiler.downloads import fetch_minilm
+    from secateur.tasks.downloads import fetch_minilm
 
     from .packed_checkpoint import read_note
 
@@ -154,7 +154,7 @@ def print_answers(
     console: Any, candidates: "dict[str, LogitsOf]", model: "QuestionModel", context: str, questions: list[str]
 ) -> None:
     """The best answer of every candidate. Raises `DemoError` where the same weights answer otherwise in PyTorch."""
-    from secateur.compiler.cli.output import table
+    from secateur.compiler.measure.tables import table
 
     from .answer import read_in_turns
     from .windows import Windows
@@ -207,8 +207,8 @@ def print_latencies(
     console: Any, candidates: "dict[str, LogitsOf]", model: "QuestionModel", context: str, options: argparse.Namespace
 ) -> None:
     """Times all candidates in turns on the first window of the text."""
-    from secateur.compiler.cli.output import table
-    from secateur.compiler.timing import interleave, ratio
+    from secateur.compiler.measure.tables import table
+    from secateur.compiler.measure.timing import interleave, ratio
 
     from .windows import Windows
 

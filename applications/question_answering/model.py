@@ -43,7 +43,7 @@ class QuestionModel:
         self.input_names = frozenset(inputs)
         self.sparsity_fraction: float = _sparsity(manifest.layers)
         self.tokenizer = _tokenizer(self._bundle.folder / "tokenizer", path)
-        from secateur.compiler.tasks.squad_spans import PairTemplate
+        from secateur.tasks.squad_spans import PairTemplate
 
         self.template = PairTemplate.of(_FastTokenizer(self.tokenizer, self.tokenizer.token_to_id("[PAD]"), _INPUTS))
         hashes = [entry.sha256 for name, entry in sorted(manifest.files.items()) if name == "tokenizer/tokenizer.json"]
@@ -97,7 +97,7 @@ def _tokenizer(folder: Path, shown: str | os.PathLike[str]) -> Any:
         except Exception as error:
             raise AnswerError(f"the tokenizer of '{shown}' cannot be read: {error}") from None
     else:
-        from secateur.compiler.tasks.predict import load_tokenizer
+        from secateur.tasks.predict import load_tokenizer
 
         tokenizer = load_tokenizer(shown).backend_tokenizer
     tokenizer.no_truncation()

@@ -46,7 +46,7 @@ class PackedSizes:
     sparsity_fraction: float
 
     def __str__(self) -> str:
-        from secateur.compiler.cli.output import percent, size
+        from secateur.compiler.measure.tables import percent, size
 
         return (
             f"{size(self.file_bytes)}: {size(self.values_bytes)} of kept weights in fp16, {size(self.mask_bytes)} of "
@@ -64,7 +64,7 @@ def save_packed(
     weights come from, which `read_note` gives back. Weights are rounded to fp16:
     reading gives those of `module.half().float()`. Raises `PackedError` for weights that fp16 cannot hold.
     """
-    from secateur.compiler.levels import write_whole
+    from secateur.compiler.pipeline.levels import write_whole
 
     prefix = f"{getattr(module, 'base_model_prefix', '')}."
     tensors: dict[str, np.ndarray] = {}

@@ -8,7 +8,7 @@ import numpy as np
 from .errors import AnswerError
 
 if TYPE_CHECKING:
-    from secateur.compiler.tasks.squad_spans import Span
+    from secateur.tasks.squad_spans import Span
 
     from .model import QuestionModel
 
@@ -35,7 +35,7 @@ class Windows:
     """
 
     def __init__(self, model: "QuestionModel", question: str, context: str) -> None:
-        from secateur.compiler.tasks.squad_spans import LONGEST_ANSWER, window_starts
+        from secateur.tasks.squad_spans import LONGEST_ANSWER, window_starts
 
         self._context, self._model = context, model
         self._question = np.array(model.tokenizer.encode(question, add_special_tokens=False).ids, np.int64)
@@ -62,7 +62,7 @@ class Windows:
 
     def spans(self, window: Window, start: np.ndarray, end: np.ndarray) -> "list[Span]":
         """The best spans of a window, in characters of the text. `start`, `end`: the model's logits, [tokens]."""
-        from secateur.compiler.tasks.squad_spans import best_spans, to_characters
+        from secateur.tasks.squad_spans import best_spans, to_characters
 
         spans = best_spans(start[window.tokens], end[window.tokens], CANDIDATES)
         return to_characters(spans, self._offsets, window.first_token, self._context)

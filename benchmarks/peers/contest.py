@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from secateur.compiler.timing import Latency, interleave
+from secateur.compiler.measure.timing import Latency, interleave
 
 from .model_files import read_arrays
 from .process import PeerError, PeerProcess, relative_l2

@@ -7,8 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secateur.compiler.records.records import RecordsFile, records_folder
+
     from .errors import TuneError
-    from .records import RecordsFile, records_folder
     from .tuner import TuneOptions, TuneReport, tune_model
 
 _HOMES = {

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from secateur.compiler.records.records import merge_lines
+from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE
+
 from .errors import TuneError
-from .records import merge_lines
-from .tuned import RECORDS_IN_BUNDLE
 
 
 def import_records(path: Path, folder: Path | None = None) -> dict[str, int]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.compiler.levels import pipeline_to, write_whole
-from secateur.compiler.timing import Latency, interleave, ratio
-from secateur.compiler.verify import compare
+from secateur.compiler.measure.timing import Latency, interleave, ratio
+from secateur.compiler.pipeline.levels import pipeline_to, write_whole
+from secateur.compiler.verify.comparison import compare
 from secateur.dialects.weight_store import WeightStore
 
 from .errors import CandidateError
@@ -66,7 +66,7 @@ def compile_variant(task: str, options: dict[str, dict[str, Any]], target: str, 
 def _opened(task: str) -> "tuple[ir.Module, WeightStore]":
     from torch_mlir import ir
 
-    from secateur.compiler.context import make_context
+    from secateur.compiler.pipeline.context import make_context
 
     weights = WeightStore.open(Path(task) / "weights", verify=False)
     return ir.Module.parse((Path(task) / "task.mlir").read_text(), make_context()), weights
@@ -76,7 +76,7 @@ def _compiled(
     task: Path, module: "ir.Module", weights: WeightStore, options: dict[str, dict[str, Any]], target: str, workers: int
 ) -> Compiled:
     """Lowers and compiles; candidates whose code and data are equal get one folder."""
-    from secateur.compiler.passmanager import PipelineError, run_pipeline
+    from secateur.compiler.pipeline.passmanager import PipelineError, run_pipeline
     from secateur.passes.base import PassContext
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.targets import get_target

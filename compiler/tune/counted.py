@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from secateur.compiler.records.objective import Objective
 from secateur.runtime_targets.devices import DeviceError
 
 from .candidate import Compiled, check, in_layout
 from .errors import CandidateError
-from .objective import Objective
 
 
 def measure(
@@ -34,7 +34,7 @@ def _cost(task: str, objective: Objective, folder: str) -> float:
 
 
 def _counted(task: Path, objective: Objective, folder: Path) -> float:
-    from secateur.compiler.instruction_cost import count_module, run_module
+    from secateur.compiler.measure.instruction_cost import count_module, run_module
     from secateur.runtime_targets.iree.session import signature_of
 
     module, archive = folder / "model.vmfb", folder / "weights.irpa"

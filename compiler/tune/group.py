@@ -57,8 +57,8 @@ class Group:
         """Writes the group into `folder`; see `write_case`."""
         from torch_mlir import ir
 
-        from secateur.compiler.context import make_context
-        from secateur.compiler.semantics import evaluate
+        from secateur.compiler.pipeline.context import make_context
+        from secateur.compiler.semantics.evaluation import evaluate
 
         def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             found = evaluate(ir.Module.parse(self.text, make_context()), list(inputs.values()), store)
@@ -148,7 +148,7 @@ def outline(module: "ir.Module", site: Site) -> tuple[str, set[str], tuple[tuple
 def _has_site(text: str, signature: str, weights: WeightStore) -> bool:
     from torch_mlir import ir
 
-    from secateur.compiler.context import make_context
+    from secateur.compiler.pipeline.context import make_context
 
     module, context = ir.Module.parse(text, make_context()), PassContext(WeightStore())
     context.weights.update(weights)

@@ -5,8 +5,9 @@ import os
 import re
 from typing import Any, Literal, get_args
 
+from secateur.compiler.records.objective import TIME, Objective
+
 from .errors import TuneError
-from .objective import TIME, Objective
 
 SamplerName = Literal["ga", "tpe", "random"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)

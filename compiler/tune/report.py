@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from .objective import TIME
+from secateur.compiler.records.objective import TIME
 
 if TYPE_CHECKING:
     from .search import Found

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from secateur.compiler.records.objective import TIME, Objective, objective_of
+from secateur.compiler.records.records import Record, RecordsFile, new_record, timing_lock
 from secateur.passes.scheduled.schedule_space import Schedule, schedule_space, whole_schedule
 
 from .candidate import Compiled
 from .errors import CandidateError, TuneError
-from .objective import TIME, Objective, objective_of
 from .options import TuneOptions
 from .proposals import Proposals
-from .records import Record, RecordsFile, new_record, timing_lock
 from .task import Task
 from .workers import Worker, next_finished
 

@@ -57,7 +57,7 @@ class Task:
 
     def write(self, folder: Path) -> Path:
         """Writes the task into `folder`; see `write_case`."""
-        from secateur.compiler.context import make_context
+        from secateur.compiler.pipeline.context import make_context
 
         def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {"y": expected(self.text, store, inputs, make_context())}

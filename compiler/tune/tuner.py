@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.compiler.levels import Lowering, Progress, pipeline_to, with_options
+from secateur.compiler.pipeline.levels import Lowering, Progress, pipeline_to, with_options
+from secateur.compiler.records.objective import TIME, Objective
+from secateur.compiler.records.records import RecordsFile
+from secateur.compiler.records.tuned import Tuned
 from secateur.dialects.sparsity.attributes import TARGET
 from secateur.dialects.weight_store import WeightStore
 
 from .errors import TuneError
 from .group import groups_of
-from .objective import TIME, Objective
 from .options import TuneOptions
-from .records import RecordsFile
 from .report import LayerTuned, TuneReport, VariantTuned
 from .search import Crew, Found, Machine, Search
 from .task import Task, tasks_of
-from .tuned import Tuned
 from .variants import VariantSearch
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def check_runs_here(target: "Target", objective: Objective = TIME) -> None:
 
 
 def _check_fits(target: "Target", objective: Objective) -> None:
-    from secateur.compiler.instruction_cost import emulated_model
+    from secateur.compiler.measure.instruction_cost import emulated_model
     from secateur.runtime_targets.devices import DeviceError
     from secateur.runtime_targets.devices.emulated import EmulatedCpu
 
@@ -233,7 +233,7 @@ class _Runs:
 
     def compared(self) -> dict[str, float]:
         """Median milliseconds of the whole model with default and with tuned schedules, run in turns."""
-        from secateur.compiler.timing import interleave
+        from secateur.compiler.measure.timing import interleave
 
         from .candidate import long_enough
 
@@ -269,7 +269,7 @@ class _Runs:
     def _call(self, tuned: Tuned, name: str) -> Callable[[], object]:
         """A call of the model compiled with what was tuned, on random inputs."""
         from secateur.compiler.driver import compile_model
-        from secateur.compiler.verify import cases
+        from secateur.compiler.verify.comparison import cases
 
         self._progress(f"compiling the model, {name}")
         loaded, threads = self._loaded, self._threads

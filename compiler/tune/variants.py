@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.compiler.records.objective import objective_of
+from secateur.compiler.records.records import RecordsFile, new_record, timing_lock
 from secateur.passes.scheduled.sparsity_layout import PANELS, choose_panel
 
 from .candidate import Compiled
 from .errors import CandidateError
 from .group import Group
-from .objective import objective_of
 from .options import TuneOptions
-from .records import RecordsFile, new_record, timing_lock
 from .report import VariantTuned
 from .search import Crew, Machine
 
@@ -158,7 +158,7 @@ def tune_panel(
 
     `compiled` gives a call of the model in a panel; 0 is the default one.
     """
-    from secateur.compiler.timing import interleave, ratio
+    from secateur.compiler.measure.timing import interleave, ratio
 
     from .candidate import long_enough
 

@@ -1,6 +1,6 @@
 """What tuning found, as passes read it: one JSON object a line, each for one op, target and set of tools.
 
-A line of a records file (written by `secateur.compiler.tune.records`, which adds figures that passes do not read):
+A line of a records file (written by `secateur.compiler.records.records`, which adds figures that passes do not read):
 
     {"format": 1, "kind": "chosen", "key": "5c1f...", "op": {"name": "sparsity.linear", "rows": 3072, ...},
      "target": "#sparsity.target<{...}>", "tools": {...}, "schedule": {"row_tile": 6, "workgroups": 2, ...}}

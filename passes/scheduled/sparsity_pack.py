@@ -25,11 +25,7 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import PackedLinearOp
-from secateur.dialects.sparsity.weights import (
-    make_weight,
-    symbol_of,
-    weight_behind,
-)
+from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 from .sparsity_reorder import ORDER, row_patterns

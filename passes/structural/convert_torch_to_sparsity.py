@@ -4,14 +4,7 @@ import dataclasses
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import (
-    ActivationOp,
-    AddOp,
-    EmbeddingOp,
-    LayerNormOp,
-    LinearOp,
-    WeightOp,
-)
+from secateur.dialects.sparsity.structural_ops import ActivationOp, AddOp, EmbeddingOp, LayerNormOp, LinearOp, WeightOp
 
 from ..base import Pass, PassContext, functions
 from . import torch_activations

@@ -28,7 +28,7 @@ def secateur(capsys, monkeypatch):
     """Runs `secateur` with `arguments` (and the bytes `stdin`) in this process."""
 
     def run(*arguments, stdin=b""):
-        from secateur.compiler.cli import main
+        from secateur.commands import main
 
         capsys.readouterr()
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))

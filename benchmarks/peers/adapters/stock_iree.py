@@ -6,7 +6,7 @@ PACKAGES = ("iree-base-compiler", "iree-base-runtime", "torch-mlir")
 def load(model):
     import torch
 
-    from secateur.compiler.baselines import stock_iree
+    from secateur.compiler.measure.baselines import stock_iree
 
     # Written by Secateur a moment ago: attention is changed in the module itself, which a program does not allow.
     module = torch.load(model.folder / "module.pt", weights_only=False)

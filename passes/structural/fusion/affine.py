@@ -12,8 +12,8 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.structural_ops import layout_of
 from secateur.dialects.sparsity.weights import encoding_of, symbol_of, weight_behind
+from secateur.passes.base import PassContext
 
-from ...base import PassContext
 from .kinds import Found, Kind, Saving, describe
 from .readers import derived_weight, fits_f32, known_array, label, readers, rebuild_linear, replace
 

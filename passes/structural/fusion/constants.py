@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from ...base import PassContext
+from secateur.passes.base import PassContext
+
 from .readers import known_array
 
 ADD, MULTIPLY = "add", "multiply"

@@ -7,8 +7,8 @@ them), which the published table allows without a measurement.
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.structural_ops import LayerNormOp, activation_of, layout_of
+from secateur.passes.base import PassContext
 
-from ...base import PassContext
 from .classes import CONSTANTS
 from .kinds import Found, Kind, Pair, Saving, describe
 from .readers import (

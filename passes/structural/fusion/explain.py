@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from torch_mlir import ir
 
-from ...base import walk
+from secateur.passes.base import walk
+
 from .classes import CONSTANTS, MappingClass, Verdict, judge, mapping_class
 from .readers import count_readers, label, readers
 from .sites import Site

@@ -8,8 +8,8 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.structural_ops import activation_of
 from secateur.dialects.sparsity.weights import encoding_of, weight_behind
+from secateur.passes.base import PassContext
 
-from ...base import PassContext
 from .readers import known_array
 
 # A byte out of the second-level cache takes a core with wide vectors as long as about this many operations.

@@ -13,8 +13,8 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.structural_ops import AddOp, layout_of
 from secateur.dialects.sparsity.weights import symbol_of, weight_behind
+from secateur.passes.base import PassContext, walk
 
-from ...base import PassContext, walk
 from .readers import (
     derived_weight,
     detected,

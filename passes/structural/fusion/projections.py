@@ -8,8 +8,8 @@ from secateur.dialects.sparsity.attention_op import AttentionOp
 from secateur.dialects.sparsity.attributes import ENCODINGS
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp, activation_of, layout_of
 from secateur.dialects.sparsity.weights import encoding_of, symbol_of, weight_behind
+from secateur.passes.base import PassContext
 
-from ...base import PassContext
 from .kinds import Found, Kind, Saving, describe
 from .readers import (
     count_readers,

@@ -8,8 +8,7 @@ from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp, activation_of
 from secateur.dialects.sparsity.weights import encoding_of, make_weight, symbol_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
-
-from ...base import PassContext
+from secateur.passes.base import PassContext
 
 
 def readers(value: ir.Value) -> list[ir.OpView]:

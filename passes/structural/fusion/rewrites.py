@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from torch_mlir import ir
 
-from ...base import PassContext
+from secateur.passes.base import PassContext
+
 from .products import collapse_chains, factor_sums
 from .scales import (
     drop_identities,

@@ -18,8 +18,8 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.structural_ops import AddOp, EmbeddingOp, layout_of
 from secateur.dialects.sparsity.weights import encoding_of, symbol_of, weight_behind
+from secateur.passes.base import PassContext, walk
 
-from ...base import PassContext, walk
 from .constants import ADD, MULTIPLY, WithConstant, with_constant
 from .readers import (
     defined_by,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch_mlir import ir
 
-from ...base import PassContext, PassFailure, walk
+from secateur.passes.base import PassContext, PassFailure, walk
+
 from .affine import LAYER_NORM_AFFINE
 from .epilogues import ACTIVATION, RESIDUAL
 from .kinds import Found, Kind, Saving

@@ -16,8 +16,8 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.structural_ops import AddOp, WeightOp
 from secateur.dialects.sparsity.weights import weight_behind
+from secateur.passes.base import PassContext, walk
 
-from ...base import PassContext, walk
 from .constants import ADD, with_constant
 from .readers import (
     defined_by,

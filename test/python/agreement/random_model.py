@@ -16,7 +16,7 @@ from transformers import (
     RobertaModel,
 )
 
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 _SCHEMES = [
     ("bcr", "4x16"),

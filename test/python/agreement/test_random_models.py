@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from secateur.compiler import compile_model
-from secateur.compiler.verification_place import verification_place
+from secateur.compiler.verify.verification_place import verification_place
 from secateur.runtime_targets.targets import get_target
 
 _SPEC = importlib.util.spec_from_file_location("random_model", Path(__file__).with_name("random_model.py"))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.semantics import SemanticsError, evaluate
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.semantics.evaluation import SemanticsError, evaluate
 from secateur.dialects.weight_store import WeightStore
 
 NONE_MORE = ", 0" * 11
@@ -225,5 +225,5 @@ def test_op_that_cannot_be_run_is_named() -> None:
 
 
 def test_pytorch_is_not_imported() -> None:
-    script = "import sys, secateur.compiler.semantics; sys.exit('torch' in sys.modules)"
+    script = "import sys, secateur.compiler.semantics.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from secateur.compiler.driver import compile_model
-from secateur.compiler.instruction_cost import count_bundle
+from secateur.compiler.measure.instruction_cost import count_bundle
 from secateur.runtime_targets.bundle import BundleError
 from secateur.runtime_targets.devices import DeviceError
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from secateur.compiler.records.objective import TIME, Objective
+from secateur.compiler.records.records import RecordsFile, new_record
 from secateur.compiler.tune import TuneError, TuneOptions, tune_model
-from secateur.compiler.tune.objective import TIME, Objective
-from secateur.compiler.tune.records import RecordsFile, new_record
 from secateur.runtime_targets.targets import get_target
 
 TARGET, DEVICE = "android-arm64:cortex-a76", "qemu:cortex-a76"

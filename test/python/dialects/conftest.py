@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 
 
 @pytest.fixture(scope="session")

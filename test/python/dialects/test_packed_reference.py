@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.sparsity.reference import EvaluationError, evaluate, from_panels, to_panels
 from secateur.dialects.weight_store import WeightStore
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.sparsity.reference import EvaluationError, evaluate
 from secateur.dialects.weight_store import WeightStore
 

@@ -36,7 +36,7 @@ def model_folder(tmp_path_factory):
     import torch
     from transformers import BertConfig, BertModel
 
-    from secateur.compiler.prune import parse_scheme, prune_model
+    from secateur.compression.prune import parse_scheme, prune_model
 
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
@@ -76,7 +76,7 @@ def test_readme_commands(model_folder):
 
 
 def test_readme_commands_for_android(model_folder, tmp_path):
-    from secateur.compiler.verification_place import verification_place
+    from secateur.compiler.verify.verification_place import verification_place
     from secateur.runtime_targets.targets import get_target
 
     place, why = verification_place(get_target("android-arm64:cortex-a76"))

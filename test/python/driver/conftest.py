@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 
 @pytest.fixture(scope="session", autouse=True)

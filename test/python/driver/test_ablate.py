@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.ablate import STAGES, ablate
 from secateur.compiler.errors import CompileError
-from secateur.compiler.levels import pipeline_to
-from secateur.compiler.timing import Latency
-from secateur.compiler.tune.records import RecordsFile, new_record
+from secateur.compiler.measure.ablate import STAGES, ablate
+from secateur.compiler.measure.timing import Latency
+from secateur.compiler.pipeline.levels import pipeline_to
+from secateur.compiler.records.records import RecordsFile, new_record
 from secateur.compiler.tune.tuner import tasks_of_model
 from secateur.frontends import import_model
 from secateur.passes.scheduled import sparsity_eliminate_loads
@@ -53,7 +53,7 @@ def test_table_of_a_model(pruned_bert, bert_inputs):
 
 
 def test_tuning_is_a_stage_where_records_fit(pruned_bert, bert_inputs, monkeypatch):
-    monkeypatch.setattr("secateur.compiler.ablate.STAGES", STAGES[-2:])
+    monkeypatch.setattr("secateur.compiler.measure.ablate.STAGES", STAGES[-2:])
     target = get_target("host-cpu", workers=1)
     imported = import_model(pruned_bert.eval(), bert_inputs)
     records = RecordsFile.of(target)
@@ -69,7 +69,7 @@ def test_tuning_is_a_stage_where_records_fit(pruned_bert, bert_inputs, monkeypat
 
 
 def test_a_stage_that_computes_something_else_is_refused(pruned_bert, bert_inputs, monkeypatch):
-    monkeypatch.setattr("secateur.compiler.ablate.STAGES", STAGES[-2:-1])
+    monkeypatch.setattr("secateur.compiler.measure.ablate.STAGES", STAGES[-2:-1])
     original = sparsity_eliminate_loads.join_rows
 
     def wrong(*arrays):
@@ -83,7 +83,7 @@ def test_a_stage_that_computes_something_else_is_refused(pruned_bert, bert_input
 
 
 def test_speedups_skip_stages_that_did_not_run():
-    from secateur.compiler.ablate import Ablated, Ablation
+    from secateur.compiler.measure.ablate import Ablated, Ablation
 
     def stage(ms):
         return Ablated("s", "", latency=None if ms is None else Latency(3, ms, ms, ms))

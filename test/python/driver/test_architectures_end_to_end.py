@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from secateur.compiler import compile_model
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 SIZES = {"hidden_size": 48, "num_attention_heads": 3, "intermediate_size": 96, "num_hidden_layers": 2}
 DISTIL = {"dim": 48, "n_heads": 3, "hidden_dim": 96, "n_layers": 2}

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from secateur.compiler import cache as caching
-from secateur.compiler.cache import Cache, cache_folder, cache_key, hash_weights
+from secateur.compiler.build import cache as caching
+from secateur.compiler.build.cache import Cache, cache_folder, cache_key, hash_weights
 
 
 def test_an_entry_appears_when_it_is_complete(tmp_path):

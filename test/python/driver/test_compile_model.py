@@ -8,7 +8,7 @@ import torch
 
 from secateur.compiler import compile_model, driver
 from secateur.compiler.errors import CompileError, VerificationError
-from secateur.compiler.levels import Lowering
+from secateur.compiler.pipeline.levels import Lowering
 from secateur.runtime_targets import iree
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from secateur.compiler import compile_model
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 
 def close(found, expected):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from secateur.compiler.timing import Latency, interleave, ratio
+from secateur.compiler.measure.timing import Latency, interleave, ratio
 
 
 def test_candidates_take_turns_and_the_order_turns_too():

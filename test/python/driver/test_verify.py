@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.compiler.errors import VerificationError
-from secateur.compiler.verify import TOLERANCES, cases, check, compare
+from secateur.compiler.verify.comparison import TOLERANCES, cases, check, compare
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import run_pipeline
-from secateur.compiler.semantics import evaluate
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import run_pipeline
+from secateur.compiler.semantics.evaluation import evaluate
 from secateur.frontends import import_model
 from secateur.frontends.flattening import flatten_output
 from secateur.passes.base import PassContext, walk

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils import parametrizations, prune
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.frontends import FrontendError, import_model
 from secateur.frontends.importer import prepare_context
 from secateur.passes.base import walk
@@ -162,7 +162,7 @@ def test_writing_in_place_is_made_functional():
             z[:, 1:] = y[:, 1:]
             return y, z
 
-    from secateur.compiler.semantics import evaluate
+    from secateur.compiler.semantics.evaluation import evaluate
 
     x = torch.randn(2, 4)
     imported = import_model(Writes(), {"x": x}, make_context())

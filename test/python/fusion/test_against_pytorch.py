@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, RobertaPreLayerNormConfig, RobertaPreLayerNormModel
 
-from secateur.compiler import verify
-from secateur.compiler.levels import Lowering, pipeline_to
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compiler.pipeline.levels import Lowering, pipeline_to
+from secateur.compiler.verify import comparison as verify
+from secateur.compression.prune import parse_scheme, prune_model
 from secateur.frontends import import_model
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.targets import get_target

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.sparsity.reference import REFERENCES
 from secateur.passes.base import walk
 from secateur.passes.structural.fusion import KINDS, REWRITES

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import run_pipeline
-from secateur.compiler.semantics import evaluate
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import run_pipeline
+from secateur.compiler.semantics.evaluation import evaluate
 from secateur.dialects import encodings
 from secateur.dialects.sparsity.attributes import ENCODINGS
 from secateur.dialects.weight_store import WeightStore

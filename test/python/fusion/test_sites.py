@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import PipelineError, run_pipeline
-from secateur.compiler.semantics import evaluate
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import PipelineError, run_pipeline
+from secateur.compiler.semantics.evaluation import evaluate
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, PassFailure, walk
 from secateur.passes.structural.fusion import KINDS, PlanError, apply, fusion_sites, read_plan, simplify, write_plan

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler import opt
-from secateur.compiler.context import make_context
-from secateur.compiler.opt_flags import FLAGS
+from secateur.compiler.opt import command as opt
+from secateur.compiler.opt.flags import FLAGS
+from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.weight_store import WeightStore
 
 ROOT = Path(__file__).resolve().parents[3]

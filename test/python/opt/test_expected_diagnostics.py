@@ -2,8 +2,8 @@
 
 import pytest
 
-from secateur.compiler.diagnostics import Diagnostic
-from secateur.compiler.expected_diagnostics import MalformedExpectation, mismatches, parse_expected
+from secateur.compiler.opt.expected_diagnostics import MalformedExpectation, mismatches, parse_expected
+from secateur.compiler.pipeline.diagnostics import Diagnostic
 
 
 def error(line, message, severity="error", notes=()):

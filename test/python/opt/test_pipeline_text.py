@@ -5,15 +5,10 @@ from typing import ClassVar
 
 import pytest
 
-from secateur.compiler.context import make_context
-from secateur.compiler.pass_options import convert, split_options
-from secateur.compiler.pipeline_text import (
-    PassNames,
-    PipelineSyntaxError,
-    parse_pipeline,
-    pipeline_text,
-)
-from secateur.compiler.pipelines import NAMED
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.pass_options import convert, split_options
+from secateur.compiler.pipeline.pipeline_text import PassNames, PipelineSyntaxError, parse_pipeline, pipeline_text
+from secateur.compiler.pipeline.pipelines import NAMED
 from secateur.passes.base import Pass
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import Instrumentation, PassManagerOptions, PipelineError, run_pipeline
-from secateur.compiler.pipeline_text import PassNames, PipelineSyntaxError
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import Instrumentation, PassManagerOptions, PipelineError, run_pipeline
+from secateur.compiler.pipeline.pipeline_text import PassNames, PipelineSyntaxError
 from secateur.passes.base import Pass, PassContext, PassFailure, walk
 
 SOURCE = """

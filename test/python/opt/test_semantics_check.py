@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import PassManagerOptions, PipelineError, run_pipeline
-from secateur.compiler.pipeline_text import PassNames
-from secateur.compiler.semantics_check import SemanticsCheck, difference, random_inputs
+from secateur.compiler.opt.semantics_check import SemanticsCheck, difference, random_inputs
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import PassManagerOptions, PipelineError, run_pipeline
+from secateur.compiler.pipeline.pipeline_text import PassNames
 from secateur.passes.base import Pass, PassContext, functions, walk
 
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch_mlir import ir
 
-from secateur.compiler import engine
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import run_pipeline
-from secateur.compiler.semantics import evaluate
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import run_pipeline
+from secateur.compiler.semantics import engine
+from secateur.compiler.semantics.evaluation import evaluate
 from secateur.passes.base import PassContext, walk
 from secateur.passes.scheduled.row_slices import fill, forms
 from secateur.passes.scheduled.sparsity_pack_rows import SparsityPackRows

@@ -11,8 +11,8 @@ import pytest
 from torch_mlir import ir
 from torch_mlir.dialects import vector
 
-from secateur.compiler.context import make_context
-from secateur.compiler.engine import call_kernel
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.semantics.engine import call_kernel
 from secateur.passes.kernels import functions
 from secateur.passes.kernels.build import loop
 from secateur.runtime_targets import iree

@@ -5,7 +5,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from secateur.compiler import compile_model
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 TOKENS, HIDDEN, HEADS, FFN, LAYERS = 37, 64, 4, 128, 2
 

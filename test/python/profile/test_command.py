@@ -68,8 +68,8 @@ def test_json_and_page(secateur, bundle, tmp_path):
 def test_a_page_escapes_names(bundle):
     import dataclasses
 
-    from secateur.compiler.profile import profile
-    from secateur.compiler.profile_html import page
+    from secateur.compiler.measure.profile import profile
+    from secateur.compiler.measure.profile_html import page
 
     found = profile(bundle, runs=2)
     rows = tuple(dataclasses.replace(row, paths=("<script>alert(1)</script>",)) for row in found.rows)

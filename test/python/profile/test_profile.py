@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from secateur.compiler import machine_peak
-from secateur.compiler.machine_peak import MachinePeak, measure_peak
-from secateur.compiler.module_paths import layer_of, short_path, summarise_paths
-from secateur.compiler.profile import join, profile
+from secateur.compiler.measure import machine_peak
+from secateur.compiler.measure.machine_peak import MachinePeak, measure_peak
+from secateur.compiler.measure.module_paths import layer_of, short_path, summarise_paths
+from secateur.compiler.measure.profile import join, profile
 from secateur.runtime_targets.bundle import open_bundle
 from secateur.runtime_targets.manifest import BundleError, DispatchWork
 from secateur.runtime_targets.profile import CallTime, _by_run, _Event, _summary, most_speedup
@@ -149,7 +149,7 @@ def test_the_peak_kernels_compute_what_they_say(monkeypatch):
     """One element of each result follows from the input, so no operation was left out by an optimiser."""
     from torch_mlir import ir
 
-    from secateur.compiler.context import make_context
+    from secateur.compiler.pipeline.context import make_context
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.targets import get_target
 

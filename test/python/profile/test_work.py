@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.work import LocatedWork, Work, join_work, kept_weights, real_tokens, work_of, work_of_module
+from secateur.compiler.build.work import (
+    LocatedWork,
+    Work,
+    join_work,
+    kept_weights,
+    real_tokens,
+    work_of,
+    work_of_module,
+)
+from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.locations import module_paths
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk

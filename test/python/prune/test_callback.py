@@ -8,14 +8,7 @@ import torch
 import torch.nn.utils.prune
 from transformers import TrainerCallback
 
-from secateur.compiler.prune import (
-    PruneError,
-    PruningCallback,
-    Scheme,
-    newest_checkpoint,
-    parse_scheme,
-    prune_model,
-)
+from secateur.compression.prune import PruneError, PruningCallback, Scheme, newest_checkpoint, parse_scheme, prune_model
 
 from .tiny_training import KillAt, Killed, tiny_bert, train
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.prune import METHODS, PruneError, Scheme, parse_scheme, project
-from secateur.compiler.prune.methods import Admm, Fixed, Gradual, Reweighted, TrainedLayer, make_method
-from secateur.compiler.prune.methods.groups import tilings
+from secateur.compression.prune import METHODS, PruneError, Scheme, parse_scheme, project
+from secateur.compression.prune.methods import Admm, Fixed, Gradual, Reweighted, TrainedLayer, make_method
+from secateur.compression.prune.methods.groups import tilings
 from secateur.dialects.encodings import NM, Bcr, Block, Punched
 
 SCHEMES = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.compiler.prune import SCHEMES, PruneError, Scheme, parse_scheme, project
+from secateur.compression.prune import SCHEMES, PruneError, Scheme, parse_scheme, project
 from secateur.dialects.encodings import NM, Bcr, Block, Punched, detect
 
 

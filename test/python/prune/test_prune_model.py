@@ -6,8 +6,8 @@ import torch
 from torch.nn.utils import prune as torch_prune
 from transformers import BertConfig, BertForQuestionAnswering
 
-from secateur.compiler.inspect_model import inspect_model
-from secateur.compiler.prune import PruneError, Scheme, parse_scheme, prune_model
+from secateur.compiler.inspect.model import inspect_model
+from secateur.compression.prune import PruneError, Scheme, parse_scheme, prune_model
 from secateur.dialects.weight_store import WeightStore
 
 

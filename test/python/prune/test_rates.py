@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.prune import PruneError, Scheme, global_rates, layer_rates, parse_scheme, project, prune_model
+from secateur.compression.prune import PruneError, Scheme, global_rates, layer_rates, parse_scheme, project, prune_model
 
 NAMES = ["encoder.0.query", "encoder.0.dense", "encoder.1.query", "encoder.1.dense"]
 

@@ -4,9 +4,9 @@ finds (all subsets of rows, the largest columns of each, and a knapsack over the
 import numpy as np
 import pytest
 
-from secateur.compiler.prune import Scheme, project
-from secateur.compiler.prune.blocks import project_bcr
-from secateur.compiler.prune.rectangles import keep_rectangles
+from secateur.compression.prune import Scheme, project
+from secateur.compression.prune.blocks import project_bcr
+from secateur.compression.prune.rectangles import keep_rectangles
 from secateur.dialects.encodings import Bcr
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from secateur.compiler.prune.latency.shapes import LayerShape, ModelLayers, Site
-from secateur.compiler.prune.latency.table import Cell, LatencyTable
+from secateur.compression.latency.shapes import LayerShape, ModelLayers, Site
+from secateur.compression.latency.table import Cell, LatencyTable
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.prune import parse_scheme, prune_model
-from secateur.compiler.prune.latency import LatencyError, budget, choose_rates
-from secateur.compiler.prune.latency.budget import Options, choose_within
-from secateur.compiler.prune.latency.importance import loss_curves, removed_energy
-from secateur.compiler.prune.latency.rates import site_options
+from secateur.compression.latency import LatencyError, budget, choose_rates
+from secateur.compression.latency.budget import Options, choose_within
+from secateur.compression.latency.importance import loss_curves, removed_energy
+from secateur.compression.latency.rates import site_options
+from secateur.compression.prune import parse_scheme, prune_model
 
 COLUMNS = parse_scheme("bcr", "4x1")
 

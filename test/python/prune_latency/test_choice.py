@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.compiler.prune import parse_scheme
-from secateur.compiler.prune.latency import LatencyError, choose_block
-from secateur.compiler.prune.latency.choose import coarseness
-from secateur.compiler.prune.latency.for_budget import for_budget
-from secateur.compiler.prune.latency.importance import loss_curves
-from secateur.compiler.prune.latency.table import falling
-from secateur.compiler.prune.latency.whole_model import Calibration, ModelLatency, calibrate, outside_of_layers
+from secateur.compression.latency import LatencyError, choose_block
+from secateur.compression.latency.choose import coarseness
+from secateur.compression.latency.for_budget import for_budget
+from secateur.compression.latency.importance import loss_curves
+from secateur.compression.latency.table import falling
+from secateur.compression.latency.whole_model import Calibration, ModelLatency, calibrate, outside_of_layers
+from secateur.compression.prune import parse_scheme
 from secateur.runtime_targets.manifest import DispatchWork
 from secateur.runtime_targets.profile import CallTime
 

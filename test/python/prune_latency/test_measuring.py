@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.prune import parse_scheme
-from secateur.compiler.prune.latency import LatencyError, measure_table
-from secateur.compiler.prune.latency.measure import latency_folder
-from secateur.compiler.prune.latency.place import place_of
-from secateur.compiler.prune.latency.plan import plan
-from secateur.compiler.prune.latency.shapes import model_layers
-from secateur.compiler.prune.latency.synthetic import Variant, synthetic_weight, write_layers
+from secateur.compression.latency import LatencyError, measure_table
+from secateur.compression.latency.measure import latency_folder
+from secateur.compression.latency.place import place_of
+from secateur.compression.latency.plan import plan
+from secateur.compression.latency.shapes import model_layers
+from secateur.compression.latency.synthetic import Variant, synthetic_weight, write_layers
+from secateur.compression.prune import parse_scheme
 from secateur.frontends import import_model
 
 COLUMNS, BLOCKS = parse_scheme("bcr", "8x1"), parse_scheme("bcr", "4x16")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.prune import PruneError, Scheme
-from secateur.compiler.prune.second_order import layer_costs, loss_rates, prune_second_order
+from secateur.compression.prune import PruneError, Scheme
+from secateur.compression.prune.second_order import layer_costs, loss_rates, prune_second_order
 
 
 class Gated(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 import torch
 
-from secateur.compiler.prune.second_order.calibration import _accumulate
+from secateur.compression.prune.second_order.calibration import _accumulate
 
 
 def test_an_input_that_varies_little_around_a_large_mean_keeps_its_variance():

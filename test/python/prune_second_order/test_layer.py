@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.compiler.prune import PruneError, Scheme, project
-from secateur.compiler.prune.second_order.layer import solve
+from secateur.compression.prune import PruneError, Scheme, project
+from secateur.compression.prune.second_order.layer import solve
 from secateur.dialects.encodings import NM, Bcr, Block, Punched
 
 DAMPING = 0.01

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler.prune import PruneError, Scheme, prune_model
-from secateur.compiler.prune.second_order import prune_second_order
+from secateur.compression.prune import PruneError, Scheme, prune_model
+from secateur.compression.prune.second_order import prune_second_order
 
 UNSTRUCTURED = Scheme("unstructured")
 
@@ -72,7 +72,7 @@ def test_twice_gives_the_same_bits_and_the_original_is_untouched():
 def test_remembered_outputs_change_nothing(monkeypatch):
     dense, given = seeded(Blocks), batches()
     fast, _ = prune_second_order(dense, given, UNSTRUCTURED, 0.6)
-    monkeypatch.setattr("secateur.compiler.prune.second_order.calibration._REMEMBERED_BYTES", 0)
+    monkeypatch.setattr("secateur.compression.prune.second_order.calibration._REMEMBERED_BYTES", 0)
     slow, _ = prune_second_order(dense, given, UNSTRUCTURED, 0.6)
     assert all(torch.equal(a, b) for a, b in zip(fast.state_dict().values(), slow.state_dict().values(), strict=True))
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.compiler.prune.second_order import blocks
-from secateur.compiler.prune.second_order.blocks import block_mask
-from secateur.compiler.prune.second_order.correction import damped, least_squares, output_error
-from secateur.compiler.prune.second_order.removal import removal_order
+from secateur.compression.prune.second_order import blocks
+from secateur.compression.prune.second_order.blocks import block_mask
+from secateur.compression.prune.second_order.correction import damped, least_squares, output_error
+from secateur.compression.prune.second_order.removal import removal_order
 
 
 def problem(rows, columns, tokens=None, seed=0):
@@ -78,7 +78,7 @@ def test_batches_of_bands_do_not_change_the_order(monkeypatch):
     weight, _, second = problem(12, 20, seed=3)
     inverse = torch.linalg.inv(second)
     whole = removal_order(weight.reshape(6, 2, 20), inverse)
-    monkeypatch.setattr("secateur.compiler.prune.second_order.removal._BATCH_BYTES", 1)
+    monkeypatch.setattr("secateur.compression.prune.second_order.removal._BATCH_BYTES", 1)
     single = removal_order(weight.reshape(6, 2, 20), inverse)
     assert torch.equal(whole[0], single[0])
     torch.testing.assert_close(whole[1], single[1])

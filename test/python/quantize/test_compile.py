@@ -11,9 +11,9 @@ from torch.nn.utils import prune
 from transformers import BertConfig, BertModel
 
 from secateur.compiler import compile_model
+from secateur.compiler.build.report import Report
 from secateur.compiler.errors import CompileError, VerificationError
-from secateur.compiler.prune import parse_scheme, prune_model
-from secateur.compiler.report import Report
+from secateur.compression.prune import parse_scheme, prune_model
 from secateur.runtime_targets import open_bundle
 
 

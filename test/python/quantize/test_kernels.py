@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import run_pipeline
-from secateur.compiler.semantics import evaluate
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import run_pipeline
+from secateur.compiler.semantics.evaluation import evaluate
 from secateur.dialects.quantization import dequantize_rows, quantize_rows
 from secateur.passes.base import PassContext, walk
 from secateur.passes.kernels import staged_weights

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.runtime_targets.bundle import write_bundle
 from secateur.runtime_targets.iree import Assembly, assemble, compile_assembly, write_parameters
 from secateur.runtime_targets.manifest import LayerSparsity, Manifest, ModelInfo, TargetFiles, TensorSpec

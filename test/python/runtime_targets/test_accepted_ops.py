@@ -4,7 +4,7 @@ import iree.compiler.ir as iree_ir
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.runtime_targets.iree.accepted import KERNEL_OPS, MAIN_OPS
 
 _T, _V, _M = "tensor<4x8xf32>", "vector<16xf32>", "memref<4x16xf32>"

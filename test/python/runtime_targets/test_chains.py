@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.targets import get_target
 

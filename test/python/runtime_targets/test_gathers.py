@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.runtime_targets import get_target
 from secateur.runtime_targets.iree import Session, assemble, compile_assembly
 

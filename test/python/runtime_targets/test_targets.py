@@ -3,7 +3,7 @@
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.sparsity.attributes import Target as TargetAttribute
 from secateur.runtime_targets import cpu
 from secateur.runtime_targets.targets import TargetError, get_target, targets

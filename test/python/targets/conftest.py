@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.compiler import compile_model, verification_place
+from secateur.compiler import compile_model
+from secateur.compiler.build.parameter_archives import parameter_archives
+from secateur.compiler.build.target_build import TargetBuild, TargetCode
 from secateur.compiler.errors import CompileError, VerificationError
-from secateur.compiler.parameter_archives import parameter_archives
-from secateur.compiler.target_build import TargetBuild, TargetCode
-from secateur.compiler.tune.records import RecordsFile, machine_of
+from secateur.compiler.records.records import RecordsFile, machine_of
+from secateur.compiler.verify import verification_place
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.bundle import BundleError, open_bundle
 from secateur.runtime_targets.devices import DeviceError
@@ -105,7 +106,7 @@ def test_what_cannot_be_compared_says_why_and_is_compared_once_it_can(model, inp
         return None, "'qemu-aarch64' is not installed"
 
     with monkeypatch.context() as patch:
-        patch.setattr("secateur.compiler.compilation.verification_place", missing)
+        patch.setattr("secateur.compiler.build.compilation.verification_place", missing)
         first = compile_model(model, inputs)
         assert compile_model(model, inputs).report.cached
     assert first.report.unverified_reason == "'qemu-aarch64' is not installed"
@@ -138,7 +139,7 @@ def test_the_self_test_holds_what_pytorch_computes(compiled, model):
 
 
 def test_a_self_test_that_is_too_large_is_left_out(model, inputs, monkeypatch):
-    monkeypatch.setattr("secateur.compiler.reference_outputs._SELF_TEST_LIMIT_BYTES", 100)
+    monkeypatch.setattr("secateur.compiler.verify.reference_outputs._SELF_TEST_LIMIT_BYTES", 100)
     made = compile_model(model, inputs, verify=False, cache=False)
     assert made.manifest.self_test is None
     assert not [name for name in made.manifest.files if name.startswith("self-test")]

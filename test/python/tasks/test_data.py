@@ -6,10 +6,10 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from secateur.compiler import tasks
-from secateur.compiler.tasks import TaskError, get_task, sentiment, squad_data, token_cache
-from secateur.compiler.tasks.sentiment import classification_scores, parse, split_of
-from secateur.compiler.tasks.task import spread
+from secateur import tasks
+from secateur.tasks import TaskError, get_task, sentiment, squad_data, token_cache
+from secateur.tasks.sentiment import classification_scores, parse, split_of
+from secateur.tasks.task import spread
 
 
 def squad_json(context="The tower is iron.", text="iron", start=13, key="q"):

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from secateur.compiler import downloads
-from secateur.compiler.downloads import DownloadError, fetch_package
+from secateur.tasks import downloads
+from secateur.tasks.downloads import DownloadError, fetch_package
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

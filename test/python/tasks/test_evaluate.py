@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from secateur.compiler.cli import main
-from secateur.compiler.compiled_model import CompiledModel
-from secateur.compiler.tasks import TaskError, get_task, torch_predict
-from secateur.compiler.tasks.squad_scores import squad_scores
+from secateur.commands import main
+from secateur.compiler.build.compiled_model import CompiledModel
 from secateur.frontends import load_model
+from secateur.tasks import TaskError, get_task, torch_predict
+from secateur.tasks.squad_scores import squad_scores
 
 from .conftest import CONTEXTS, QUESTIONS, SIZES
 

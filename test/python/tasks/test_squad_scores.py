@@ -2,7 +2,7 @@
 
 import pytest
 
-from secateur.compiler.tasks.squad_scores import exact_match, f1, normalise, squad_scores
+from secateur.tasks.squad_scores import exact_match, f1, normalise, squad_scores
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.compiler.tasks import TaskError, get_task
-from secateur.compiler.tasks.squad_data import TokenisedSquad, read_squad
-from secateur.compiler.tasks.squad_spans import (
-    PairTemplate,
-    Span,
-    best_spans,
-    merge_spans,
-    to_characters,
-    window_starts,
-)
-from secateur.compiler.tasks.squad_training import SquadTraining
-from secateur.compiler.tasks.token_cache import tokenise
+from secateur.tasks import TaskError, get_task
+from secateur.tasks.squad_data import TokenisedSquad, read_squad
+from secateur.tasks.squad_spans import PairTemplate, Span, best_spans, merge_spans, to_characters, window_starts
+from secateur.tasks.squad_training import SquadTraining
+from secateur.tasks.token_cache import tokenise
 
 
 @given(st.integers(0, 400), st.integers(1, 100), st.integers(1, 150))

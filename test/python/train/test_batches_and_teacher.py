@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_task import Windows, tiny_bert
 
-from secateur.compiler.train.batches import NumberedWindows, TrainingLoader, collate
-from secateur.compiler.train.distillation import Teacher, hidden_loss, logits_loss, model_inputs
+from secateur.compression.train.batches import NumberedWindows, TrainingLoader, collate
+from secateur.compression.train.distillation import Teacher, hidden_loss, logits_loss, model_inputs
 
 
 def rows(loader, epoch):

@@ -95,7 +95,7 @@ def test_prune_and_train(method, tuned, secateur, reviews, tmp_path):
 
 
 def test_what_was_pruned_before_training_is_not_pruned_again(tuned, secateur, reviews, tmp_path, monkeypatch):
-    from secateur.compiler.train import TrainError, run
+    from secateur.compression.train import TrainError, run
 
     out = tmp_path / "out"
     base = ["prune", tuned[0], "--data", f"sentiment={reviews}", "--sparsity", "0.5", "--rates", "uniform"]
@@ -107,7 +107,7 @@ def test_what_was_pruned_before_training_is_not_pruned_again(tuned, secateur, re
     with monkeypatch.context() as patch:
         patch.setattr(run, "_run", stop)
         assert "stopped here" in secateur(*base).err
-    import secateur.compiler.prune.second_order as second_order
+    import secateur.compression.prune.second_order as second_order
 
     monkeypatch.setattr(second_order, "prune_second_order", stop)
     result = secateur(*base, "--quiet")
@@ -196,13 +196,13 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
 
 def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypatch, tmp_path):
     """What `plan` is asked for: losses on the inputs where there are some, else what it does by itself."""
-    from secateur.compiler.cli.output import Output
-    from secateur.compiler.cli.prune_model import choose
-    from secateur.compiler.cli.pruning import Pruning
-    from secateur.compiler.cli.training_options import TrainingBar
-    from secateur.compiler.prune import Scheme
-    from secateur.compiler.tasks import load_tokenizer
+    from secateur.commands.output import Output
+    from secateur.commands.pruning import Pruning
+    from secateur.commands.training_options import TrainingBar
+    from secateur.compression.prune import Scheme
+    from secateur.compression.pruning_job import choose
     from secateur.frontends import load_model
+    from secateur.tasks import load_tokenizer
 
     text = tmp_path / "lines.txt"
     text.write_text("a good film\nthe plot is boring\nbad story and a great cast\n")
@@ -210,7 +210,7 @@ def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypa
     asked |= {"model": str(encoder), "method": "second-order", "scheme": "bcr", "block": "4x4", "target": "host-cpu"}
     asked |= {"budget_ms": 5.0, "rates": "uniform", "samples": 3, "seed": 0}
     given = []
-    planning = importlib.import_module("secateur.compiler.prune.latency.plan")
+    planning = importlib.import_module("secateur.compression.latency.plan")
     monkeypatch.setattr(planning, "plan", lambda *a, **more: given.append(more) or 1 / 0)
     bar = TrainingBar(Output(False, True), "pruning", True)
     for data in (str(text), None):

@@ -15,8 +15,8 @@ sys.path.insert(0, str(HERE))
 
 from tiny_task import TinyTask, tiny_bert  # noqa: E402
 
-from secateur.compiler.prune import PruningCallback  # noqa: E402
-from secateur.compiler.train import TrainError, TrainingJob, run_training  # noqa: E402
+from secateur.compression.prune import PruningCallback  # noqa: E402
+from secateur.compression.train import TrainError, TrainingJob, run_training  # noqa: E402
 
 STEPS = 24
 
@@ -27,7 +27,7 @@ sys.path.insert(0, {str(HERE)!r})
 import torch
 torch.set_num_threads(1)
 from test_run_training import job
-from secateur.compiler.train import run_training
+from secateur.compression.train import run_training
 made = job(sys.argv[1])
 made.progress = lambda step: time.sleep(float(sys.argv[2])) or print(step.step, flush=True)
 run_training(made)
@@ -141,7 +141,7 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path):
 
 
 def test_minutes_are_planned_once(tmp_path, monkeypatch):
-    from secateur.compiler.train import schedule
+    from secateur.compression.train import schedule
 
     ticks = iter(np.arange(1000) * 0.5)
     monkeypatch.setattr(schedule.time, "perf_counter", lambda: float(next(ticks)))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.compiler.context import make_context
-from secateur.compiler.passmanager import run_pipeline
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.tune.task import tasks_of
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext

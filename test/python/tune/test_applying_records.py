@@ -2,10 +2,10 @@
 
 import pytest
 
-from secateur.compiler.passmanager import PipelineError, run_pipeline
-from secateur.compiler.tune.records import RecordsFile, line_of, new_record
+from secateur.compiler.pipeline.passmanager import PipelineError, run_pipeline
+from secateur.compiler.records.records import RecordsFile, line_of, new_record
+from secateur.compiler.records.tuned import Tuned
 from secateur.compiler.tune.task import layer_name, tasks_of
-from secateur.compiler.tune.tuned import Tuned
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.passes.base import PassContext, walk
 from secateur.passes.scheduled.schedule_records import code_generator, record_key

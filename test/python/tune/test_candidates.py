@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from secateur.compiler.records.records import RecordsFile
 from secateur.compiler.tune.candidate import Measurer, compile_candidate, compile_variant, long_enough, measure
 from secateur.compiler.tune.errors import CandidateError
 from secateur.compiler.tune.group import groups_of
 from secateur.compiler.tune.options import TuneOptions
-from secateur.compiler.tune.records import RecordsFile
 from secateur.compiler.tune.search import Crew, Machine, Search
 from secateur.compiler.tune.task import tasks_of
 
@@ -103,8 +103,8 @@ def test_the_variants_of_a_fusion_site_are_compared_on_its_group(target, tmp_pat
     import torch
     from transformers import BertConfig, BertModel
 
-    from secateur.compiler.prune import parse_scheme, prune_model
     from secateur.compiler.tune.tuner import _structural
+    from secateur.compression.prune import parse_scheme, prune_model
     from secateur.frontends import import_model
 
     torch.manual_seed(0)

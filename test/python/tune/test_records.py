@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from secateur.compiler.records.records import RecordsFile, line_of, machine_of, merge_lines, new_record, timing_lock
 from secateur.compiler.tune.errors import TuneError
-from secateur.compiler.tune.records import RecordsFile, line_of, machine_of, merge_lines, new_record, timing_lock
 from secateur.passes.scheduled import schedule_records
 from secateur.runtime_targets.targets import get_target
 
@@ -49,7 +49,7 @@ def test_a_record_of_another_machine_in_the_file_is_not_read(records):
 def test_records_of_other_tools_are_kept_and_not_used(records, monkeypatch):
     with monkeypatch.context() as patch:
         tools = {**schedule_records.code_generator(), "iree-base-compiler": "3.12.0"}
-        patch.setattr("secateur.compiler.tune.records.code_generator", lambda: tools)
+        patch.setattr("secateur.compiler.records.records.code_generator", lambda: tools)
         records.add([record(records.machine)])
     assert len(list(records.read())) == 1
     assert records.usable() == [] and records.chosen() == {}
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from secateur.compiler.tune.records import RecordsFile, new_record
+from secateur.compiler.records.records import RecordsFile, new_record
 file = RecordsFile(Path(sys.argv[1]))
 op = {"name": "x" * 3000}
 for n in range(100000):
@@ -144,7 +144,7 @@ def test_writers_that_are_killed_lose_no_record_that_was_written(tmp_path):
 
 HOLDER = """
 import sys, time
-from secateur.compiler.tune.records import timing_lock
+from secateur.compiler.records.records import timing_lock
 with timing_lock():
     print("held", flush=True)
     time.sleep(100)

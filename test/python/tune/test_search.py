@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from secateur.compiler.records.records import RecordsFile
 from secateur.compiler.tune.errors import TuneError
 from secateur.compiler.tune.options import TuneOptions, seconds_of
-from secateur.compiler.tune.records import RecordsFile
 from secateur.compiler.tune.search import Crew, Machine, Search
 from secateur.passes.scheduled.schedule_space import schedule_space
 
@@ -87,7 +87,7 @@ def test_trials_of_other_tools_do_not_count(task, target, tmp_path):
     path = RecordsFile.of(target).path
     # As if they had been made with another IREE: the key is then another.
     lines = list(RecordsFile.of(target).read())
-    from secateur.compiler.tune.records import line_of
+    from secateur.compiler.records.records import line_of
     from secateur.passes.scheduled.schedule_records import record_key
 
     for r in lines:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from secateur.compiler.prune import parse_scheme, prune_model
-from secateur.compiler.tune.records import RecordsFile, line_of, machine_of
+from secateur.compiler.records.records import RecordsFile, line_of, machine_of
+from secateur.compression.prune import parse_scheme, prune_model
 
 SIZE = ("--seq-len", "16")
 
@@ -30,7 +30,7 @@ def model(tmp_path_factory):
 def tuned(model, tmp_path_factory):
     """The report of a tuning, and the folder with its records."""
     folder = tmp_path_factory.mktemp("records")
-    program = "import sys; from secateur.compiler.cli import main; sys.exit(main())"
+    program = "import sys; from secateur.commands import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "tune", str(model), *SIZE, "--json", "--no-panels"]
     environment = {**os.environ, "SECATEUR_RECORDS": str(folder), "SECATEUR_CACHE": str(folder / "cache")}
     made = subprocess.run([*command, "--trials", "2"], env=environment, stdout=subprocess.PIPE, check=True)
@@ -127,9 +127,9 @@ def test_a_bundle_without_records_says_so(secateur, model, tmp_path):
 
 
 def test_records_of_another_machine_are_taken_over_and_not_used(secateur, model, tmp_path, target):
+    from secateur.compiler.records.records import new_record, records_folder
+    from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE, Tuned
     from secateur.compiler.tune.bundles import import_records
-    from secateur.compiler.tune.records import new_record, records_folder
-    from secateur.compiler.tune.tuned import RECORDS_IN_BUNDLE, Tuned
     from secateur.runtime_targets.bundle import open_bundle, write_bundle
 
     assert secateur("compile", model, "--seq-len", "16", "-o", tmp_path / "b", "--quiet")[0] == 0

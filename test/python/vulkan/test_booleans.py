@@ -6,7 +6,7 @@ import torch
 from torch_mlir import ir
 
 from secateur.compiler import compile_model
-from secateur.compiler.context import make_context
+from secateur.compiler.pipeline.context import make_context
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import LavapipeSession
 from secateur.runtime_targets.targets import get_target

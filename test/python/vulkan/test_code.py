@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from secateur.compiler.prune import parse_scheme, prune_model
-from secateur.compiler.work import join_work
+from secateur.compiler.build.work import join_work
+from secateur.compression.prune import parse_scheme, prune_model
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.dispatches import dispatch_calls
 from secateur.runtime_targets.iree.lavapipe import LavapipeSession

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.compiler.target_build import describe_target
+from secateur.compiler.build.target_build import describe_target
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import LavapipeSession, lavapipe_environment, vulkan_session
 from secateur.runtime_targets.iree.substituted_lanes import compile_with_lanes

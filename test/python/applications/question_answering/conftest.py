@@ -7,8 +7,8 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from secateur.applications.question_answering.answer import Reader
-from secateur.compiler.cli import main
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.commands import main
+from secateur.compression.prune import parse_scheme, prune_model
 
 WINDOW = 64
 

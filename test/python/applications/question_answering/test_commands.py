@@ -92,7 +92,7 @@ class Served:
     """`secateur serve` in a process of its own, on a free port."""
 
     def __init__(self, *arguments):
-        command = [sys.executable, "-m", "secateur.compiler.cli.app", "serve", *map(str, arguments), "--port", "0"]
+        command = [sys.executable, "-m", "secateur.commands.app", "serve", *map(str, arguments), "--port", "0"]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

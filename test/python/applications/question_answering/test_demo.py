@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from secateur.applications.question_answering import demo
 from secateur.applications.question_answering.packed_checkpoint import save_packed
-from secateur.compiler.prune import parse_scheme, prune_model
+from secateur.compression.prune import parse_scheme, prune_model
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from secateur.applications.question_answering.packed_checkpoint import (
-    PackedError,
-    load_packed,
-    read_note,
-    save_packed,
-)
+from secateur.applications.question_answering.packed_checkpoint import PackedError, load_packed, read_note, save_packed
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from secateur.compiler.bench_device import bench_on_device, drift_fraction, fastest
-from secateur.compiler.cli.app import main
-from secateur.compiler.cli.bench_device import parse_cores
+from secateur.commands.app import main
+from secateur.commands.bench_device import parse_cores
+from secateur.compiler.measure.bench_device import bench_on_device, drift_fraction, fastest
 from secateur.runtime_targets.devices import DeviceError
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -76,7 +76,7 @@ def test_a_device_that_slows_down(phone, emulated, make_bundle, monkeypatch):
     assert drift_fraction([10.0] * 10 + [12.0] * 10) == pytest.approx(0.2)
     assert drift_fraction([10.0, 20.0]) == 0.0
     slow = [1.0] * 10 + [1.3] * 10
-    monkeypatch.setattr("secateur.compiler.bench_device.RemoteSession.benchmark", lambda *_: slow)
+    monkeypatch.setattr("secateur.compiler.measure.bench_device.RemoteSession.benchmark", lambda *_: slow)
     found = bench_on_device(make_bundle(), "adb", runs=20)
     assert "the second half of the runs was 30 % slower: it may be throttled" in found.thermal_note()
     assert (found.median_ms, found.p90_ms) == (1.15, 1.3)

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from secateur.compiler.cli.app import main
-from secateur.compiler.deploy import deploy
-from secateur.compiler.self_test import SelfTestError
+from secateur.commands.app import main
+from secateur.compiler.measure.deploy import deploy
+from secateur.compiler.measure.self_test import SelfTestError
 from secateur.runtime_targets.devices import DeviceError, open_device
 from secateur.runtime_targets.devices.runner_folder import RUNNER_FILES
 from secateur.runtime_targets.manifest import BundleError
@@ -142,7 +142,7 @@ def test_a_deployment_that_is_killed(phone, emulated, make_bundle):
             process.send_signal(signal.SIGKILL)
 
     phone.on_data = kill
-    process = subprocess.Popen([sys.executable, "-m", "secateur.compiler.cli.app", "deploy", str(path), "-q"])
+    process = subprocess.Popen([sys.executable, "-m", "secateur.commands.app", "deploy", str(path), "-q"])
     assert process.wait(60) == -signal.SIGKILL
     phone.on_data = None
     assert [name for name in phone.folders() if not name.startswith(".new-")] == []

@@ -1,0 +1,128 @@
+"""The command line's root: its commands, its errors and its exit codes."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, serve, targets, tune
+
+app = typer.Typer(
+    name="secateur",
+    help="Compiles pruned PyTorch transformers into executables whose speed follows their sparsity.",
+    epilog="Example: secateur compile my-pruned-bert -o my.bundle",
+    no_args_is_help=True,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+app.command("compile", epilog=compile.EXAMPLE)(compile.command)
+app.command("inspect", epilog=inspect.EXAMPLE)(inspect.command)
+app.command("run", epilog=run.EXAMPLE)(run.command)
+app.command("prune", epilog=prune.EXAMPLE)(prune.command)
+app.command("finetune", epilog=finetune.EXAMPLE)(finetune.command)
+app.command("eval", epilog=eval.EXAMPLE)(eval.command)
+app.command("bench", epilog=bench.EXAMPLE)(bench.command)
+app.command("tune", epilog=tune.EXAMPLE)(tune.command)
+app.command("profile", epilog=profile.EXAMPLE)(profile.command)
+app.command("deploy", epilog=deploy.EXAMPLE)(deploy.command)
+app.command("targets", epilog=targets.EXAMPLE)(targets.command)
+app.command("qa", epilog=qa.EXAMPLE)(qa.command)
+app.command("serve", epilog=serve.EXAMPLE)(serve.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"secateur {metadata.version('secateur')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# Newer Typers carry click inside, under a name of their own; this class is the same idea in all.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "UsageError")
+
+# Exceptions whose text is a sentence for the user: their class by module and name, since importing the modules
+# costs seconds that `--help` does not have.
+_EXPECTED = (
+    "secateur.applications.question_answering.errors:AnswerError",
+    "secateur.compiler.errors:CompileError",
+    "secateur.benchmarks.bench:BenchError",
+    "secateur.tasks.downloads:DownloadError",
+    "secateur.tasks.task:TaskError",
+    "secateur.compression.train.errors:TrainError",
+    "secateur.compiler.measure.self_test:SelfTestError",
+    "secateur.compiler.tune.errors:TuneError",
+    "secateur.dialects.weight_store:WeightStoreError",
+    "secateur.frontends.errors:FrontendError",
+    "secateur.runtime_targets.manifest:BundleError",
+    "secateur.runtime_targets.runner:InputError",
+    "secateur.compression.prune.scheme:PruneError",
+    "secateur.compression.latency.errors:LatencyError",
+    "secateur.runtime_targets.iree.kernels:AssemblyError",
+    "secateur.runtime_targets.iree.compile:CompilationError",
+    "secateur.runtime_targets.iree.parameters:ParameterError",
+    "secateur.runtime_targets.iree.session:SessionError",
+    "secateur.runtime_targets.devices.device:DeviceError",
+    "secateur.runtime_targets.targets:TargetError",
+)
+
+
+def _is_expected(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return True
+    for reference in _EXPECTED:
+        module, _, name = reference.partition(":")
+        if module in sys.modules and isinstance(error, getattr(importlib.import_module(module), name)):
+            return True
+    return False
+
+
+def _explain(error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return
+    where = error.ctx.command_path if error.ctx else "secateur"
+    print(f"error: {error.format_message()}\nTry '{where} --help'.", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        code = app(arguments, prog_name="secateur", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except _UsageError as error:
+        _explain(error)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; closing standard output would complain once more.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        if _is_expected(error):
+            print(f"error: {text}", file=sys.stderr)
+        else:
+            print(f"error: internal fault ({type(error).__name__}): {text}; --debug shows where", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""`secateur bench`: how long a bundle takes, in turns with PyTorch, stock IREE or every peer where asked."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secateur.compiler.measure.tables import table
+
+from .output import Debug, Json, Output, Quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from secateur.benchmarks.peers.contest import Outcome
+    from secateur.compiler.measure.timing import Latency
+
+EXAMPLE = "Example: secateur bench bert.bundle --model ./pruned-bert --stock-iree"
+
+
+def command(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip. With --ablate also a model.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The Hugging Face folder it was made of, to time PyTorch too.")
+    ] = None,
+    stock_iree: Annotated[
+        bool, typer.Option("--stock-iree", help="With --model: also compile it dense with stock IREE's best flags.")
+    ] = False,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers",
+            help="With --model: beside every engine that `make bench-peers` installed, each in a "
+            "process of its own (their environments: $SECATEUR_PEERS, or .venv-peers).",
+        ),
+    ] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="What each optimisation of the model's sparse layers is worth.")
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Deploy it there and time it there: adb:SERIAL (adb: the one phone that is attached) or local. On "
+            "qemu:CPU, an emulated CPU, instructions are counted instead.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T", help="With --device: whose code (default: as `deploy` chooses).")
+    ] = None,
+    cores: Annotated[
+        str | None,
+        typer.Option(metavar="4-7", help="With --device: CPU cores to keep it on (default: the fastest)."),
+    ] = None,
+    mca: Annotated[
+        bool, typer.Option("--mca", help="With --device qemu:CPU: also estimate cycles of the hot loops by llvm-mca.")
+    ] = False,
+    seq_len: Annotated[int, typer.Option(min=1, help="With --ablate and a model: tokens of a sequence.")] = 128,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of every candidate.")] = 1,
+    rounds: Annotated[int, typer.Option(min=3, help="Interleaved rounds.")] = 30,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Time a bundle on random inputs of its full size."""
+    for option, given in (("--stock-iree", stock_iree), ("--peers", peers)):
+        if given and model is None:
+            raise typer.BadParameter("needs --model, to compile it from", param_hint=option)
+    # Before torch is imported: its thread pools read this once.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    output = Output(as_json, quiet)
+    if device is not None:
+        from .bench_device import bench_on, parse_cores
+
+        return bench_on(bundle, device, target, threads, rounds, parse_cores(cores), output, mca=mca)
+    if ablate:
+        from .ablate import ablate_model
+
+        return ablate_model(bundle, model, seq_len, threads, rounds, output)
+    with output.progress(f"timing {bundle}") as progress:
+        from secateur.benchmarks import bench
+        from secateur.compiler.measure.timing import ratio
+
+        outcome = None
+        if peers and model is not None:
+            outcome = bench.bench_beside_peers(bundle, model=model, threads=threads, rounds=rounds, progress=progress)
+            if "secateur" in outcome.skipped:
+                raise bench.BenchError(f"the bundle cannot be timed: {outcome.skipped['secateur']}")
+            latencies = {name: entry.latency for name, entry in outcome.entries.items()}
+        else:
+            latencies = bench.bench_bundle(
+                bundle, model=model, with_stock_iree=stock_iree, threads=threads, rounds=rounds, progress=progress
+            )
+    others = {name: ratio(latency, latencies["secateur"]) for name, latency in latencies.items() if name != "secateur"}
+    value = {
+        "bundle": str(bundle),
+        "threads": threads,
+        "latency_ms": {name: vars(latency) for name, latency in latencies.items()},
+        "times_faster_than": others,
+    }
+    if outcome is not None:
+        value["relative_l2"] = {name: entry.relative_l2 for name, entry in outcome.entries.items()}
+        value["versions"] = {name: entry.versions for name, entry in outcome.entries.items()}
+        value["skipped"] = outcome.skipped
+        _note(output, outcome)
+    output.result(value, lambda console: _show(console, latencies, others, threads, outcome))
+
+
+def _show(
+    console: "Console",
+    latencies: "dict[str, Latency]",
+    others: dict[str, float],
+    threads: int,
+    outcome: "Outcome | None",
+) -> None:
+    columns = ["latency, ms", "min", "p25", "median", "secateur is faster by"]
+    rows = []
+    for name, latency in sorted(latencies.items(), key=lambda item: item[1].median_ms):
+        row = [name, *(f"{ms:.2f}" for ms in (latency.min_ms, latency.p25_ms, latency.median_ms))]
+        row.append(f"{others[name]:.2f}x" if name in others else "")
+        if outcome is not None:
+            row.append(f"{outcome.entries[name].relative_l2:.0e}")
+        rows.append(row)
+    if outcome is not None:
+        columns.append("L2 from PyTorch")
+    console.print(table(columns, rows))
+    console.print(f"{latencies['secateur'].runs} interleaved runs, {threads} thread(s)")
+
+
+def _note(output: Output, outcome: "Outcome") -> None:
+    """One sentence per reason why engines did not take part."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in outcome.skipped.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        output.note(f"note: {', '.join(names)} did not take part: {reason}")

@@ -1,0 +1,217 @@
+"""`secateur compile`: a model into a bundle, or into the IR of a level."""
+
+import dataclasses
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from secateur.compiler.measure.tables import percent, size, table
+
+from .output import Debug, Json, Output, Quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLE = (
+    "Example: secateur compile ./pruned-bert -o bert.bundle --seq-len 128 --threads 2. "
+    "IR of every level for pass writers: secateur compile ./pruned-bert --compile-to kernels --dump-ir ir"
+)
+
+
+class Level(enum.StrEnum):
+    """How far to compile."""
+
+    torch = "torch"
+    structural = "structural"
+    scheduled = "scheduled"
+    kernels = "kernels"
+    iree = "iree"
+
+
+class Verify(enum.StrEnum):
+    """What to compare with PyTorch."""
+
+    outputs = "outputs"
+    layers = "layers"
+    off = "off"
+
+
+class Weights(enum.StrEnum):
+    """What weights of layers and tables are stored as."""
+
+    f32 = "f32"
+    f16 = "f16"
+    int8 = "int8"
+
+
+class Arithmetic(enum.StrEnum):
+    """What layers multiply and sum in."""
+
+    f32 = "f32"
+    f16 = "f16"
+
+
+class Lowering(enum.StrEnum):
+    """How the sparse layers become code."""
+
+    kernels = "kernels"
+    gpu = "gpu"
+    portable = "portable"
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="OUT", help="Bundle to write: a folder, or a file named *.zip."),
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Machine to compile for (default: host-cpu); `secateur targets` lists them. Several may be given.",
+        ),
+    ] = None,
+    seq_len: Annotated[int, typer.Option(min=1, help="Longest sequence, in tokens; shorter ones run too.")] = 128,
+    batch: Annotated[int, typer.Option(min=1, help="Largest batch; smaller ones run too.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
+    lowering: Annotated[
+        Lowering | None, typer.Option(help="Generated kernels, or plain linalg (default: what the target has).")
+    ] = None,
+    weights: Annotated[
+        Weights, typer.Option(help="Store weights as they are, in f16, or in int8 with a scale per row.")
+    ] = Weights.f32,
+    arithmetic: Annotated[
+        Arithmetic,
+        typer.Option(help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."),
+    ] = Arithmetic.f32,
+    verify: Annotated[
+        Verify, typer.Option(help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.")
+    ] = Verify.outputs,
+    compile_to: Annotated[
+        Level, typer.Option(help="Stop at this level of IR and print it (or write it to OUT).")
+    ] = Level.iree,
+    dump_ir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the IR of every level and the weights that it names into DIR."),
+    ] = None,
+    records: Annotated[
+        bool, typer.Option("--records/--no-records", help="Use schedules that `secateur tune` found.")
+    ] = True,
+    tune: Annotated[bool, typer.Option("--tune", help="First tune what was not tuned yet, in about five minutes.")] = (
+        False
+    ),
+    trials: Annotated[int | None, typer.Option(min=1, help="With --tune: schedules to try per kind of layer.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="With --tune: time for it: 90s, 10m.")] = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse what was compiled before.")] = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compile a model and compare it with PyTorch."""
+    if compile_to is Level.iree and out is None and dump_ir is None:
+        raise typer.BadParameter("give -o OUT for the bundle, or --dump-ir DIR, or --compile-to LEVEL")
+    if not tune and (trials is not None or budget is not None):
+        raise typer.BadParameter("only of use with --tune", param_hint="--trials, --budget")
+    output = Output(as_json, quiet)
+    with output.progress(f"compiling {model}") as progress:
+        from secateur.compiler import compile_model
+        from secateur.compiler.tune.options import compile_options
+
+        compiled = compile_model(
+            model,
+            target=targets or ["host-cpu"],
+            seq_len=seq_len,
+            batch=batch,
+            threads=threads,
+            lowering=lowering.value if lowering is not None else None,
+            weights=weights.value,
+            arithmetic=arithmetic.value,
+            verify={"outputs": True, "layers": "layers", "off": False}[verify.value],
+            compile_to=compile_to.value,
+            dump_ir=dump_ir,
+            cache=cache,
+            records=records,
+            tune=compile_options(trials, budget) if tune else False,
+            progress=progress,
+        )
+        if compile_to is Level.iree and out is not None:
+            progress("writing the bundle")
+            compiled.save(out)
+        report = compiled.report.to_dict()
+        if compile_to is Level.iree:
+            progress("measuring memory")
+            memory = compiled.peak_memory()
+            report["memory"] = {name: dataclasses.asdict(peak) for name, peak in memory.items()}
+    if compile_to is not Level.iree:
+        if out is not None:
+            out.write_text(compiled.ir)
+        elif dump_ir is None and not as_json:
+            typer.echo(compiled.ir, nl=False)
+            return
+        elif as_json:
+            report["ir"] = compiled.ir
+    report["out"] = str(out) if out is not None else None
+    output.result(report, lambda console: _show(console, report, out))
+
+
+def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:
+    rows = [
+        (layer["name"], f"{layer['rows']} x {layer['columns']}", layer["encoding"], percent(layer["sparsity_fraction"]))
+        for layer in report["layers"]
+    ]
+    if rows:
+        console.print(table(("layer", "shape", "encoding", "zeros"), rows))
+    if report["level"] == "iree":
+        _show_targets(console, report)
+    seconds = sum(report["seconds"].values())
+    source = "from the cache" if report["cached"] else "compiled"
+    console.print(f"{source} in {seconds:.1f} s for {report['threads']} thread(s)")
+    if out is not None:
+        written = [out] if out.is_file() else [f for f in out.rglob("*") if f.is_file()]
+        console.print(f"wrote {out} ({size(sum(f.stat().st_size for f in written))})", markup=False)
+
+
+def _show_targets(console: "Console", report: dict[str, Any]) -> None:
+    """A row for each target, then what it takes beside the dense model, and the code's verification."""
+    targets = report["targets"]
+    rows = [
+        (t["name"], t["lowering"], size(t["module_bytes"]), size(t["parameter_bytes"]), size(t["own_parameter_bytes"]))
+        for t in targets
+    ]
+    console.print(table(("target", "lowering", "code", "weights", "of its own"), rows))
+    stored = report["quantization"]
+    if stored:
+        console.print(
+            f"weights in {stored['weights']}: {size(stored['stored_bytes'])}, {size(stored['f32_bytes'])} in f32; "
+            f"PyTorch's outputs change by a relative L2 of {stored['relative_l2']:.1e}"
+        )
+    if len(targets) > 1:
+        common, whole = report["common_bytes"], report["weights_bytes"]
+        alone = max(t["parameter_bytes"] for t in targets)
+        console.print(
+            f"weights: {size(whole)} for all targets: {size(common)} that all read, {size(whole - common)} packed for "
+            f"some of them; {size(whole - alone)} more than the largest target alone"
+        )
+    console.print(f"dense float32: {size(report['dense_bytes'])}, sparse layers as CSR: {size(report['csr_bytes'])}")
+    for name, peak in report["memory"].items():
+        added = peak["peak_bytes"] - peak["before_bytes"]
+        console.print(
+            f"{name}: a process that runs it peaks at {size(peak['peak_bytes'])}, {size(added)} of it for the model"
+        )
+    for target in targets:
+        console.print(f"{target['name']}: {_verdict(target)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _verdict(target: dict[str, Any]) -> str:
+    if not target["verification"]:
+        return f"unverified: {target['unverified_reason']}" if target["unverified_reason"] else "unverified"
+    worst = max(target["verification"], key=lambda d: d["relative_l2"])
+    largest = max(d["scaled_max"] for d in target["verification"])
+    return (
+        f"verified against PyTorch {target['verified_on']}: relative L2 {worst['relative_l2']:.1e}, "
+        f"scaled maximum {largest:.1e}"
+    )

@@ -1,0 +1,113 @@
+"""`secateur eval`: how well a model does on a task, run by PyTorch or as a bundle."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from secateur.compiler.measure.tables import table
+
+from .output import Debug, Json, Output, Quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from secateur.tasks import Scores
+
+EXAMPLE = "Example: secateur eval qa.bundle --task squad --limit 1000"
+
+_WINDOW = 128
+
+
+def command(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A bundle (folder or .zip), or a Hugging Face folder for PyTorch.")
+    ],
+    task: Annotated[str, typer.Option(metavar="NAME", help="squad (SQuAD v1.1) or sentiment (movie reviews).")],
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N examples, spread evenly (default: all).")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file in the task's format, or a folder of them (default: downloaded)."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="dev, train, or test (sentiment).")] = "dev",
+    window: Annotated[
+        int | None, typer.Option(min=1, help=f"Tokens of a window (default: a bundle's length; PyTorch: {_WINDOW}).")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Tokens from one window to the next (default: half a window).")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Windows at once (default: a bundle's batch; PyTorch: 32).")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to run on.")] = 1,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write answers by question id, as SQuAD's own script reads them."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Score a model on a task: the same data, windows and metric whether PyTorch runs it or the bundle."""
+    output = Output(as_json, quiet)
+    with output.progress(f"scoring {model}") as progress:
+        from secateur.tasks import get_task, load_tokenizer
+
+        progress("loading")
+        chosen = get_task(task, data, progress)
+        is_bundle = model.is_file() or (model / "manifest.json").is_file()
+        predict = _bundle(model, threads) if is_bundle else _module(model, threads, chosen)
+        tokenizer = load_tokenizer(model)
+        window = window or predict.window or _WINDOW
+        scores = chosen.evaluate(
+            predict,
+            tokenizer,
+            split=split,
+            window=window,
+            stride=stride or max(window // 2, 1),
+            limit=limit,
+            batch=batch,
+            progress=lambda done, total: progress(f"running, {done} of {total} windows ({done / total:.0%})"),
+        )
+    if predictions is not None:
+        from secateur.compiler.pipeline.levels import write_whole
+
+        write_whole(predictions, json.dumps(scores.predictions, ensure_ascii=False, indent=0).encode())
+    value = {
+        "model": str(model),
+        "runs": "bundle" if is_bundle else "PyTorch",
+        "threads": threads,
+        "window": window,
+        **scores.to_dict(),
+        "predictions": str(predictions) if predictions else None,
+    }
+    output.result(value, lambda console: _show(console, value["runs"], threads, window, scores))
+
+
+def _bundle(path: Path, threads: int) -> Any:
+    from secateur.tasks import bundle_predict
+
+    return bundle_predict(path, threads)
+
+
+def _module(folder: Path, threads: int, task: Any) -> Any:
+    import torch
+
+    from secateur.frontends import load_model
+    from secateur.tasks import torch_predict
+
+    torch.set_num_threads(threads)
+    loaded = load_model(folder)
+    task.check_labels(loaded.config)
+    return torch_predict(loaded.module)
+
+
+def _show(console: "Console", runs: str, threads: int, window: int, scores: "Scores") -> None:
+    columns = ("task", "split", *scores.metrics, "examples", "windows", "ms a window", "seconds")
+    row = [scores.task, scores.split, *(f"{value:.2f}" for value in scores.metrics.values())]
+    row += [str(scores.examples), str(scores.windows), f"{scores.ms_per_window:.2f}", f"{scores.seconds:.0f}"]
+    console.print(table(columns, [row]))
+    console.print(f"{runs}, {threads} thread(s), windows of {window} tokens; metrics in percent")

@@ -1,0 +1,97 @@
+"""`secateur finetune`: a Hugging Face encoder learns a task."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .output import Debug, Json, Output, Quiet
+from .training_options import (
+    Batch,
+    Epochs,
+    LearningRate,
+    Limit,
+    Minutes,
+    Seed,
+    Steps,
+    Teacher,
+    TeacherWeights,
+    TrainingBar,
+    Weights,
+    layer_zeros,
+    length_given,
+    load_teacher,
+    result_value,
+    run_shown,
+    show_result,
+)
+
+EXAMPLE = "Example: secateur finetune ./minilm --task squad -o ./minilm-squad --epochs 2"
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A Hugging Face folder of an encoder; a missing head is added.")
+    ],
+    task: Annotated[str, typer.Option(metavar="NAME", help="squad (SQuAD v1.1) or sentiment (movie reviews).")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Hugging Face folder to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file in the task's format, or a folder of them (default: downloaded)."),
+    ] = None,
+    weights: Weights = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Batch = 32,
+    learning_rate: LearningRate = 3e-4,
+    seed: Seed = 0,
+    teacher: Teacher = None,
+    teacher_weights: TeacherWeights = None,
+    limit: Limit = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model on a task, by default for one epoch. Zeros that the model has stay zero.
+
+    A training that was stopped, however, goes on when the same command is given again, and ends with the same weights.
+    """
+    length_given(epochs, steps, minutes)
+    output = Output(as_json, quiet)
+    with TrainingBar(output, f"training {model}", quiet).shown() as bar:
+        bar.stage("loading")
+        from secateur.compression.train import TrainingJob, load_task_model
+        from secateur.compression.train.job import SCORED
+        from secateur.tasks import get_task
+
+        chosen = get_task(task, data, bar.stage)
+        module, tokenizer = load_task_model(model, chosen, weights, seed)
+        result = run_shown(
+            TrainingJob(
+                module,
+                chosen,
+                tokenizer,
+                out,
+                epochs=epochs,
+                steps=steps,
+                minutes=minutes,
+                batch=batch,
+                learning_rate=learning_rate,
+                seed=seed,
+                limit=limit,
+                score_limit=limit or SCORED,
+                teacher=load_teacher(teacher, teacher_weights, chosen, model, weights),
+                callbacks=keep_zeros(module),
+                method={"method": "finetune", "model": Path(model).resolve().name},
+            ),
+            bar,
+        )
+    output.result(result_value(result), lambda console: show_result(console, result))
+
+
+def keep_zeros(module: Any) -> list[Any]:
+    """The callback that keeps zeros, where some layer of the encoder is pruned."""
+    from secateur.compression.prune import PruningCallback
+
+    return [PruningCallback("fixed")] if layer_zeros(module) else []

@@ -1,0 +1,108 @@
+"""`secateur run`: a bundle on arrays from files."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from secateur.compiler.measure.tables import table
+
+from .output import Debug, Json, Output, Quiet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLE = "Example: secateur run bert.bundle --input input_ids=ids.npy --input attention_mask=mask.npy -o out.npz"
+
+# Small results are printed whole as JSON; larger ones belong into a file.
+_PRINTED_VALUES = 1000
+_RANGE = ("min", "mean", "max")
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", "-i", metavar="NAME=FILE.npy|FILE.npz", help="An input; .npz holds inputs by name."),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write the outputs here.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to run on.")] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a bundle on raw tensors. Does not need PyTorch."""
+    if out is not None and out.suffix != ".npz":
+        raise typer.BadParameter(f"expected a file named *.npz, found '{out}'", param_hint="--out")
+    output = Output(as_json, quiet)
+    arrays = read_inputs(inputs)
+    with output.progress(f"running {bundle}") as progress:
+        from secateur.compiler.build.compiled_model import CompiledModel
+
+        progress("loading")
+        model = CompiledModel.open(bundle, threads=threads)
+        progress("running")
+        outputs = model.run(arrays)
+    if out is not None:
+        _write(out, outputs)
+    value = {"outputs": {name: describe(array) for name, array in outputs.items()}, "out": str(out) if out else None}
+    rows = [
+        (name, str(d["shape"]), d["dtype"], *("not finite" if d[k] is None else f"{d[k]:.6g}" for k in _RANGE))
+        for name, d in value["outputs"].items()
+    ]
+    columns = ("output", "shape", "type", *_RANGE)
+    output.result(value, lambda console: console.print(table(columns, rows)))
+
+
+def read_inputs(given: Sequence[str]) -> "dict[str, np.ndarray]":
+    """Name -> array from `NAME=FILE.npy` and `FILE.npz` arguments. Raises `typer.BadParameter`."""
+    import numpy as np
+
+    arrays: dict[str, np.ndarray] = {}
+    for argument in given:
+        name, equals, file = argument.rpartition("=")
+        path = Path(file)
+        if not path.is_file():
+            raise typer.BadParameter(f"there is no file '{path}'", param_hint="--input")
+        try:
+            loaded: Any = np.load(path, allow_pickle=False)
+            found = dict(loaded) if path.suffix == ".npz" else {name: loaded}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise typer.BadParameter(f"'{path}' is no NumPy file: {error}", param_hint="--input") from None
+        if path.suffix != ".npz" and not (equals and name):
+            raise typer.BadParameter(f"expected NAME={path}, found '{argument}'", param_hint="--input")
+        for key, array in found.items():
+            if key in arrays:
+                raise typer.BadParameter(f"input '{key}' is given twice", param_hint="--input")
+            arrays[key] = array
+    return arrays
+
+
+def describe(array: "np.ndarray") -> dict[str, Any]:
+    """Shape, type, range and, where there are few, the values of an array. A NaN or infinity becomes None."""
+    import numpy as np
+
+    def number(value: Any) -> float | None:
+        return float(value) if np.isfinite(value) else None
+
+    description: dict[str, Any] = {"shape": list(array.shape), "dtype": array.dtype.name}
+    for name, reduce in zip(_RANGE, (np.min, np.mean, np.max), strict=True):
+        description[name] = number(reduce(array)) if array.size else None
+    if array.size <= _PRINTED_VALUES:
+        values = array.astype(object)
+        values[~np.isfinite(array.astype(np.float64))] = None
+        description["values"] = values.tolist()
+    return description
+
+
+def _write(out: Path, outputs: "dict[str, np.ndarray]") -> None:
+    import numpy as np
+
+    from secateur.compiler.pipeline.levels import write_whole
+
+    data = io.BytesIO()
+    np.savez(data, **outputs)  # type: ignore[arg-type]
+    write_whole(out, data.getvalue())

@@ -1,0 +1,298 @@
+"""One compilation: from the imported module to a verified bundle of all targets, through the cache or past it."""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secateur.dialects.weight_store import WeightStore
+
+from . import cache as caching
+from secateur.compiler.verify import comparison as verify
+from .bundle_manifest import manifest_of, module_names, target_files
+from .compile_options import Loaded, Options, TargetOptions
+from .compiled_model import CompiledModel
+from secateur.compiler.errors import CompileError
+from .input_limits import input_limits
+from .layers import layers_of
+from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to, write_whole
+from .memory import csr_bytes, dense_bytes
+from .parameter_archives import Archive, parameter_archives
+from secateur.compiler.verify.quantized_model import HALF_ARITHMETIC, StoredRows, quantized_reference
+from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+from .report import Report, TargetReport
+from .target_build import TargetBuild, TargetCode, describe_target
+from secateur.compiler.verify.verification_place import Place, session_at, verification_place
+
+if TYPE_CHECKING:
+    from secateur.frontends import ImportedModel
+
+__all__ = ["Compilation", "Loaded", "Options", "TargetOptions"]
+
+_BUNDLE, _REPORT = "bundle", "report.json"
+_NOT_ASKED = "it was not asked for"
+
+
+class Compilation:
+    """One compilation, from the imported module on."""
+
+    def __init__(
+        self,
+        options: Options,
+        targets: Sequence[TargetOptions],
+        loaded: Loaded,
+        imported: "ImportedModel",
+        dump: Dump | None,
+    ) -> None:
+        self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
+        self._targets = list(targets)
+        self._limits: list[int | None] = []
+        self._stored = StoredRows(frozenset())
+        self.report = Report(options.threads, [TargetReport(t.target.name, t.lowering) for t in targets])
+
+    def cached(self, cache: caching.Cache) -> CompiledModel:
+        """From the cache, else into it. An entry that cannot be read is made anew."""
+        self._options.progress("looking into the cache")
+        key = self._key()
+        entry = cache.find(key)
+        if entry is not None:
+            try:
+                return self._open(entry, cached=True)
+            except Exception:
+                cache.discard(key)
+        try:
+            with cache.write(key) as folder:
+                self._fill(folder)
+        except OSError as error:
+            raise CompileError(
+                f"the cache cannot be written ({error}); set SECATEUR_CACHE to another folder, or to 'off'"
+            ) from error
+        entry = cache.find(key)
+        if entry is None:
+            raise CompileError("the cache entry vanished while it was written; set SECATEUR_CACHE to another folder")
+        return self._open(entry)
+
+    def uncached(self) -> CompiledModel:
+        """Compiles, as far as was asked for, without the cache."""
+        if self._options.compile_to != "iree":
+            (build,), text = self._builds()
+            text = build.lower() or text
+            self._lowered([build])
+            return CompiledModel(None, self.report, ir=text)
+        folder = tempfile.TemporaryDirectory(prefix="secateur-")
+        self._fill(Path(folder.name))
+        return self._open(Path(folder.name), keep=folder)
+
+    def _key(self) -> str:
+        options = self._options
+        return caching.cache_key(
+            model=self._model_hash(),
+            targets=[
+                {
+                    "name": chosen.target.name,
+                    "flags": list(chosen.target.iree_flags),
+                    "description": dict(chosen.target.description),
+                    "lowering": chosen.lowering,
+                    "tuned": chosen.tuned.digest if chosen.tuned else "",
+                    # Code that was compiled while an emulator was missing is compared when it is there.
+                    "verified": repr(verification_place(chosen.target)) if options.verify else "",
+                }
+                for chosen in self._targets
+            ],
+            schedule=options.schedule,
+            weights=options.weights,
+            arithmetic=options.arithmetic,
+            signature=[
+                [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
+            ],
+            form=self._imported.output_form,
+            threads=options.threads,
+            name=self._loaded.name,
+            tokenizer={f.name: caching.hash_file(f) for f in self._loaded.tokenizer_files},
+        )
+
+    def _open(self, entry: Path, cached: bool = False, keep: Any = None) -> CompiledModel:
+        from secateur.runtime_targets.bundle import open_bundle
+
+        report = Report.from_dict(json.loads((entry / _REPORT).read_text()))
+        report.cached = cached
+        return CompiledModel(open_bundle(entry / _BUNDLE, runnable=False), report, keep=keep)
+
+    def _fill(self, folder: Path) -> None:
+        """Compiles, verifies and writes bundle and report into `folder`."""
+        from secateur.runtime_targets import iree
+        from secateur.runtime_targets.bundle import Bundle, write_bundle
+        from secateur.runtime_targets.manifest import MANIFEST, dump_manifest
+
+        options = self._options
+        self.report.model_hash = self._model_hash()
+        builds, _ = self._builds()
+        codes = {}
+        for build in builds:
+            build.lower()
+            codes[build.report.name] = build.compile()
+        self._lowered(builds)
+        self.report.level = "iree"
+        archives = parameter_archives({name: code.parameters for name, code in codes.items()})
+        self._sizes(codes, archives)
+        options.progress("running PyTorch")
+        reference = self._reference(builds)
+        test = reference.self_test(list(codes))
+        files: dict[str, Any] = {**self._tokenizer(), **self._records(builds), **(test[1] if test else {})}
+        modules = module_names(self._targets, codes)
+        files.update({modules[name]: code.module for name, code in codes.items()})
+        with tempfile.TemporaryDirectory(dir=folder, prefix="parameters-") as scratch:
+            for number, archive in enumerate(archives):
+                files[archive.name] = Path(scratch) / f"{number}.irpa"
+                iree.write_parameters(files[archive.name], archive.arrays)
+            options.progress("writing the bundle")
+            targets = target_files(self._targets, codes, archives, options.threads)
+            manifest = manifest_of(self._loaded, self._imported, self._limits, self.report, targets)
+            manifest = manifest.model_copy(update={"self_test": test[0] if test else None})
+            manifest = write_bundle(folder / _BUNDLE, manifest, files)
+        began = time.perf_counter()
+        for build in builds:
+            self._verify(build, Bundle(folder / _BUNDLE, manifest), reference)
+        self.report.seconds["verify"] = time.perf_counter() - began
+        # What was found of the code's correctness is known last.
+        notes = {report.name: _note(report) for report in self.report.targets}
+        targets = tuple(t.model_copy(update={"note": notes[t.name]}) for t in manifest.targets)
+        manifest = manifest.model_copy(update={"targets": targets})
+        write_whole(folder / _BUNDLE / MANIFEST, dump_manifest(manifest))
+        write_whole(folder / _REPORT, json.dumps(self.report.to_dict()).encode())
+
+    def _reference(self, builds: list[TargetBuild]) -> ReferenceOutputs:
+        """What code is compared with: PyTorch on the weights as they are stored."""
+        reference = ReferenceOutputs(self._loaded, self._imported)
+        if self._options.weights == "f32":
+            return reference
+        reports = [build.report for build in builds]
+        stored, self.report.quantization = quantized_reference(
+            reference, self._imported, self._stored, self._options.weights, reports
+        )
+        if self._options.arithmetic == "f16":
+            stored.accepted = HALF_ARITHMETIC
+        return stored
+
+    def _model_hash(self) -> str:
+        text = str(self._imported.module) + caching.hash_weights(self._imported.weights)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _builds(self) -> tuple[list[TargetBuild], str]:
+        """The structural module once per target, and the text of the last level where it was asked for.
+
+        Each target has a weight store of its own, so that its code is the same whatever the others are.
+        """
+        from torch_mlir import ir
+
+        options, imported = self._options, self._imported
+        lowering = Lowering(imported.module, imported.weights)
+        self.report.dense_bytes = dense_bytes(imported.weights)
+        if len(self._targets) == 1:
+            describe_target(lowering.module, self._targets[0].target)
+        text = self._reached(lowering)
+        if options.compile_to != "torch":
+            options.progress("structural")
+            try:
+                lowering.lower("structural", pipeline_to("structural"))
+            except CompileError:
+                if self._dump is not None:
+                    self._dump.write_weights(lowering.weights)
+                raise
+            self._limits = input_limits(lowering.module)
+            self.report.layers = layers_of(lowering.module, lowering.weights)
+            if options.weights != "f32":
+                self._stored = StoredRows.of(lowering.module, lowering.weights)
+            self.report.csr_bytes = csr_bytes(self.report.dense_bytes, self.report.layers)
+            text = self._reached(lowering)
+        self.report.seconds.update(lowering.seconds)
+        if len(self._targets) == 1:
+            return [TargetBuild(options, self._targets[0], lowering, self._dump)], text
+        structural = str(lowering.module)
+        builds = []
+        for chosen in self._targets:
+            module = ir.Module.parse(structural, lowering.module.context)
+            weights = WeightStore()
+            weights.update(imported.weights)
+            own = Lowering(module, weights, "structural", statistics=dict(lowering.statistics))
+            dump = Dump(self._dump.folder / chosen.file_name) if self._dump is not None else None
+            builds.append(TargetBuild(options, chosen, own, dump))
+        return builds, text
+
+    def _reached(self, lowering: Lowering) -> str:
+        if self._dump is None and lowering.level != self._options.compile_to:
+            return ""
+        text = str(lowering.module)
+        if self._dump is not None:
+            self._dump.write(lowering.level, text)
+        return text
+
+    def _lowered(self, builds: list[TargetBuild]) -> None:
+        """Takes over what the builds report."""
+        self.report.targets = [build.report for build in builds]
+        self.report.level = self._options.compile_to
+        for build in builds:
+            for stage, amount in build.seconds.items():
+                self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + amount
+
+    def _sizes(self, codes: dict[str, TargetCode], archives: list[Archive]) -> None:
+        self.report.weights_bytes = sum(archive.array_bytes for archive in archives)
+        self.report.common_bytes = sum(a.array_bytes for a in archives if len(a.targets) == len(codes))
+        for target in self.report.targets:
+            read = [archive for archive in archives if target.name in archive.targets]
+            target.module_bytes = len(codes[target.name].module)
+            target.parameter_bytes = sum(archive.array_bytes for archive in read)
+            target.own_parameter_bytes = sum(archive.array_bytes for archive in read if len(archive.targets) == 1)
+
+    def _tokenizer(self) -> dict[str, Path]:
+        return {f"tokenizer/{file.name}": file for file in self._loaded.tokenizer_files}
+
+    def _records(self, builds: list[TargetBuild]) -> dict[str, bytes]:
+        """The records of tuning that were used, as a file of the bundle."""
+        from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE
+
+        used = b"".join(build.records() for build in builds)
+        return {RECORDS_IN_BUNDLE: used} if used else {}
+
+    def _verify(self, build: TargetBuild, bundle: Any, reference: ReferenceOutputs) -> None:
+        """Compares a target's code with PyTorch where it can run, and notes why where it cannot."""
+        from secateur.runtime_targets.runner import Runner
+
+        place, reason = (None, _NOT_ASKED)
+        if self._options.verify:
+            place, reason = verification_place(build.chosen.target)
+        build.report.unverified_reason = reason
+        if place is None:
+            return
+        name = build.report.name
+        self._options.progress("verifying" if len(self._targets) == 1 else f"verifying {name}")
+        with session_at(place, bundle, name, self._options.threads) as session:
+            runner = Runner(bundle, session)
+            differences = verify.verify(
+                lambda arrays: list(runner.run(arrays).values()),
+                reference.outputs,
+                reference.cases,
+                [spec.name for spec in self._imported.outputs],
+                reference.accepted,
+            )
+        build.report.verification, build.report.verified_on = differences, place.where
+        verify.check(differences, self._first_wrong_layer(build, place, differences, reference))
+
+    def _first_wrong_layer(
+        self, build: TargetBuild, place: Place, differences: list[verify.Difference], reference: ReferenceOutputs
+    ) -> str:
+        where = f"for target '{build.report.name}'" if len(self._targets) > 1 or place.device else ""
+        if self._options.verify != "layers" or all(d.passed for d in differences) or place.device is not None:
+            return where
+        found = build.first_wrong_layer(reference.loaded, reference.cases["random"])
+        return "; ".join(part for part in (where, found) if part)
+
+
+def _note(report: TargetReport) -> str:
+    if report.unverified_reason:
+        return f"unverified: {report.unverified_reason}"
+    return f"verified against PyTorch on random and padded inputs, {report.verified_on}"

@@ -1,0 +1,53 @@
+"""What a compilation is asked for, and what it is given."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secateur.compiler.pipeline.levels import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from secateur.runtime_targets.targets import Target
+
+    from secateur.compiler.records.tuned import Tuned
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetOptions:
+    """A target, how the model is lowered for it, and what tuning found for it."""
+
+    target: "Target"
+    lowering: str
+    tuned: "Tuned | None" = None
+
+    @property
+    def file_name(self) -> str:
+        """The target's name as a part of a path, in which a colon is not allowed everywhere."""
+        return self.target.name.replace(":", "-")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `compile_model` was asked for, the same for all targets."""
+
+    threads: int
+    verify: bool | str
+    compile_to: str
+    schedule: dict[str, int] | None
+    progress: Progress
+    leave_out: tuple[str, ...] = ()
+    weights: str = "f32"
+    arithmetic: str = "f32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A module in evaluation mode that shares its parameters with the caller's, and what belongs to it."""
+
+    module: "torch.nn.Module"
+    example_inputs: "dict[str, torch.Tensor]"
+    tokenizer_files: list[Path]
+    config: Any
+    name: str

@@ -1,0 +1,154 @@
+"""One model on its way to the code of one target."""
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.dialects.sparsity.attributes import TARGET
+
+from .compile_options import Loaded, Options, TargetOptions
+from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
+from .report import TargetReport
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch_mlir import ir
+
+    from secateur.runtime_targets.iree import Assembly
+    from secateur.runtime_targets.manifest import DispatchWork
+    from secateur.runtime_targets.targets import Target
+
+    from secateur.compiler.records.tuned import Tuned
+    from .work import LocatedWork
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetCode:
+    """What a build comes to: a module (`.vmfb`), the arrays it reads by symbol, the work of its dispatches."""
+
+    module: bytes
+    parameters: "dict[str, np.ndarray]"
+    dispatches: "tuple[DispatchWork, ...]"
+
+
+class TargetBuild:
+    """Takes a structural module to the code of one target. `lowering` holds the module, which is changed."""
+
+    def __init__(self, options: Options, chosen: TargetOptions, lowering: Lowering, dump: Dump | None) -> None:
+        self._options, self._chosen, self._lowering, self._dump = options, chosen, lowering, dump
+        self._work: list[LocatedWork] = []
+        self._tuned: Tuned | None = None
+        self._tuned_folder: tempfile.TemporaryDirectory[str] | None = None
+        self.seconds: dict[str, float] = {}
+        self.report = TargetReport(chosen.target.name, chosen.lowering)
+
+    @property
+    def chosen(self) -> TargetOptions:
+        """The target, and how the model is lowered for it."""
+        return self._chosen
+
+    def lower(self) -> str:
+        """Lowers to the level that was asked for, or to the last before IREE. Returns its text where it is wanted."""
+        from .work import work_of_module
+
+        options, lowering = self._options, self._lowering
+        describe_target(lowering.module, self._chosen.target)
+        text = self._text()
+        try:
+            for level in LEVELS[2:-1]:
+                if lowering.level == options.compile_to:
+                    break
+                options.progress(level)
+                lowering.lower(level, self._pipeline(level))
+                if level == "scheduled":
+                    self._work = work_of_module(lowering.module, lowering.weights)
+                text = self._reached()
+        finally:
+            if self._dump is not None:
+                options.progress("writing the weights of the dump")
+                self._dump.write_weights(lowering.weights)
+        self.seconds.update(lowering.seconds)
+        self.report.statistics = lowering.statistics
+        return text
+
+    def compile(self) -> TargetCode:
+        """Compiles what was lowered with IREE. Raises `AssemblyError` or `CompilationError`."""
+        from secateur.runtime_targets import iree
+        from secateur.runtime_targets.iree.dispatches import dispatch_calls
+
+        from .work import join_work
+
+        self._options.progress("compiling with IREE")
+        began = time.perf_counter()
+        target = self._chosen.target
+        assembly: Assembly = iree.assemble(self._lowering.module, self._lowering.weights, target=target)
+        if self._dump is not None:
+            self._dump.write("iree", assembly.text)
+        code = iree.compile_assembly(assembly, target)
+        dispatches = join_work(self._work, dispatch_calls(assembly, target))
+        self.seconds["iree"] = time.perf_counter() - began
+        return TargetCode(code, assembly.parameters, tuple(dispatches))
+
+    def records(self) -> bytes:
+        """The records of tuning that were used, as lines."""
+        return self._tuned.used(self._lowering.statistics) if self._tuned is not None else b""
+
+    def first_wrong_layer(self, loaded: Loaded, arrays: "dict[str, np.ndarray]") -> str:
+        """A clause that names the first layer that differs from PyTorch's on these inputs. For code that runs here."""
+        from secateur.frontends import import_model
+        from secateur.runtime_targets import iree
+
+        from secateur.compiler.verify.first_wrong_layer import first_wrong_layer
+
+        options, target = self._options, self._chosen.target
+        again = import_model(loaded.module, loaded.example_inputs)
+        structural = Lowering(again.module, again.weights)
+        structural.lower("structural", "torch-to-structural")
+        describe_target(again.module, target)
+
+        def run(module: "ir.Module") -> "np.ndarray":
+            lowering = Lowering(module, again.weights, level="structural")
+            lowering.lower("structural", "sparsity-detect")
+            for level in ("scheduled", "kernels"):
+                lowering.lower(level, self._pipeline(level))
+            assembly = iree.assemble(lowering.module, lowering.weights, target=target)
+            code = iree.compile_assembly(assembly, target)
+            with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
+                archive = Path(scratch) / "weights.irpa"
+                iree.write_parameters(archive, assembly.parameters)
+                session = iree.Session(code, archive, threads=options.threads)
+                return session.run([arrays[spec.name] for spec in again.inputs])[0]
+
+        return first_wrong_layer(structural.module, loaded.module, arrays, run, options.progress)
+
+    def _pipeline(self, level: str) -> str:
+        """The pipeline that leads to `level`, with what tuning found."""
+        options, chosen = self._options, self._chosen
+        if chosen.tuned is not None and level == "scheduled":
+            self._tuned = chosen.tuned.fitting(self._lowering.module, self._lowering.weights)
+            self._tuned_folder = self._tuned_folder or tempfile.TemporaryDirectory(prefix="secateur-tuned-")
+            found = self._tuned.pass_options(Path(self._tuned_folder.name))
+        else:
+            found = None
+        return pipeline_to(
+            level, chosen.lowering, options.schedule, found, options.leave_out, options.weights, options.arithmetic
+        )
+
+    def _reached(self) -> str:
+        text = self._text() if self._dump is None else str(self._lowering.module)
+        if self._dump is not None:
+            self._dump.write(self._lowering.level, text)
+        return text
+
+    def _text(self) -> str:
+        return str(self._lowering.module) if self._lowering.level == self._options.compile_to else ""
+
+
+def describe_target(module: "ir.Module", target: "Target") -> None:
+    """Puts the description of `target` onto the module, where passes read it."""
+    from torch_mlir import ir
+
+    with module.context:
+        module.operation.attributes[TARGET] = ir.Attribute.parse(target.description_text())

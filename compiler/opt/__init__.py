@@ -1,0 +1,5 @@
+"""`sparsity-opt`: passes on MLIR text."""
+
+from .command import main
+
+__all__ = ["main"]

@@ -1,0 +1,107 @@
+"""Crash reproducers: the input IR with the pipeline that failed on it, in MLIR's own format."""
+
+import dataclasses
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch_mlir import ir
+
+from secateur.compiler.pipeline.passmanager import Instrumentation
+from secateur.compiler.pipeline.pipeline_text import Step, pipeline_text
+from secateur.passes.base import PassContext
+
+
+class ReproducerError(ValueError):
+    """A file is no reproducer; the text says what is missing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproducer:
+    """What a run needs besides the IR: pipeline, whether each pass is verified, weight store, `--load-pass` classes."""
+
+    pipeline: str
+    verify_each: bool = True
+    weights: str | None = None
+    load_pass: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The resource block that follows the IR."""
+        fields = {
+            "pipeline": json.dumps(self.pipeline),
+            "disable_threading": "true",
+            "verify_each": str(self.verify_each).lower(),
+        }
+        if self.weights is not None:
+            fields["weights"] = json.dumps(self.weights)
+        if self.load_pass:
+            fields["load_pass"] = json.dumps(",".join(self.load_pass))
+        body = ",\n".join(f"      {key}: {value}" for key, value in fields.items())
+        return f"{{-#\n  external_resources: {{\n    mlir_reproducer: {{\n{body}\n    }}\n  }}\n#-}}\n"
+
+
+_BLOCK = re.compile(r"mlir_reproducer:\s*\{(.*)\}\s*\}\s*#-\}", re.DOTALL)
+_FIELD = re.compile(r'(\w+):\s*("(?:[^"\\]|\\.)*"|true|false)')
+
+
+def read_reproducer(source: str) -> Reproducer:
+    """The settings in the text of a reproducer, also one that `mlir-opt` wrote. Raises `ReproducerError`."""
+    block = _BLOCK.search(source)
+    if block is None:
+        raise ReproducerError("no 'mlir_reproducer' resource: the file is no reproducer")
+    fields = {key: json.loads(value) for key, value in _FIELD.findall(block[1])}
+    if not isinstance(fields.get("pipeline"), str):
+        raise ReproducerError("the 'mlir_reproducer' resource has no pipeline")
+    loaded = tuple(c for c in fields.get("load_pass", "").split(",") if c)
+    return Reproducer(fields["pipeline"], fields.get("verify_each", True), fields.get("weights"), loaded)
+
+
+class WriteReproducer(Instrumentation):
+    """Keeps a reproducer at `path` while the pipeline runs and takes it away where all passes succeed.
+
+    So it is there also where an upstream pass ends the process. It is not written over by a later pass of the
+    same run; the weights are those that `weights` (a folder) holds.
+    """
+
+    def __init__(self, path: Path, verify_each: bool, weights: str | None, load_pass: Sequence[str]) -> None:
+        self.path, self.verify_each, self.weights, self.load_pass = path, verify_each, weights, tuple(load_pass)
+        self._written = False
+
+    def begin(self, module: ir.Module, steps: Sequence[Step], context: PassContext) -> None:
+        settings = Reproducer(pipeline_text(steps), self.verify_each, self.weights, self.load_pass)
+        text = module.operation.get_asm(enable_debug_info=False)
+        write_whole(self.path, text.rstrip("\n") + "\n\n" + settings.text())
+        self._written = True
+
+    def end(self, module: ir.Module) -> None:
+        self.path.unlink(missing_ok=True)
+        self._written = False
+
+    def remains(self) -> bool:
+        """Whether the last run failed and left the file."""
+        return self._written
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all. Raises `OSError`."""
+    if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to replace
+        path.write_text(text)
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Contexts, pipelines by name and by text, the pass manager, and a module's way through the levels of IR."""

@@ -1,0 +1,200 @@
+"""Verification: the compiled model against PyTorch on random inputs, with and without padding.
+
+The reference is the given module in evaluation mode on the same inputs. Three cases are run: random inputs of the
+full length; the same with a third of the tokens masked (where the model takes an attention mask); and, where the
+model has a token axis, a shorter sequence, which the run time pads.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secateur.compiler.errors import VerificationError
+
+if TYPE_CHECKING:
+    import torch
+
+    from secateur.frontends import TensorSpec
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """Accepted difference: relative L2 `|a - b|_2 / |b|_2`, and the largest `|a - b|` over the largest `|b|`."""
+
+    relative_l2: float
+    scaled_max: float
+
+
+# Rounding of one f32 model of some hundred ops in another order of summation stays a decade below these.
+TOLERANCES = {
+    "float64": Tolerance(1e-5, 1e-4),
+    "float32": Tolerance(1e-5, 1e-4),
+    "float16": Tolerance(5e-3, 2e-2),
+    "bfloat16": Tolerance(3e-2, 1e-1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How far one output of one case is from PyTorch."""
+
+    case: str
+    output: str
+    relative_l2: float
+    scaled_max: float
+    tolerance: Tolerance
+
+    @property
+    def passed(self) -> bool:
+        """False also where a figure is not a number."""
+        return self.relative_l2 <= self.tolerance.relative_l2 and self.scaled_max <= self.tolerance.scaled_max
+
+    def __str__(self) -> str:
+        return (
+            f"output '{self.output}' ({self.case}): relative L2 {self.relative_l2:.2e} "
+            f"(accepted {self.tolerance.relative_l2:.0e}), scaled maximum {self.scaled_max:.2e} "
+            f"(accepted {self.tolerance.scaled_max:.0e})"
+        )
+
+
+def compare(
+    case: str, output: str, found: np.ndarray, expected: np.ndarray, accepted: Tolerance | None = None
+) -> Difference:
+    """Measures `found` against `expected`. A NaN on either side gives NaN figures, which never pass.
+
+    Infinities agree where both sides have the same one. Integers and booleans must be equal. `accepted` of floats is
+    by default that of their type.
+    """
+    tolerance = TOLERANCES.get(expected.dtype.name, Tolerance(0.0, 0.0))
+    if accepted is not None and expected.dtype.name in TOLERANCES:
+        tolerance = accepted
+    if found.shape != expected.shape:
+        raise VerificationError(
+            f"output '{output}' ({case}) has shape {list(found.shape)}, PyTorch gives {list(expected.shape)}"
+        )
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    if np.isnan(a).any() or np.isnan(b).any():
+        return Difference(case, output, float("nan"), float("nan"), tolerance)
+    same = a == b
+    with np.errstate(invalid="ignore"):
+        error = np.where(same, 0.0, a - b)
+        finite = np.where(np.isfinite(b), b, 0.0)
+    norm, largest = float(np.linalg.norm(finite)), float(np.max(np.abs(finite), initial=0.0))
+    l2, maximum = float(np.linalg.norm(error)), float(np.max(np.abs(error), initial=0.0))
+    # An output of zeros has no scale of its own: then the error counts as it is.
+    return Difference(case, output, l2 / (norm or 1.0), maximum / (largest or 1.0), tolerance)
+
+
+def sample(
+    inputs: "Sequence[TensorSpec]",
+    examples: Mapping[str, np.ndarray],
+    config: Any,
+    rng: np.random.Generator,
+    length: int | None = None,
+    masked_from: int | None = None,
+) -> Arrays:
+    """Random inputs of the declared types.
+
+    Token ids are drawn from the vocabulary where `config` (a Hugging Face configuration or None) names its size,
+    other integers from the values in `examples`, floats from a normal distribution. `length` shortens every token
+    axis; with `masked_from`, attention masks are zero from that token on, else one everywhere.
+    """
+    drawn: Arrays = {}
+    for spec in inputs:
+        shape = [length if axis == "tokens" and length else n for n, axis in zip(spec.shape, spec.axes, strict=True)]
+        dtype = np.dtype(spec.dtype)
+        if "mask" in spec.name and spec.axes and spec.axes[-1] == "tokens":
+            value = np.ones(shape, dtype)
+            if masked_from is not None:
+                value[..., masked_from:] = 0
+        elif spec.name in ("input_ids", "decoder_input_ids") and getattr(config, "vocab_size", None):
+            value = rng.integers(0, config.vocab_size, shape, dtype=dtype)
+        elif spec.name == "token_type_ids" and getattr(config, "type_vocab_size", None):
+            value = rng.integers(0, config.type_vocab_size, shape, dtype=dtype)
+        elif np.issubdtype(dtype, np.floating):
+            value = rng.standard_normal(shape).astype(dtype)
+        elif spec.name == "position_ids":
+            value = np.broadcast_to(np.arange(shape[-1], dtype=dtype), shape).copy()
+        else:
+            value = rng.choice(np.asarray(examples[spec.name]).reshape(-1), shape).astype(dtype)
+        drawn[spec.name] = value
+    return drawn
+
+
+def cases(
+    inputs: "Sequence[TensorSpec]", examples: Mapping[str, np.ndarray], config: Any, seed: int = 0
+) -> dict[str, Arrays]:
+    """Name of a case -> inputs. See the module's text for which there are."""
+    rng = np.random.default_rng(seed)
+    lengths = {n for spec in inputs for n, axis in zip(spec.shape, spec.axes, strict=True) if axis == "tokens"}
+    found = {"random": sample(inputs, examples, config, rng)}
+    if len(lengths) == 1 and (tokens := lengths.pop()) > 2:
+        if any("mask" in spec.name for spec in inputs):
+            found["padded"] = sample(inputs, examples, config, rng, masked_from=tokens - tokens // 3)
+        found["shorter"] = sample(inputs, examples, config, rng, length=tokens - tokens // 3 - 1)
+    return found
+
+
+def evaluation_copy(module: "torch.nn.Module") -> "torch.nn.Module":
+    """A copy of the module's structure in evaluation mode: what PyTorch computes and others are compared with.
+
+    Tensors share their storage with the module's, but for 16-bit floats, which become f32.
+    """
+    import torch
+
+    shared: dict[int, Any] = {}
+    for part in module.modules():
+        # A pruned layer keeps its masked weight as a plain attribute, which `parameters()` does not list.
+        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            data = tensor.detach()
+            data = data.float() if data.dtype in (torch.float16, torch.bfloat16) else data
+            shared[id(tensor)] = torch.nn.Parameter(data, False) if isinstance(tensor, torch.nn.Parameter) else data
+    return copy.deepcopy(module, shared).eval()
+
+
+def torch_outputs(module: "torch.nn.Module", arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Runs `module` on named inputs; its tensor outputs in order, nested tuples and dicts flattened."""
+    import torch
+
+    from secateur.frontends.flattening import flatten_output
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    with torch.no_grad():
+        _, outputs, _ = flatten_output(module(**tensors))
+    return [tensor.detach().numpy() for tensor in outputs]
+
+
+def verify(
+    run: Callable[[Arrays], Sequence[np.ndarray]],
+    reference: Callable[[Arrays], Sequence[np.ndarray]],
+    inputs_by_case: Mapping[str, Arrays],
+    output_names: Sequence[str],
+    accepted: Tolerance | None = None,
+) -> list[Difference]:
+    """Compares `run` with `reference` on every case; all differences, those that pass too."""
+    differences = []
+    for case, arrays in inputs_by_case.items():
+        found, expected = run(arrays), reference(arrays)
+        if len(found) != len(expected):
+            raise VerificationError(f"the compiled model has {len(found)} outputs, PyTorch gives {len(expected)}")
+        for name, a, b in zip(output_names, found, expected, strict=True):
+            differences.append(compare(case, name, np.asarray(a), b, accepted))
+    return differences
+
+
+def check(differences: Sequence[Difference], where: str = "") -> None:
+    """Raises `VerificationError` with the figures of the worst difference, and `where`, unless all passed."""
+    failed = [d for d in differences if not d.passed]
+    if failed:
+        worst = max(failed, key=lambda d: np.inf if np.isnan(d.relative_l2) else d.relative_l2)
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise VerificationError(
+            f"the compiled model differs from PyTorch: {worst}{more}" + (f"; {where}" if where else "")
+        )

@@ -1,0 +1,150 @@
+"""The model that f16 or int8 weights stand for, in PyTorch: what the code of a quantised model is compared with.
+
+Quantisation works row by row and on its own, so the rows of the model's parameters can be quantised as the compiler
+quantises those of its layers and tables: with the same function, before instead of after fusion and packing.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secateur.compiler.build.report import QuantizationReport
+from secateur.compiler.errors import CompileError, VerificationError
+from secateur.dialects.quantization import QuantizationError, dequantize_rows, quantize_rows
+from secateur.dialects.sparsity.weights import array_of, weight_behind
+from secateur.dialects.weight_store import WeightStore
+from secateur.passes.base import walk
+from secateur.passes.structural.fusion.affine import LAYER_NORM_AFFINE
+from secateur.passes.structural.fusion.projections import ATTENTION_SCALE
+
+from .comparison import Tolerance, verify
+from .reference_outputs import ReferenceOutputs
+
+if TYPE_CHECKING:
+    import torch
+    from torch_mlir import ir
+
+    from secateur.compiler.build.report import TargetReport
+    from secateur.frontends import ImportedModel
+
+# Rewrites after which a layer's rows are no longer those of a parameter: rounded later, they are rounded otherwise.
+_CHANGE_ROWS = (
+    "constants-folded",
+    "table-scales-folded",
+    "linears-factored",
+    "linears-collapsed",
+    LAYER_NORM_AFFINE.statistic,
+    ATTENTION_SCALE.statistic,
+)
+
+COARSE = {"f16": Tolerance(5e-3, 2e-2), "int8": Tolerance(0.2, 0.5)}
+"""Accepted where a model with rows that changed is compared: both sides are rounded, at different places."""
+
+HALF_ARITHMETIC = Tolerance(2e-2, 5e-2)
+"""Accepted of code that multiplies in f16: each layer adds about 1e-4, and layers amplify it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRows:
+    """The rows of all constant weights of linear layers and of all tables of a structural module, as digests."""
+
+    rows: frozenset[bytes]
+
+    @classmethod
+    def of(cls, module: "ir.Module", weights: WeightStore) -> "StoredRows":
+        """Those that `sparsity-quantize` will store, if fusion does not change them."""
+        found: set[bytes] = set()
+        for op in walk(module, "sparsity.linear", "sparsity.embedding"):
+            weight = weight_behind(op.weight if op.operation.name == "sparsity.linear" else op.table)
+            if weight is not None:
+                array = array_of(weight, weights)
+                if array.dtype == np.float32 and array.ndim == 2:
+                    found.update(_rows(array))
+        return cls(frozenset(found))
+
+
+def _rows(array: np.ndarray) -> list[bytes]:
+    """Digests of the rows of `array`."""
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in np.ascontiguousarray(array)]
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedModel:
+    """A copy of a module with the weights that the formats hold. `whole`: every stored row was found in it."""
+
+    module: "torch.nn.Module"
+    whole: bool
+
+
+def quantized_model(module: "torch.nn.Module", stored: StoredRows, weights: str) -> QuantizedModel:
+    """`module` with every parameter whose rows (or columns) are `stored` rounded to `weights`; others as they are.
+
+    The module is not changed. Raises `CompileError` with the name of a parameter that the format does not hold.
+    """
+    import torch
+
+    from secateur.frontends.private_copy import private_copy
+
+    copy = private_copy(module)
+    missing = set(stored.rows)
+    for name, tensor in [*copy.named_parameters(), *copy.named_buffers()]:
+        if tensor.dim() != 2 or tensor.dtype != torch.float32:
+            continue
+        array = tensor.detach().cpu().numpy()
+        for turned in (array, array.T):
+            rows = set(_rows(turned))
+            if rows <= stored.rows:
+                missing -= rows
+                try:
+                    read = dequantize_rows(*quantize_rows(turned, weights))
+                except QuantizationError as error:
+                    raise CompileError(f"'{name}' cannot be stored: {error}") from None
+                tensor.data = torch.from_numpy(np.ascontiguousarray(read if turned is array else read.T))
+                break
+    return QuantizedModel(copy, not missing)
+
+
+def quantized_reference(
+    original: ReferenceOutputs,
+    imported: "ImportedModel",
+    stored: StoredRows,
+    weights: str,
+    reports: "Sequence[TargetReport]",
+) -> tuple[ReferenceOutputs, QuantizationReport]:
+    """The outputs of the model with rounded weights, and how far they are from the `original` ones.
+
+    `reports` of all targets, lowered. Raises `CompileError` for a weight that the format does not hold, and
+    `VerificationError` where rounding leaves nothing of an output.
+    """
+    model = quantized_model(original.loaded.module, stored, weights)
+    exact = model.whole and all(_is_exact(report) for report in reports)
+    loaded = dataclasses.replace(original.loaded, module=model.module)
+    reference = ReferenceOutputs(loaded, imported, None if exact else COARSE[weights])
+    names = [spec.name for spec in imported.outputs]
+    anything = Tolerance(1.0, np.inf)
+    differences = verify(reference.outputs, original.outputs, reference.cases, names, anything)
+    for difference in differences:
+        if not difference.relative_l2 < 1.0:
+            raise VerificationError(
+                f"with weights of {weights} nothing is left of output '{difference.output}' ({difference.case}): its "
+                f"relative L2 from the model's own is {difference.relative_l2:.1e}; compile it with other 'weights'"
+            )
+    statistics = reports[0].statistics.get("sparsity-quantize", {})
+    report = QuantizationReport(
+        weights,
+        f32_bytes=int(statistics.get("bytes-before", 0)),
+        stored_bytes=int(statistics.get("bytes-after", 0)),
+        relative_l2=max((d.relative_l2 for d in differences), default=0.0),
+        exact=exact,
+    )
+    return reference, report
+
+
+def _is_exact(report: "TargetReport") -> bool:
+    """Whether the code of a target holds rows of the model's parameters: none was changed, and all were stored."""
+    fused = report.statistics.get("sparsity-fuse", {})
+    left = report.statistics.get("sparsity-quantize", {}).get("left-in-f32", 0)
+    return not left and not any(fused.get(name) for name in _CHANGE_ROWS)

@@ -1,0 +1,1 @@
+"""Models made small: pruning, training, and rates chosen by latency."""
