@@ -9,24 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.compiler.errors import CompileError
+from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to, write_whole
+from secateur.compiler.verify import comparison as verify
+from secateur.compiler.verify.quantized_model import HALF_ARITHMETIC, StoredRows, quantized_reference
+from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+from secateur.compiler.verify.verification_place import Place, session_at, verification_place
 from secateur.dialects.weight_store import WeightStore
 
 from . import cache as caching
-from secateur.compiler.verify import comparison as verify
 from .bundle_manifest import manifest_of, module_names, target_files
 from .compile_options import Loaded, Options, TargetOptions
 from .compiled_model import CompiledModel
-from secateur.compiler.errors import CompileError
 from .input_limits import input_limits
 from .layers import layers_of
-from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to, write_whole
 from .memory import csr_bytes, dense_bytes
 from .parameter_archives import Archive, parameter_archives
-from secateur.compiler.verify.quantized_model import HALF_ARITHMETIC, StoredRows, quantized_reference
-from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from .report import Report, TargetReport
 from .target_build import TargetBuild, TargetCode, describe_target
-from secateur.compiler.verify.verification_place import Place, session_at, verification_place
 
 if TYPE_CHECKING:
     from secateur.frontends import ImportedModel

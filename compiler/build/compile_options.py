@@ -9,9 +9,8 @@ from secateur.compiler.pipeline.levels import Progress
 if TYPE_CHECKING:
     import torch
 
-    from secateur.runtime_targets.targets import Target
-
     from secateur.compiler.records.tuned import Tuned
+    from secateur.runtime_targets.targets import Target
 
 
 @dataclasses.dataclass(frozen=True)

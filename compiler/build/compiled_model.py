@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.errors import CompileError
+
 from .report import Report, TargetReport
 
 if TYPE_CHECKING:

@@ -6,21 +6,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
 from secateur.dialects.sparsity.attributes import TARGET
 
 from .compile_options import Loaded, Options, TargetOptions
-from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
 from .report import TargetReport
 
 if TYPE_CHECKING:
     import numpy as np
     from torch_mlir import ir
 
+    from secateur.compiler.records.tuned import Tuned
     from secateur.runtime_targets.iree import Assembly
     from secateur.runtime_targets.manifest import DispatchWork
     from secateur.runtime_targets.targets import Target
 
-    from secateur.compiler.records.tuned import Tuned
     from .work import LocatedWork
 
 
@@ -97,10 +97,9 @@ class TargetBuild:
 
     def first_wrong_layer(self, loaded: Loaded, arrays: "dict[str, np.ndarray]") -> str:
         """A clause that names the first layer that differs from PyTorch's on these inputs. For code that runs here."""
+        from secateur.compiler.verify.first_wrong_layer import first_wrong_layer
         from secateur.frontends import import_model
         from secateur.runtime_targets import iree
-
-        from secateur.compiler.verify.first_wrong_layer import first_wrong_layer
 
         options, target = self._options, self._chosen.target
         again = import_model(loaded.module, loaded.example_inputs)
