@@ -83,7 +83,7 @@ def measure(path: Path, options: argparse.Namespace) -> None:
     from secateur.compiler.records.records import new_record, timing_lock
     from secateur.compiler.tune.errors import CandidateError
     from secateur.compiler.tune.options import TuneOptions
-    from secateur.compiler.tune.search import COMPILE, Crew
+    from secateur.compiler.tune.search import COMPILE, Crew, measuring
     from secateur.passes.scheduled.schedule_space import schedule_space, whole_schedule
 
     began = time.monotonic()
@@ -117,7 +117,7 @@ def measure(path: Path, options: argparse.Namespace) -> None:
                 candidate = compiler.call(COMPILE, folder, schedule, *target_of)
                 with timing_lock():
                     timed = crew.measurer.call(
-                        TIME.measure(1)[0], folder, 1, candidate, incumbent, _STAGES, seconds=120
+                        measuring(TIME, 1)[0], folder, 1, candidate, incumbent, _STAGES, seconds=120
                     )
                 # Of the fastest runs: here all candidates have to be comparable, whatever else the machine did.
                 row |= {"score": timed["min_ratio"], "ms": timed["ms"]}

@@ -20,9 +20,7 @@ from .training_options import (
     Weights,
     layer_zeros,
     length_given,
-    load_teacher,
     result_value,
-    run_shown,
     show_result,
 )
 
@@ -61,13 +59,14 @@ def command(
     output = Output(as_json, quiet)
     with TrainingBar(output, f"training {model}", quiet).shown() as bar:
         bar.stage("loading")
-        from secateur.compression.train import TrainingJob, load_task_model
+        from secateur.compression.train import TrainingJob, load_task_model, run_training
         from secateur.compression.train.job import SCORED
+        from secateur.compression.train.task_model import load_teacher
         from secateur.tasks import get_task
 
         chosen = get_task(task, data, bar.stage)
         module, tokenizer = load_task_model(model, chosen, weights, seed)
-        result = run_shown(
+        result = run_training(
             TrainingJob(
                 module,
                 chosen,
@@ -84,8 +83,9 @@ def command(
                 teacher=load_teacher(teacher, teacher_weights, chosen, model, weights),
                 callbacks=keep_zeros(module),
                 method={"method": "finetune", "model": Path(model).resolve().name},
-            ),
-            bar,
+                progress=bar.step,
+                stage=bar.stage,
+            )
         )
     output.result(result_value(result), lambda console: show_result(console, result))
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.compiler.measure.tables import percent, table
+from secateur.compression.jobs.options import AT_ONCE, IN_TRAINING, Pruning
 
 from .output import Debug, Json, Output, Quiet
-from .pruning import AT_ONCE, IN_TRAINING, Pruning
 from .training_options import (
     Batch,
     Epochs,
@@ -148,7 +148,7 @@ def command(
     budget_ms = parse_latency(target_latency) if target_latency is not None else None
     output = Output(as_json, quiet)
     with TrainingBar(output, f"pruning {model}", quiet).shown() as bar:
-        from secateur.compression.pruning_job import prune_and_train, prune_at_once
+        from secateur.compression.jobs.pruning import prune_and_train, prune_at_once
         from secateur.compression.train.job import SCORED
 
         asked = Pruning(

@@ -14,7 +14,7 @@ from .output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from secateur.compression.train import TrainingJob, TrainingResult
+    from secateur.compression.train import TrainingResult
     from secateur.compression.train.job import TrainingStep
 
 Weights = Annotated[
@@ -104,25 +104,6 @@ def length_given(epochs: float | None, steps: int | None, minutes: float | None)
         if value is not None and not 0 < value < float("inf"):
             raise typer.BadParameter(f"expected more than 0, found {value:g}", param_hint=name)
     return bool(given)
-
-
-def load_teacher(given: str | None, weights: Path | None, task: Any, model: str, own_weights: Path | None) -> Any:
-    """The teacher's module, or None. `dense`: that of the model before it is pruned."""
-    from secateur.compression.train import load_task_model
-
-    if given is None:
-        return None
-    if given == "dense":
-        return load_task_model(model, task, own_weights)[0]
-    return load_task_model(given, task, weights)[0]
-
-
-def run_shown(job: "TrainingJob", bar: TrainingBar) -> "TrainingResult":
-    """Runs a training under a bar."""
-    from secateur.compression.train import run_training
-
-    job.progress, job.stage = bar.step, bar.stage
-    return run_training(job)
 
 
 def result_value(result: "TrainingResult") -> dict[str, Any]:

@@ -5,17 +5,15 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from secateur.dialects.quantization import ARITHMETIC, WEIGHTS
 
-from .build import cache as caching
-from .build.compilation import Compilation
-from .build.compile_options import Loaded, Options, TargetOptions
+from .build.compilation import compile_imported
+from .build.compile_options import Options, TargetOptions
 from .build.compiled_model import CompiledModel
 from .errors import CompileError
 from .pipeline.levels import LEVELS, LOWERINGS, Dump, Progress
-from .verify.comparison import evaluation_copy
 
 if TYPE_CHECKING:
     import torch
@@ -73,18 +71,22 @@ def compile_model(
     kernels = [chosen.target for chosen in targets if chosen.lowering == "kernels"]
     if tune and not (records and len(kernels) == len(targets)):
         raise CompileError("'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'")
-    from .records.tuned import Tuned, tune_imported
+    from secateur.frontends import import_model, load
+
+    from .records.tuned import Tuned
 
     options.progress("loading")
     began = time.perf_counter()
     loaded = load(model, example_inputs, seq_len, batch)
     options.progress("importing")
-    from secateur.frontends import import_model
-
     imported = import_model(loaded.module, loaded.example_inputs)
     if tune:
+        from .tune.options import COMPILE_OPTIONS
+        from .tune.tuner import tune_parts
+
+        options.progress("tuning")
         for machine in kernels:
-            tune_imported(imported, machine, threads, tune, options.progress)
+            tune_parts(imported, machine, threads, COMPILE_OPTIONS if tune is True else tune, options.progress)
     if records and kernels:
         text = str(imported.module)
         targets = [
@@ -93,11 +95,15 @@ def compile_model(
             else dataclasses.replace(chosen, tuned=Tuned.of(chosen.target, text) if records is True else records)
             for chosen in targets
         ]
-    compilation = Compilation(options, targets, loaded, imported, Dump(Path(dump_ir)) if dump_ir is not None else None)
-    compilation.report.seconds["import"] = time.perf_counter() - began
-    # A dump shows every level, which an entry of the cache does not hold.
-    folder = caching.cache_folder() if cache and dump_ir is None and options.compile_to == "iree" else None
-    return compilation.cached(caching.Cache(folder)) if folder is not None else compilation.uncached()
+    return compile_imported(
+        loaded,
+        imported,
+        targets,
+        options,
+        dump=Dump(Path(dump_ir)) if dump_ir is not None else None,
+        cache=cache,
+        import_seconds=time.perf_counter() - began,
+    )
 
 
 def _targets(names: Sequence[str], options: Options, lowering: str | None) -> list[TargetOptions]:
@@ -141,33 +147,3 @@ def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> 
         raise CompileError(f"arithmetic in f16 takes weights of f16, found weights of {options.weights}")
     if options.verify not in (True, False, "layers"):
         raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")
-
-
-def load(model: Any, example_inputs: Any, seq_len: int, batch: int) -> Loaded:
-    """What `compile_model` is given, as it compiles it. Raises `CompileError`, and what loading a folder raises."""
-    if isinstance(model, (str, os.PathLike)):
-        from secateur.frontends import example_inputs_for, load_model
-
-        found = load_model(Path(model))
-        inputs = dict(example_inputs) if example_inputs else example_inputs_for(found.module, batch, seq_len)
-        return Loaded(found.module, inputs, list(found.tokenizer_files), found.config, found.name)
-    import torch
-
-    if not isinstance(model, torch.nn.Module):
-        raise CompileError(f"expected a torch.nn.Module or a folder, found a {type(model).__name__}")
-    if example_inputs is None:
-        raise CompileError("a module needs 'example_inputs': tensors by argument name, of the largest shapes to run")
-    name = type(model).__name__
-    return Loaded(evaluation_copy(model), _by_name(model, example_inputs), [], getattr(model, "config", None), name)
-
-
-def _by_name(module: "torch.nn.Module", inputs: Any) -> "dict[str, torch.Tensor]":
-    import inspect
-
-    if isinstance(inputs, Mapping):
-        return dict(inputs)
-    values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-    names = [n for n, p in inspect.signature(module.forward).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    if len(values) > len(names):
-        raise CompileError(f"'{type(module).__name__}.forward' takes {len(names)} inputs, found {len(values)} examples")
-    return dict(zip(names, values, strict=False))

@@ -42,6 +42,15 @@ def private_copy(module: nn.Module) -> nn.Module:
     return duplicate
 
 
+def evaluation_copy(module: nn.Module) -> nn.Module:
+    """A copy of the module's structure in evaluation mode: what PyTorch computes and others are compared with.
+
+    Tensors share their storage with the module's, but for 16-bit floats, which become f32.
+    """
+    shared: dict[int, object] = {id(t): _shared(t) for part in module.modules() for t in _tensors_of(part)}
+    return copy.deepcopy(module, shared).eval()
+
+
 def _tensors_of(part: nn.Module) -> list[torch.Tensor]:
     # Pruning leaves the masked weight as a plain attribute, which `parameters()` does not list.
     own = [*part._parameters.values(), *part._buffers.values(), *vars(part).values()]

@@ -21,7 +21,7 @@ def write_model(
     """
     import torch
 
-    from secateur.compiler.verify.comparison import evaluation_copy
+    from secateur.frontends import evaluation_copy
     from secateur.frontends.flattening import FlatModule
 
     folder.mkdir(parents=True, exist_ok=True)

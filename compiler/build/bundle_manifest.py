@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import cache as caching
-from .compile_options import Loaded, TargetOptions
+from .compile_options import TargetOptions
 from .parameter_archives import Archive
 from .report import Report
 from .target_build import TargetCode
 
 if TYPE_CHECKING:
-    from secateur.frontends import ImportedModel
+    from secateur.frontends import ImportedModel, Loaded
     from secateur.runtime_targets.manifest import Manifest, TargetFiles
 
 
@@ -50,7 +50,7 @@ def target_files(
 
 
 def manifest_of(
-    loaded: Loaded,
+    loaded: "Loaded",
     imported: "ImportedModel",
     limits: Sequence[int | None],
     report: Report,

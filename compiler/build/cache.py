@@ -8,6 +8,7 @@ never sees half of one and of two processes that make the same entry one wins an
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ import numpy as np
 LIMIT_BYTES = 20 << 30
 _FRESH_SECONDS = 3600.0
 _TEMPORARY = ".new-"
+_HASHED = tuple(f"secateur.{part}" for part in ("compiler", "dialects", "frontends", "passes", "runtime_targets"))
 
 
 def cache_folder() -> Path | None:
@@ -56,13 +58,13 @@ def hash_file(path: Path) -> str:
 @functools.cache
 def code_version() -> str:
     """A digest of Secateur's own source files, so that a changed pass never meets an entry of the old one."""
-    from secateur import compiler, dialects, frontends, passes, runtime_targets
-
     digest = hashlib.blake2b(digest_size=16)
-    for package in (compiler, dialects, frontends, passes, runtime_targets):
-        root = Path(next(iter(package.__path__)))
+    for package in _HASHED:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None and spec.submodule_search_locations, package
+        root = Path(next(iter(spec.submodule_search_locations)))
         for file in sorted(root.rglob("*.py")):
-            digest.update(f"{package.__name__}/{file.relative_to(root).as_posix()}\0".encode())
+            digest.update(f"{package}/{file.relative_to(root).as_posix()}\0".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()
 

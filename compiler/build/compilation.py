@@ -15,11 +15,10 @@ from secateur.compiler.verify import comparison as verify
 from secateur.compiler.verify.quantized_model import HALF_ARITHMETIC, StoredRows, quantized_reference
 from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from secateur.compiler.verify.verification_place import Place, session_at, verification_place
-from secateur.dialects.weight_store import WeightStore
 
 from . import cache as caching
 from .bundle_manifest import manifest_of, module_names, target_files
-from .compile_options import Loaded, Options, TargetOptions
+from .compile_options import Options, TargetOptions
 from .compiled_model import CompiledModel
 from .input_limits import input_limits
 from .layers import layers_of
@@ -29,9 +28,7 @@ from .report import Report, TargetReport
 from .target_build import TargetBuild, TargetCode, describe_target
 
 if TYPE_CHECKING:
-    from secateur.frontends import ImportedModel
-
-__all__ = ["Compilation", "Loaded", "Options", "TargetOptions"]
+    from secateur.frontends import ImportedModel, Loaded
 
 _BUNDLE, _REPORT = "bundle", "report.json"
 _NOT_ASKED = "it was not asked for"
@@ -44,7 +41,7 @@ class Compilation:
         self,
         options: Options,
         targets: Sequence[TargetOptions],
-        loaded: Loaded,
+        loaded: "Loaded",
         imported: "ImportedModel",
         dump: Dump | None,
     ) -> None:
@@ -170,9 +167,9 @@ class Compilation:
         reference = ReferenceOutputs(self._loaded, self._imported)
         if self._options.weights == "f32":
             return reference
-        reports = [build.report for build in builds]
+        statistics = [build.report.statistics for build in builds]
         stored, self.report.quantization = quantized_reference(
-            reference, self._imported, self._stored, self._options.weights, reports
+            reference, self._imported, self._stored, self._options.weights, statistics
         )
         if self._options.arithmetic == "f16":
             stored.accepted = HALF_ARITHMETIC
@@ -187,10 +184,8 @@ class Compilation:
 
         Each target has a weight store of its own, so that its code is the same whatever the others are.
         """
-        from torch_mlir import ir
-
         options, imported = self._options, self._imported
-        lowering = Lowering(imported.module, imported.weights)
+        lowering = Lowering.of_copy(imported.module, imported.weights)
         self.report.dense_bytes = dense_bytes(imported.weights)
         if len(self._targets) == 1:
             describe_target(lowering.module, self._targets[0].target)
@@ -212,13 +207,10 @@ class Compilation:
         self.report.seconds.update(lowering.seconds)
         if len(self._targets) == 1:
             return [TargetBuild(options, self._targets[0], lowering, self._dump)], text
-        structural = str(lowering.module)
         builds = []
         for chosen in self._targets:
-            module = ir.Module.parse(structural, lowering.module.context)
-            weights = WeightStore()
-            weights.update(imported.weights)
-            own = Lowering(module, weights, "structural", statistics=dict(lowering.statistics))
+            own = Lowering.of_copy(lowering.module, lowering.weights, "structural")
+            own.statistics.update(lowering.statistics)
             dump = Dump(self._dump.folder / chosen.file_name) if self._dump is not None else None
             builds.append(TargetBuild(options, chosen, own, dump))
         return builds, text
@@ -296,3 +288,25 @@ def _note(report: TargetReport) -> str:
     if report.unverified_reason:
         return f"unverified: {report.unverified_reason}"
     return f"verified against PyTorch on random and padded inputs, {report.verified_on}"
+
+
+def compile_imported(
+    loaded: "Loaded",
+    imported: "ImportedModel",
+    targets: Sequence[TargetOptions],
+    options: Options,
+    *,
+    dump: Dump | None = None,
+    cache: bool = True,
+    import_seconds: float = 0.0,
+) -> CompiledModel:
+    """Compiles an imported model, with the records that each target brings, and compares it with PyTorch.
+
+    `imported` stays as it is. `dump`: where the IR of every level goes. `cache`: reuse what was compiled before. Raises
+    what `compile_model` raises.
+    """
+    compilation = Compilation(options, targets, loaded, imported, dump)
+    compilation.report.seconds["import"] = import_seconds
+    # A dump shows every level, which an entry of the cache does not hold.
+    folder = caching.cache_folder() if cache and dump is None and options.compile_to == "iree" else None
+    return compilation.cached(caching.Cache(folder)) if folder is not None else compilation.uncached()

@@ -1,14 +1,11 @@
 """What a compilation is asked for, and what it is given."""
 
 import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secateur.compiler.pipeline.levels import Progress
 
 if TYPE_CHECKING:
-    import torch
-
     from secateur.compiler.records.tuned import Tuned
     from secateur.runtime_targets.targets import Target
 
@@ -32,21 +29,10 @@ class Options:
     """What `compile_model` was asked for, the same for all targets."""
 
     threads: int
-    verify: bool | str
-    compile_to: str
-    schedule: dict[str, int] | None
-    progress: Progress
+    verify: bool | str = True
+    compile_to: str = "iree"
+    schedule: dict[str, int] | None = None
+    progress: Progress = lambda stage: None
     leave_out: tuple[str, ...] = ()
     weights: str = "f32"
     arithmetic: str = "f32"
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """A module in evaluation mode that shares its parameters with the caller's, and what belongs to it."""
-
-    module: "torch.nn.Module"
-    example_inputs: "dict[str, torch.Tensor]"
-    tokenizer_files: list[Path]
-    config: Any
-    name: str

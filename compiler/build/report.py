@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from secateur.compiler.verify.comparison import Difference, Tolerance
+from secateur.compiler.verify.quantized_model import QuantizationReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,21 +43,6 @@ class TargetReport:
         """The inverse of `dataclasses.asdict`. Raises `TypeError` or `KeyError` for something else."""
         found = [Difference(**{**d, "tolerance": Tolerance(**d["tolerance"])}) for d in value["verification"]]
         return cls(**{**value, "verification": found})
-
-
-@dataclasses.dataclass(frozen=True)
-class QuantizationReport:
-    """Weights of layers and tables stored as `weights` (f16 or int8): their bytes, and those they take in f32.
-
-    `relative_l2`: how far PyTorch's outputs with the rounded weights are from those with the original ones. `exact`:
-    the code was compared with PyTorch on just these weights; else fusion had changed some of them before.
-    """
-
-    weights: str
-    f32_bytes: int
-    stored_bytes: int
-    relative_l2: float
-    exact: bool
 
 
 @dataclasses.dataclass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
 from secateur.dialects.sparsity.attributes import TARGET
 
-from .compile_options import Loaded, Options, TargetOptions
+from .compile_options import Options, TargetOptions
 from .report import TargetReport
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch_mlir import ir
 
     from secateur.compiler.records.tuned import Tuned
+    from secateur.frontends import Loaded
     from secateur.runtime_targets.iree import Assembly
     from secateur.runtime_targets.manifest import DispatchWork
     from secateur.runtime_targets.targets import Target
@@ -95,7 +96,7 @@ class TargetBuild:
         """The records of tuning that were used, as lines."""
         return self._tuned.used(self._lowering.statistics) if self._tuned is not None else b""
 
-    def first_wrong_layer(self, loaded: Loaded, arrays: "dict[str, np.ndarray]") -> str:
+    def first_wrong_layer(self, loaded: "Loaded", arrays: "dict[str, np.ndarray]") -> str:
         """A clause that names the first layer that differs from PyTorch's on these inputs. For code that runs here."""
         from secateur.compiler.verify.first_wrong_layer import first_wrong_layer
         from secateur.frontends import import_model

@@ -10,10 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from secateur.compiler.build.compilation import Compilation
-from secateur.compiler.build.compile_options import Loaded, Options, TargetOptions
+from secateur.compiler.build.compilation import compile_imported
+from secateur.compiler.build.compile_options import Options, TargetOptions
 from secateur.compiler.build.compiled_model import CompiledModel
-from secateur.compiler.driver import load
 
 from .baselines import torch_eager
 from .timing import Latency, interleave
@@ -21,6 +20,7 @@ from .timing import Latency, interleave
 if TYPE_CHECKING:
     import torch
 
+    from secateur.frontends import Loaded
     from secateur.runtime_targets.targets import Target
 
 _REORDER, _ELIMINATE, _TILE = "sparsity-reorder", "sparsity-eliminate-loads", "sparsity-tile"
@@ -137,6 +137,7 @@ def ablate(
     `VerificationError` where a stage computes something else than PyTorch.
     """
     from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE
+    from secateur.frontends import load
     from secateur.runtime_targets.targets import get_target
 
     machine = get_target(target, workers=threads)
@@ -166,7 +167,7 @@ def ablate(
 
 
 def _compile(
-    stage: Stage, loaded: Loaded, machine: "Target", threads: int, progress: Callable[[str], None]
+    stage: Stage, loaded: "Loaded", machine: "Target", threads: int, progress: Callable[[str], None]
 ) -> CompiledModel | None:
     """None where the stage needs records of tuning and there are none."""
     from secateur.compiler.records.tuned import Tuned
@@ -186,7 +187,7 @@ def _compile(
         leave_out=stage.leave_out,
     )
     chosen = TargetOptions(machine, "kernels", tuned)
-    return Compilation(options, [chosen], loaded, imported, None).uncached()
+    return compile_imported(loaded, imported, [chosen], options, cache=False)
 
 
 def _statistic(compiled: CompiledModel, name: str) -> int:

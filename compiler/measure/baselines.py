@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateur.compiler.pipeline.passmanager import run_pipeline
-from secateur.compiler.verify.comparison import evaluation_copy, torch_outputs
+from secateur.compiler.verify.comparison import torch_outputs
 from secateur.passes.base import PassContext
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
     """PyTorch in evaluation mode on `threads` threads. The number of threads holds for the whole process."""
     import torch
+
+    from secateur.frontends import evaluation_copy
 
     torch.set_num_threads(threads)
     model = evaluation_copy(module)
@@ -37,7 +39,7 @@ def compile_stock(
     module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", target: "Target"
 ) -> tuple[bytes, dict[str, np.ndarray], list[str]]:
     """The code of `stock_iree` for a CPU `target`, its parameters, and the names of its inputs in order."""
-    from secateur.frontends import import_model
+    from secateur.frontends import evaluation_copy, import_model
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.iree.compile import STOCK_FLAGS
 

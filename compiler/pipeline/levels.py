@@ -1,6 +1,7 @@
 """The levels of IR and how a module gets from one to the next."""
 
 import dataclasses
+import io
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -80,6 +81,21 @@ class Lowering:
     level: str = "torch"
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     statistics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of_copy(cls, module: "ir.Module", weights: WeightStore, level: str = "torch") -> "Lowering":
+        """Of a copy of `module`, locations included, with a weight store of its own; both originals stay as they are.
+
+        The arrays are shared: passes make new ones and change none.
+        """
+        from torch_mlir import ir
+
+        # Bytecode keeps the locations, from which a profile tells the PyTorch module of an op.
+        encoded = io.BytesIO()
+        module.operation.write_bytecode(encoded)
+        store = WeightStore()
+        store.update(weights)
+        return cls(ir.Module.parse(encoded.getvalue(), module.context), store, level)
 
     def lower(self, level: str, pipeline: str) -> None:
         """Runs `pipeline`; the module is then at `level`. Raises `CompileError` with what the pass reported."""

@@ -7,7 +7,7 @@ the time.
 import dataclasses
 from typing import Any, Literal, get_args
 
-from secateur.compiler.tune.errors import TuneError
+from .errors import TuneError
 
 ObjectiveKind = Literal["time", "counts", "cycles"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveKind)
@@ -44,12 +44,6 @@ class Objective:
     def unit(self) -> str:
         """Of its figures."""
         return "ms" if self.kind == "time" else self.kind
-
-    def measure(self, threads: int) -> tuple[str, Any]:
-        """The function that a worker calls, and its second argument: how to run a candidate."""
-        if self.kind == "time":
-            return "secateur.compiler.tune.candidate:measure", threads
-        return "secateur.compiler.tune.counted:measure", self
 
 
 TIME = Objective()

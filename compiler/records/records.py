@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.compiler.tune.errors import TuneError
-from secateur.compiler.tune.task import digest_of
 from secateur.passes.scheduled.schedule_records import FORMAT, code_generator, parse_line, read_lines, record_key
 
+from .digest import digest_of
+from .errors import TuneError
 from .objective import TIME, objective_of
 
 if TYPE_CHECKING:

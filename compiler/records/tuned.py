@@ -4,17 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.compiler.tune.task import digest_of
-
+from .digest import digest_of
 from .records import Record, RecordsFile, line_of
 
 if TYPE_CHECKING:
     from torch_mlir import ir
 
-    from secateur.compiler.pipeline.levels import Progress
-    from secateur.compiler.tune.options import TuneOptions
     from secateur.dialects.weight_store import WeightStore
-    from secateur.frontends import ImportedModel
     from secateur.runtime_targets.targets import Target
 
 RECORDS_IN_BUNDLE = "tuning/records.jsonl"
@@ -36,8 +32,6 @@ class Tuned:
     @classmethod
     def of(cls, target: "Target", module_text: str = "", folder: Path | None = None) -> "Tuned":
         """What is on record for `target`, and for the model whose imported module has the text `module_text`."""
-        from secateur.compiler.tune.variants import model_op
-
         found = RecordsFile.of(target, folder).chosen()
         models = [r for r in found.values() if r["op"] == model_op(module_text)]
         return cls(
@@ -97,12 +91,6 @@ class Tuned:
         return b"".join(sorted(map(line_of, records)))
 
 
-def tune_imported(
-    imported: "ImportedModel", target: "Target", threads: int, options: "bool | TuneOptions", progress: "Progress"
-) -> None:
-    """Tunes what of an imported model is not on record; `options` is True for the default ones."""
-    from secateur.compiler.tune.options import COMPILE_OPTIONS
-    from secateur.compiler.tune.tuner import tune_parts
-
-    progress("tuning")
-    tune_parts(imported, target, threads, COMPILE_OPTIONS if options is True else options, progress)  # type: ignore[arg-type]
+def model_op(text: str) -> dict[str, str]:
+    """What records of a whole model are about: its imported module, without the weights' values."""
+    return {"name": "model", "module": digest_of(text)}

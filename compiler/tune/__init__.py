@@ -7,18 +7,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secateur.compiler.records.errors import TuneError
     from secateur.compiler.records.records import RecordsFile, records_folder
 
-    from .errors import TuneError
     from .tuner import TuneOptions, TuneReport, tune_model
 
 _HOMES = {
-    "RecordsFile": "records",
-    "TuneError": "errors",
-    "TuneOptions": "options",
-    "TuneReport": "report",
-    "records_folder": "records",
-    "tune_model": "tuner",
+    "RecordsFile": "secateur.compiler.records.records",
+    "TuneError": "secateur.compiler.records.errors",
+    "TuneOptions": "secateur.compiler.tune.options",
+    "TuneReport": "secateur.compiler.tune.report",
+    "records_folder": "secateur.compiler.records.records",
+    "tune_model": "secateur.compiler.tune.tuner",
 }
 
 __all__ = ["RecordsFile", "TuneError", "TuneOptions", "TuneReport", "records_folder", "tune_model"]
@@ -27,7 +27,7 @@ __all__ = ["RecordsFile", "TuneError", "TuneOptions", "TuneReport", "records_fol
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

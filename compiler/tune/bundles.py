@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.records import merge_lines
 from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE
-
-from .errors import TuneError
 
 
 def import_records(path: Path, folder: Path | None = None) -> dict[str, int]:

@@ -1,8 +1,4 @@
-"""What goes wrong in tuning."""
-
-
-class TuneError(Exception):
-    """Tuning cannot go on. The text is one sentence: what was found and what is accepted."""
+"""What goes wrong with a candidate."""
 
 
 class CandidateError(Exception):

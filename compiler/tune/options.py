@@ -5,9 +5,8 @@ import os
 import re
 from typing import Any, Literal, get_args
 
+from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.objective import TIME, Objective
-
-from .errors import TuneError
 
 SamplerName = Literal["ga", "tpe", "random"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)

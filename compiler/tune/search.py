@@ -6,18 +6,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.objective import TIME, Objective, objective_of
 from secateur.compiler.records.records import Record, RecordsFile, new_record, timing_lock
 from secateur.passes.scheduled.schedule_space import Schedule, schedule_space, whole_schedule
 
 from .candidate import Compiled
-from .errors import CandidateError, TuneError
+from .errors import CandidateError
 from .options import TuneOptions
 from .proposals import Proposals
 from .task import Task
 from .workers import Worker, next_finished
 
 COMPILE = "secateur.compiler.tune.candidate:compile_candidate"
+
+
+def measuring(objective: Objective, threads: int) -> tuple[str, Any]:
+    """The function that a worker calls to measure a candidate, and its second argument: how to run it."""
+    if objective.kind == "time":
+        return "secateur.compiler.tune.candidate:measure", threads
+    return "secateur.compiler.tune.counted:measure", objective
+
+
 # The last comparison: the best few against the default, long enough to tell a percent.
 FINALISTS = 3
 _FINAL_STAGES = ((150, 0.0),)
@@ -84,7 +94,7 @@ class Search:
         self._task, self._folder, self._machine = task, folder, machine
         self._records, self._crew, self._options = records, crew, options
         self._compile_function = compile
-        function, self._runner = machine.objective.measure(machine.threads)
+        function, self._runner = measuring(machine.objective, machine.threads)
         self._measure_function = measure or function
         self._space = schedule_space(task.layer)
         self._proposals = Proposals(self._space, options.sampler, options.seed) if self._space else None

@@ -8,8 +8,6 @@ A task in a folder is what a worker process reads; nothing else is shared with i
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,8 +175,3 @@ def task_text(module: "ir.Module", op: "ir.OpView") -> str:
                 linear.operands[position] = value
             func.ReturnOp([linear.results[0]])
         return str(alone)
-
-
-def digest_of(*parts: Any) -> str:
-    """A short digest of JSON-able values."""
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=12).hexdigest()

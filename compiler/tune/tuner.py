@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.pipeline.levels import Lowering, Progress, pipeline_to, with_options
+from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.objective import TIME, Objective
 from secateur.compiler.records.records import RecordsFile
-from secateur.compiler.records.tuned import Tuned
-from secateur.dialects.sparsity.attributes import TARGET
+from secateur.compiler.records.tuned import Tuned, model_op
 from secateur.dialects.weight_store import WeightStore
 
-from .errors import TuneError
 from .group import groups_of
 from .options import TuneOptions
 from .report import LayerTuned, TuneReport, VariantTuned
@@ -56,8 +55,7 @@ def tune_model(
     without what was found, and time both in turns. Neither is done where the objective is no time. Raises `TuneError`,
     and what `compile_model` raises.
     """
-    from secateur.compiler.driver import load
-    from secateur.frontends import import_model
+    from secateur.frontends import import_model, load
     from secateur.runtime_targets.targets import get_target
 
     began = time.monotonic()
@@ -162,14 +160,12 @@ def tasks_of_model(
 
 def _structural(module: "ir.Module", weights: WeightStore, target: "Target") -> "tuple[ir.Module, WeightStore]":
     """A copy of an imported module at the structural level."""
-    from torch_mlir import ir
+    from secateur.compiler.build.target_build import describe_target
 
-    copy, store = ir.Module.parse(str(module), module.context), WeightStore()
-    store.update(weights)
-    with copy.context:
-        copy.operation.attributes[TARGET] = ir.Attribute.parse(target.description_text())
-    Lowering(copy, store).lower("structural", pipeline_to("structural"))
-    return copy, store
+    lowering = Lowering.of_copy(module, weights)
+    describe_target(lowering.module, target)
+    lowering.lower("structural", pipeline_to("structural"))
+    return lowering.module, lowering.weights
 
 
 def _searched(
@@ -244,7 +240,7 @@ class _Runs:
 
     def tune_panel(self, options: TuneOptions) -> list[VariantTuned]:
         """Compares panels on the whole model, each with schedules of its own; nothing where there is but one."""
-        from .variants import model_op, other_panels, tune_panel
+        from .variants import other_panels, tune_panel
 
         tasks = tasks_of_model(self._imported.module, self._imported.weights, self._target)
         # The layer with the most work comes first.
@@ -268,17 +264,17 @@ class _Runs:
 
     def _call(self, tuned: Tuned, name: str) -> Callable[[], object]:
         """A call of the model compiled with what was tuned, on random inputs."""
-        from secateur.compiler.driver import compile_model
+        from secateur.compiler.build.compilation import compile_imported
+        from secateur.compiler.build.compile_options import Options, TargetOptions
         from secateur.compiler.verify.comparison import cases
 
         self._progress(f"compiling the model, {name}")
-        loaded, threads = self._loaded, self._threads
-        compiled = compile_model(
-            loaded.module,
-            loaded.example_inputs,
-            target=self._target.name,
-            threads=threads,
-            records=tuned,
+        loaded = self._loaded
+        compiled = compile_imported(
+            loaded,
+            self._imported,
+            [TargetOptions(self._target, "kernels", tuned)],
+            Options(self._threads),
             cache=tuned.model is None or "key" in tuned.model,
         )
         examples = {n: t.detach().cpu().numpy() for n, t in loaded.example_inputs.items()}

@@ -19,7 +19,7 @@ from .errors import CandidateError
 from .group import Group
 from .options import TuneOptions
 from .report import VariantTuned
-from .search import Crew, Machine
+from .search import Crew, Machine, measuring
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.targets import Target
@@ -118,7 +118,7 @@ class VariantSearch:
     def _ratio(self, candidate: Compiled, default: Compiled) -> float:
         if candidate.digest == default.digest:
             return 1.0
-        function, runner = self._machine.objective.measure(self._machine.threads)
+        function, runner = measuring(self._machine.objective, self._machine.threads)
         with timing_lock(self._records.path.parent):
             timed = self._crew.measurer.call(
                 function,
@@ -130,13 +130,6 @@ class VariantSearch:
                 seconds=self._options.candidate_seconds,
             )
         return float(timed["ratio"])
-
-
-def model_op(text: str) -> dict[str, str]:
-    """What records of a whole model are about: its imported module, without the weights' values."""
-    from .task import digest_of
-
-    return {"name": "model", "module": digest_of(text)}
 
 
 def other_panels(tokens: int, target: "Target") -> list[int]:

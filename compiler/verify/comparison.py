@@ -5,7 +5,6 @@ full length; the same with a third of the tokens masked (where the model takes a
 model has a token axis, a shorter sequence, which the run time pads.
 """
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -138,25 +137,6 @@ def cases(
             found["padded"] = sample(inputs, examples, config, rng, masked_from=tokens - tokens // 3)
         found["shorter"] = sample(inputs, examples, config, rng, length=tokens - tokens // 3 - 1)
     return found
-
-
-def evaluation_copy(module: "torch.nn.Module") -> "torch.nn.Module":
-    """A copy of the module's structure in evaluation mode: what PyTorch computes and others are compared with.
-
-    Tensors share their storage with the module's, but for 16-bit floats, which become f32.
-    """
-    import torch
-
-    shared: dict[int, Any] = {}
-    for part in module.modules():
-        # A pruned layer keeps its masked weight as a plain attribute, which `parameters()` does not list.
-        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            data = tensor.detach()
-            data = data.float() if data.dtype in (torch.float16, torch.bfloat16) else data
-            shared[id(tensor)] = torch.nn.Parameter(data, False) if isinstance(tensor, torch.nn.Parameter) else data
-    return copy.deepcopy(module, shared).eval()
 
 
 def torch_outputs(module: "torch.nn.Module", arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:

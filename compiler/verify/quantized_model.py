@@ -6,12 +6,11 @@ quantises those of its layers and tables: with the same function, before instead
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.compiler.build.report import QuantizationReport
 from secateur.compiler.errors import CompileError, VerificationError
 from secateur.dialects.quantization import QuantizationError, dequantize_rows, quantize_rows
 from secateur.dialects.sparsity.weights import array_of, weight_behind
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
     import torch
     from torch_mlir import ir
 
-    from secateur.compiler.build.report import TargetReport
     from secateur.frontends import ImportedModel
+
+Statistics = Mapping[str, Mapping[str, float]]
+"""Pass -> name -> amount."""
 
 # Rewrites after which a layer's rows are no longer those of a parameter: rounded later, they are rounded otherwise.
 _CHANGE_ROWS = (
@@ -45,6 +46,21 @@ COARSE = {"f16": Tolerance(5e-3, 2e-2), "int8": Tolerance(0.2, 0.5)}
 
 HALF_ARITHMETIC = Tolerance(2e-2, 5e-2)
 """Accepted of code that multiplies in f16: each layer adds about 1e-4, and layers amplify it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizationReport:
+    """Weights of layers and tables stored as `weights` (f16 or int8): their bytes, and those they take in f32.
+
+    `relative_l2`: how far PyTorch's outputs with the rounded weights are from those with the original ones. `exact`:
+    the code was compared with PyTorch on just these weights; else fusion had changed some of them before.
+    """
+
+    weights: str
+    f32_bytes: int
+    stored_bytes: int
+    relative_l2: float
+    exact: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +128,15 @@ def quantized_reference(
     imported: "ImportedModel",
     stored: StoredRows,
     weights: str,
-    reports: "Sequence[TargetReport]",
+    statistics: Sequence[Statistics],
 ) -> tuple[ReferenceOutputs, QuantizationReport]:
     """The outputs of the model with rounded weights, and how far they are from the `original` ones.
 
-    `reports` of all targets, lowered. Raises `CompileError` for a weight that the format does not hold, and
+    `statistics` of the passes, for each target. Raises `CompileError` for a weight that the format does not hold, and
     `VerificationError` where rounding leaves nothing of an output.
     """
     model = quantized_model(original.loaded.module, stored, weights)
-    exact = model.whole and all(_is_exact(report) for report in reports)
+    exact = model.whole and all(map(_is_exact, statistics))
     loaded = dataclasses.replace(original.loaded, module=model.module)
     reference = ReferenceOutputs(loaded, imported, None if exact else COARSE[weights])
     names = [spec.name for spec in imported.outputs]
@@ -132,19 +148,19 @@ def quantized_reference(
                 f"with weights of {weights} nothing is left of output '{difference.output}' ({difference.case}): its "
                 f"relative L2 from the model's own is {difference.relative_l2:.1e}; compile it with other 'weights'"
             )
-    statistics = reports[0].statistics.get("sparsity-quantize", {})
+    stored_as = statistics[0].get("sparsity-quantize", {})
     report = QuantizationReport(
         weights,
-        f32_bytes=int(statistics.get("bytes-before", 0)),
-        stored_bytes=int(statistics.get("bytes-after", 0)),
+        f32_bytes=int(stored_as.get("bytes-before", 0)),
+        stored_bytes=int(stored_as.get("bytes-after", 0)),
         relative_l2=max((d.relative_l2 for d in differences), default=0.0),
         exact=exact,
     )
     return reference, report
 
 
-def _is_exact(report: "TargetReport") -> bool:
+def _is_exact(statistics: Statistics) -> bool:
     """Whether the code of a target holds rows of the model's parameters: none was changed, and all were stored."""
-    fused = report.statistics.get("sparsity-fuse", {})
-    left = report.statistics.get("sparsity-quantize", {}).get("left-in-f32", 0)
+    fused = statistics.get("sparsity-fuse", {})
+    left = statistics.get("sparsity-quantize", {}).get("left-in-f32", 0)
     return not left and not any(fused.get(name) for name in _CHANGE_ROWS)

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.compiler.build.compile_options import Loaded
-
 from . import comparison as verify
 
 if TYPE_CHECKING:
-    from secateur.frontends import ImportedModel
+    from secateur.frontends import ImportedModel, Loaded
     from secateur.runtime_targets.manifest import SelfTest
 
 # A stored pair serves to see that a device computes what it should, not to carry data.
@@ -23,14 +21,14 @@ class ReferenceOutputs:
     `accepted`: the difference from them that is accepted; None: what is for their types.
     """
 
-    def __init__(self, loaded: Loaded, imported: "ImportedModel", accepted: verify.Tolerance | None = None) -> None:
+    def __init__(self, loaded: "Loaded", imported: "ImportedModel", accepted: verify.Tolerance | None = None) -> None:
         self._loaded, self._imported, self.accepted = loaded, imported, accepted
         examples = {name: tensor.detach().cpu().numpy() for name, tensor in loaded.example_inputs.items()}
         self.cases = verify.cases(imported.inputs, examples, loaded.config)
         self._known: dict[int, list[np.ndarray]] = {}
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> "Loaded":
         """What the outputs are of."""
         return self._loaded
 

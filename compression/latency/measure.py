@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from secateur.compiler.records.digest import digest_of
 from secateur.compiler.records.objective import objective_of
 from secateur.compiler.records.records import Record, RecordsFile, new_record, records_folder, timing_lock
 from secateur.compiler.records.tuned import Tuned
 from secateur.compiler.tune.errors import CandidateError
 from secateur.compiler.tune.options import memory_here
-from secateur.compiler.tune.task import digest_of
 from secateur.compiler.tune.tuner import scratch_folder
 from secateur.compiler.tune.workers import Worker
 from secateur.compression.prune.scheme import PruneError, Scheme

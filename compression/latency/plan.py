@@ -133,8 +133,7 @@ def plan(
 
     Raises `LatencyError`: for a budget that cannot be met, with the least that can; for a wrong argument.
     """
-    from secateur.compiler.driver import load
-    from secateur.frontends import import_model
+    from secateur.frontends import import_model, load
 
     schemes = _schemes(scheme, blocks)
     if target_latency_ms is not None and target_latency_ms <= 0:

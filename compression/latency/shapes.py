@@ -9,8 +9,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.compiler.records.digest import digest_of
 from secateur.compiler.records.tuned import Tuned
-from secateur.compiler.tune.task import digest_of, task_text
+from secateur.compiler.tune.task import task_text
 from secateur.dialects.sparsity.weights import symbol_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, operands_by_name, walk
@@ -96,22 +97,19 @@ def model_layers(imported: "ImportedModel", target: "Target", prunable: Collecti
 
     `prunable`: names of the modules that may be pruned. `scratch`: a folder for what passes read.
     """
-    from torch_mlir import ir
-
     from secateur.compiler.build.target_build import describe_target
     from secateur.compiler.pipeline.levels import Lowering, pipeline_to, with_options
 
-    module, weights = ir.Module.parse(str(imported.module), imported.module.context), WeightStore()
-    weights.update(imported.weights)
-    describe_target(module, target)
-    lowering = Lowering(module, weights)
+    lowering = Lowering.of_copy(imported.module, imported.weights)
+    describe_target(lowering.module, target)
     lowering.lower("structural", pipeline_to("structural"))
     tuned = Tuned.of(target)
     if tuned.variants:
         # What fits is looked for in a copy: looking simplifies the module.
-        tuned = tuned.fitting(ir.Module.parse(str(module), module.context), weights)
+        looked_into = Lowering.of_copy(lowering.module, lowering.weights)
+        tuned = tuned.fitting(looked_into.module, looked_into.weights)
     lowering.lower("structural", with_options("sparsity-fuse", tuned.pass_options(scratch).get("sparsity-fuse")))
-    return layers_of_module(module, weights, prunable)
+    return layers_of_module(lowering.module, lowering.weights, prunable)
 
 
 def layers_of_module(module: "ir.Module", weights: WeightStore, prunable: Collection[str]) -> ModelLayers:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.build.cache import hash_weights
+from secateur.compiler.records.digest import digest_of
 from secateur.compiler.records.objective import objective_of
 from secateur.compiler.records.records import RecordsFile, new_record, timing_lock
 from secateur.compiler.records.tuned import Tuned
-from secateur.compiler.tune.task import digest_of
 from secateur.compression.prune.model import prune_model
 from secateur.compression.prune.scheme import Scheme
 
@@ -30,9 +30,8 @@ from .measure import Progress, latency_folder
 from .place import Place
 
 if TYPE_CHECKING:
-    from secateur.compiler.build.compile_options import Loaded
     from secateur.compiler.build.compiled_model import CompiledModel
-    from secateur.frontends import ImportedModel
+    from secateur.frontends import ImportedModel, Loaded
     from secateur.runtime_targets.manifest import DispatchWork
     from secateur.runtime_targets.profile import CallTime
 

@@ -54,6 +54,15 @@ def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = 
     return module.eval(), tokenizer
 
 
+def load_teacher(given: str | None, weights: Path | None, task: Any, model: str, own_weights: Path | None) -> Any:
+    """The teacher's module, or None. `given`: a folder, or `dense`: that of the model before it is pruned."""
+    if given is None:
+        return None
+    if given == "dense":
+        return load_task_model(model, task, own_weights)[0]
+    return load_task_model(given, task, weights)[0]
+
+
 def lay_over(module: Any, file: Path) -> None:
     """Replaces the parameters that a safetensors file names. Raises `TrainError`."""
     import torch

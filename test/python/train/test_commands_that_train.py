@@ -199,8 +199,8 @@ def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypa
     from secateur.commands.output import Output
     from secateur.commands.pruning import Pruning
     from secateur.commands.training_options import TrainingBar
+    from secateur.compression.jobs.choice import choose
     from secateur.compression.prune import Scheme
-    from secateur.compression.pruning_job import choose
     from secateur.frontends import load_model
     from secateur.tasks import load_tokenizer
 

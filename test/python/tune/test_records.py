@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.records import RecordsFile, line_of, machine_of, merge_lines, new_record, timing_lock
-from secateur.compiler.tune.errors import TuneError
 from secateur.passes.scheduled import schedule_records
 from secateur.runtime_targets.targets import get_target
 

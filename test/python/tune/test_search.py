@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.records import RecordsFile
-from secateur.compiler.tune.errors import TuneError
 from secateur.compiler.tune.options import TuneOptions, seconds_of
 from secateur.compiler.tune.search import Crew, Machine, Search
 from secateur.passes.scheduled.schedule_space import schedule_space

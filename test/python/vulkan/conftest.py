@@ -10,10 +10,9 @@ from transformers import BertConfig, BertModel
 
 from secateur.compiler.build.compile_options import Options, TargetOptions
 from secateur.compiler.build.target_build import TargetBuild
-from secateur.compiler.driver import load
 from secateur.compiler.pipeline.levels import Lowering, pipeline_to
 from secateur.compression.prune import parse_scheme, prune_model
-from secateur.frontends import import_model
+from secateur.frontends import import_model, load
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import lavapipe_driver
 from secateur.runtime_targets.targets import get_target
