@@ -24,7 +24,7 @@ class Start:
 
     def is_of_another(self) -> bool:
         """Whether another training has the folder."""
-        held = _read(self._out / "training.json") or read_json(self._folder.parent / "job.json")
+        held = _read(self._out / "training.json") or _read(self._folder.parent / "job.json")
         return held is not None and held["job"]["start"] != self._key
 
     def write(self, module: Any, values: dict[str, Any]) -> dict[str, Any]:
