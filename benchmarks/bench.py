@@ -11,6 +11,7 @@ import numpy as np
 from secateur.compiler.build.compiled_model import CompiledModel
 from secateur.compiler.measure.timing import Latency, interleave
 from secateur.compiler.verify.comparison import sample
+from secateur.dialects.errors import SecateurError
 
 if TYPE_CHECKING:
     from secateur.compiler.verify.comparison import Arrays
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .peers.contest import Outcome
 
 
-class BenchError(Exception):
+class BenchError(SecateurError):
     """A bundle cannot be timed; the text is one sentence."""
 
 

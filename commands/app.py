@@ -1,12 +1,13 @@
 """The command line's root: its commands, its errors and its exit codes."""
 
-import importlib
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated, Any
 
 import typer
+
+from secateur.dialects.errors import SecateurError
 
 from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, serve, targets, tune
 
@@ -52,41 +53,6 @@ def _root(
 # Newer Typers carry click inside, under a name of their own; this class is the same idea in all.
 _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "UsageError")
 
-# Exceptions whose text is a sentence for the user: their class by module and name, since importing the modules
-# costs seconds that `--help` does not have.
-_EXPECTED = (
-    "secateur.applications.question_answering.errors:AnswerError",
-    "secateur.compiler.errors:CompileError",
-    "secateur.benchmarks.bench:BenchError",
-    "secateur.tasks.downloads:DownloadError",
-    "secateur.tasks.task:TaskError",
-    "secateur.compression.train.errors:TrainError",
-    "secateur.compiler.measure.self_test:SelfTestError",
-    "secateur.compiler.tune.errors:TuneError",
-    "secateur.dialects.weight_store:WeightStoreError",
-    "secateur.frontends.errors:FrontendError",
-    "secateur.runtime_targets.manifest:BundleError",
-    "secateur.runtime_targets.runner:InputError",
-    "secateur.compression.prune.scheme:PruneError",
-    "secateur.compression.latency.errors:LatencyError",
-    "secateur.runtime_targets.iree.kernels:AssemblyError",
-    "secateur.runtime_targets.iree.compile:CompilationError",
-    "secateur.runtime_targets.iree.parameters:ParameterError",
-    "secateur.runtime_targets.iree.session:SessionError",
-    "secateur.runtime_targets.devices.device:DeviceError",
-    "secateur.runtime_targets.targets:TargetError",
-)
-
-
-def _is_expected(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return True
-    for reference in _EXPECTED:
-        module, _, name = reference.partition(":")
-        if module in sys.modules and isinstance(error, getattr(importlib.import_module(module), name)):
-            return True
-    return False
-
 
 def _explain(error: Any) -> None:
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -117,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         text = " ".join(str(error).split()) or type(error).__name__
-        if _is_expected(error):
+        if isinstance(error, (SecateurError, OSError)):
             print(f"error: {text}", file=sys.stderr)
         else:
             print(f"error: internal fault ({type(error).__name__}): {text}; --debug shows where", file=sys.stderr)

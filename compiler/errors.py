@@ -1,7 +1,9 @@
 """What the driver tells a user who gave it something it cannot work with."""
 
+from secateur.dialects.errors import SecateurError
 
-class CompileError(Exception):
+
+class CompileError(SecateurError):
     """A model cannot be compiled as asked. The text is one sentence: what was found and what is accepted."""
 
 

@@ -7,6 +7,8 @@ of a weight is at most half of its row's scale; f16 rounds to 11 significant bit
 
 import numpy as np
 
+from .errors import SecateurError
+
 WEIGHTS = ("f32", "f16", "int8")
 """What weights may be stored as, by the names of options."""
 ARITHMETIC = ("f32", "f16")
@@ -17,7 +19,7 @@ LARGEST_INT8 = 127
 LARGEST_F16 = 65504.0
 
 
-class QuantizationError(Exception):
+class QuantizationError(SecateurError):
     """Weights that the format does not hold. The text continues the name of the layer or array."""
 
 

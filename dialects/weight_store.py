@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import SecateurError
+
 _INDEX = "symbols.json"
 
 
-class WeightStoreError(Exception):
+class WeightStoreError(SecateurError):
     """A store cannot be read; the text is one sentence with the file and the fault."""
 
 

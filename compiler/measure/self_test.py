@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateur.compiler.verify.comparison import Tolerance, compare
+from secateur.dialects.errors import SecateurError
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.bundle import Bundle
     from secateur.runtime_targets.devices import RemoteSession
 
 
-class SelfTestError(Exception):
+class SelfTestError(SecateurError):
     """A deployed model gives other numbers than PyTorch gave; the text is one sentence with the figures."""
 
 

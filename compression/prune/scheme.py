@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import re
 
+from secateur.dialects.errors import SecateurError
+
 # Scheme -> separator of its two sizes, or "" for one size, None for none; and its default size.
 SCHEMES: dict[str, tuple[str | None, tuple[int, ...]]] = {
     "bcr": ("x", (4, 1)),
@@ -16,7 +18,7 @@ SCHEMES: dict[str, tuple[str | None, tuple[int, ...]]] = {
 }
 
 
-class PruneError(Exception):
+class PruneError(SecateurError):
     """A weight or a model cannot be pruned as asked; the text is one sentence."""
 
 

@@ -9,8 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from secateur.dialects.errors import SecateurError
 
-class DeviceError(Exception):
+
+class DeviceError(SecateurError):
     """A device cannot be had or does not do what it is asked for; the text is one sentence."""
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from iree.compiler import tools
 
+from secateur.dialects.errors import SecateurError
+
 from .assembly import Assembly
 from .spirv import unsafe_kernels
 
@@ -31,7 +33,7 @@ _FLAGS = (
 )
 
 
-class CompilationError(Exception):
+class CompilationError(SecateurError):
     """IREE's compiler failed. The text is one sentence with its first error; `log` is all it printed."""
 
     def __init__(self, message: str, log: str) -> None:

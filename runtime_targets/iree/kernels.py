@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from torch_mlir import ir
 
+from secateur.dialects.errors import SecateurError
 from secateur.dialects.sparsity.kernel_ops import DispatchOp
 
 from .gathers import lower_gathers
@@ -14,7 +15,7 @@ KERNEL = "sparsity.kernel"
 _WRITES = {"memref.store": 1, "vector.store": 1, "vector.maskedstore": 0, "vector.transfer_write": 1}
 
 
-class AssemblyError(Exception):
+class AssemblyError(SecateurError):
     """A module cannot be given to IREE; the text is one sentence with the place and the op at fault."""
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import iree.runtime
 import numpy as np
 
+from secateur.dialects.errors import SecateurError
 
-class ParameterError(Exception):
+
+class ParameterError(SecateurError):
     """An archive cannot be written or read; the text is one sentence."""
 
 

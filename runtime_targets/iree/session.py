@@ -10,6 +10,8 @@ from typing import Any
 import iree.runtime as rt
 import numpy as np
 
+from secateur.dialects.errors import SecateurError
+
 from ..devices.device import DeviceError
 from .vulkan import open_gpu, read_back
 
@@ -31,7 +33,7 @@ def archive_paths(archives: Archives) -> list[str]:
     return [str(archives)] if one else [str(archive) for archive in archives or ()]  # type: ignore[union-attr]
 
 
-class SessionError(Exception):
+class SessionError(SecateurError):
     """A module cannot be loaded or called; the text is one sentence."""
 
 

@@ -3,8 +3,10 @@
 import dataclasses
 from typing import Literal
 
+from secateur.dialects.errors import SecateurError
 
-class TargetError(Exception):
+
+class TargetError(SecateurError):
     """A target does not exist or does not take an option; the text is one sentence."""
 
 
