@@ -41,6 +41,16 @@ def test_help_imports_neither_torch_nor_mlir():
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
+def test_help_is_imported_in_half_a_second():
+    def seconds() -> float:
+        command = [sys.executable, "-X", "importtime", "-c", "import secateur.commands"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+        return int(lines[-1].split("|")[1]) / 1e6
+
+    # The least of some: a busy machine adds, and takes nothing away.
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
 def test_running_a_bundle_does_not_import_torch(bundle, inputs):
     script = "import sys; from secateur.commands import main; code = main(sys.argv[1:]); " + (
         "print(code, 'torch' in sys.modules)"
