@@ -9,6 +9,7 @@ import typer
 
 from secateur.compiler.measure.tables import percent, size, table
 
+from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -36,21 +37,6 @@ class Verify(enum.StrEnum):
     outputs = "outputs"
     layers = "layers"
     off = "off"
-
-
-class Weights(enum.StrEnum):
-    """What weights of layers and tables are stored as."""
-
-    f32 = "f32"
-    f16 = "f16"
-    int8 = "int8"
-
-
-class Arithmetic(enum.StrEnum):
-    """What layers multiply and sum in."""
-
-    f32 = "f32"
-    f16 = "f16"
 
 
 class Lowering(enum.StrEnum):
@@ -81,13 +67,8 @@ def command(
     lowering: Annotated[
         Lowering | None, typer.Option(help="Generated kernels, or plain linalg (default: what the target has).")
     ] = None,
-    weights: Annotated[
-        Weights, typer.Option(help="Store weights as they are, in f16, or in int8 with a scale per row.")
-    ] = Weights.f32,
-    arithmetic: Annotated[
-        Arithmetic,
-        typer.Option(help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."),
-    ] = Arithmetic.f32,
+    weights: StoredWeights = Weights.f32,
+    arithmetic: LayerArithmetic = Arithmetic.f32,
     verify: Annotated[
         Verify, typer.Option(help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.")
     ] = Verify.outputs,

@@ -8,6 +8,7 @@ import typer
 
 from secateur.compiler.measure.tables import table
 
+from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def command(
     seq_len: Annotated[int, typer.Option(min=1, help="Tokens of the longest sequence.")] = 128,
     batch: Annotated[int, typer.Option(min=1, help="Sequences of the largest batch.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
+    weights: StoredWeights = Weights.f32,
+    arithmetic: LayerArithmetic = Arithmetic.f32,
     trials: Annotated[int, typer.Option(min=1, help="Schedules to try for each kind of layer.")] = 64,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time for all searches of a model: 90s, 10m, 1.5h.")
@@ -93,9 +96,11 @@ def command(
     from secateur.compiler.tune import TuneOptions, tune_model
     from secateur.compiler.tune.bundles import import_records, refuse_bundle
     from secateur.compiler.tune.options import seconds_of
+    from secateur.dialects.number_formats import number_format
 
     given: dict[str, Any] = {"objective": Objective(objective.value, device)} if device else {}
     given["budget_seconds"] = seconds_of(budget) if budget else None
+    given["numbers"] = number_format(weights.value, arithmetic.value)
     if jobs is not None:
         given["jobs"] = jobs
     options = TuneOptions(sampler=sampler.value, trials=trials, seed=seed, resume=resume, again=again, **given)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from secateur.dialects.quantization import ARITHMETIC, WEIGHTS
+from secateur.dialects.number_formats import NumberFormatError, number_format
 
 from .build.compilation import compile_imported
 from .build.compile_options import Options, TargetOptions
@@ -62,10 +62,18 @@ def compile_model(
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """
+    try:
+        numbers = number_format(weights, arithmetic)
+    except NumberFormatError as error:
+        raise CompileError(str(error)) from None
     options = Options(
-        threads, verify, compile_to or "iree", dict(schedule) if schedule else None, progress or (lambda stage: None),
-        weights=weights, arithmetic=arithmetic,
-    )  # fmt: skip
+        threads,
+        verify,
+        compile_to or "iree",
+        dict(schedule) if schedule else None,
+        progress or (lambda stage: None),
+        numbers=numbers,
+    )
     _check(options, lowering, seq_len, batch)
     targets = _targets([target] if isinstance(target, str) else target, options, lowering)
     kernels = [chosen.target for chosen in targets if chosen.lowering == "kernels"]
@@ -85,14 +93,17 @@ def compile_model(
         from .tune.tuner import tune_parts
 
         options.progress("tuning")
+        asked = dataclasses.replace(COMPILE_OPTIONS if tune is True else tune, numbers=numbers)
         for machine in kernels:
-            tune_parts(imported, machine, threads, COMPILE_OPTIONS if tune is True else tune, options.progress)
+            tune_parts(imported, machine, threads, asked, options.progress)
     if records and kernels:
         text = str(imported.module)
         targets = [
             chosen
             if chosen.lowering != "kernels"
-            else dataclasses.replace(chosen, tuned=Tuned.of(chosen.target, text) if records is True else records)
+            else dataclasses.replace(
+                chosen, tuned=Tuned.of(chosen.target, text, numbers=numbers) if records is True else records
+            )
             for chosen in targets
         ]
     return compile_imported(
@@ -120,14 +131,14 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
     if len(found) > 1 and options.compile_to != "iree":
         raise CompileError(f"to stop at level '{options.compile_to}' takes one target, found {', '.join(full)}")
     for chosen in found:
-        if options.weights != "f32" and chosen.backend == "vulkan" and not chosen.f16:
-            text = (
-                f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {options.weights}"
-            )
+        storage, arithmetic = options.numbers.storage, options.numbers.arithmetic
+        if storage.name != "f32" and chosen.backend == "vulkan" and not chosen.f16:
+            text = f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {storage.name}"
             raise CompileError(f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32")
-        if options.arithmetic == "f16" and not (chosen.f16 and (lowering or chosen.lowering) == "kernels"):
-            text = f"the target '{chosen.name}' has no arithmetic in f16 that is used"
-            raise CompileError(f"{text}; accepted are Arm CPUs from cortex-a55 on (`secateur targets` lists them)")
+        in_kernels = (lowering or chosen.lowering) == "kernels"
+        if arithmetic.cpu_features and not (in_kernels and arithmetic.runs_with(chosen.cpu_features)):
+            text = f"the target '{chosen.name}' has no arithmetic in {arithmetic.name} that is used"
+            raise CompileError(f"{text}; accepted are {arithmetic.machines} (`secateur targets` lists them)")
     return [TargetOptions(target, lowering or target.lowering) for target in found]
 
 
@@ -138,12 +149,8 @@ def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> 
     for name, choice, accepted in (
         ("compile_to", options.compile_to, LEVELS),
         ("lowering", lowering or LOWERINGS[0], LOWERINGS),
-        ("weights", options.weights, WEIGHTS),
-        ("arithmetic", options.arithmetic, ARITHMETIC),
     ):
         if choice not in accepted:
             raise CompileError(f"unknown '{name}' {choice!r}; accepted: {', '.join(accepted)}")
-    if options.arithmetic == "f16" and options.weights != "f16":
-        raise CompileError(f"arithmetic in f16 takes weights of f16, found weights of {options.weights}")
     if options.verify not in (True, False, "layers"):
         raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")

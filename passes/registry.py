@@ -18,6 +18,7 @@ PASSES = {
     "sparsity-layout": "secateur.passes.scheduled.sparsity_layout:SparsityLayout",
     "sparsity-tile": "secateur.passes.scheduled.sparsity_tile:SparsityTile",
     "sparsity-eliminate-loads": "secateur.passes.scheduled.sparsity_eliminate_loads:SparsityEliminateLoads",
+    "sparsity-number-format": "secateur.passes.scheduled.sparsity_number_format:SparsityNumberFormat",
     "sparsity-quantize": "secateur.passes.scheduled.sparsity_quantize:SparsityQuantize",
     "convert-sparsity-to-kernels": "secateur.passes.kernels.convert_sparsity_to_kernels:ConvertSparsityToKernels",
     "sparsity-chain": "secateur.passes.kernels.sparsity_chain:SparsityChain",

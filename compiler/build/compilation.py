@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.compiler.errors import CompileError
 from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to, write_whole
 from secateur.compiler.verify import comparison as verify
-from secateur.compiler.verify.quantized_model import HALF_ARITHMETIC, StoredRows, quantized_reference
+from secateur.compiler.verify.quantized_model import StoredRows, quantized_reference
 from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from secateur.compiler.verify.verification_place import Place, session_at, verification_place
 
@@ -101,8 +101,7 @@ class Compilation:
                 for chosen in self._targets
             ],
             schedule=options.schedule,
-            weights=options.weights,
-            arithmetic=options.arithmetic,
+            numbers=str(options.numbers),
             signature=[
                 [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
             ],
@@ -165,14 +164,14 @@ class Compilation:
     def _reference(self, builds: list[TargetBuild]) -> ReferenceOutputs:
         """What code is compared with: PyTorch on the weights as they are stored."""
         reference = ReferenceOutputs(self._loaded, self._imported)
-        if self._options.weights == "f32":
+        numbers = self._options.numbers
+        if numbers.is_f32:
             return reference
         statistics = [build.report.statistics for build in builds]
         stored, self.report.quantization = quantized_reference(
-            reference, self._imported, self._stored, self._options.weights, statistics
+            reference, self._imported, self._stored, numbers.storage, statistics
         )
-        if self._options.arithmetic == "f16":
-            stored.accepted = HALF_ARITHMETIC
+        stored.accepted = numbers.arithmetic.accepted or stored.accepted
         return stored
 
     def _model_hash(self) -> str:
@@ -200,7 +199,7 @@ class Compilation:
                 raise
             self._limits = input_limits(lowering.module)
             self.report.layers = layers_of(lowering.module, lowering.weights)
-            if options.weights != "f32":
+            if not options.numbers.is_f32:
                 self._stored = StoredRows.of(lowering.module, lowering.weights)
             self.report.csr_bytes = csr_bytes(self.report.dense_bytes, self.report.layers)
             text = self._reached(lowering)

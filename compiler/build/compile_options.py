@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from secateur.compiler.pipeline.levels import Progress
+from secateur.dialects.number_formats import F32, NumberFormat
 
 if TYPE_CHECKING:
     from secateur.compiler.records.tuned import Tuned
@@ -34,5 +35,4 @@ class Options:
     schedule: dict[str, int] | None = None
     progress: Progress = lambda stage: None
     leave_out: tuple[str, ...] = ()
-    weights: str = "f32"
-    arithmetic: str = "f32"
+    numbers: NumberFormat = F32

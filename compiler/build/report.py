@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any
 
-from secateur.compiler.verify.comparison import Difference, Tolerance
+from secateur.compiler.verify.comparison import Difference
 from secateur.compiler.verify.quantized_model import QuantizationReport
+from secateur.dialects.number_formats import Tolerance
 
 
 @dataclasses.dataclass(frozen=True)

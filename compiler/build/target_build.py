@@ -131,10 +131,9 @@ class TargetBuild:
             self._tuned_folder = self._tuned_folder or tempfile.TemporaryDirectory(prefix="secateur-tuned-")
             found = self._tuned.pass_options(Path(self._tuned_folder.name))
         else:
-            found = None
-        return pipeline_to(
-            level, chosen.lowering, options.schedule, found, options.leave_out, options.weights, options.arithmetic
-        )
+            found = {}
+        found = {**found, **options.numbers.pass_options()}
+        return pipeline_to(level, chosen.lowering, options.schedule, found, options.leave_out)
 
     def _reached(self) -> str:
         text = self._text() if self._dump is None else str(self._lowering.module)

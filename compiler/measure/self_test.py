@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.compiler.verify.comparison import Tolerance, compare
+from secateur.compiler.verify.comparison import compare
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.number_formats import Tolerance
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.bundle import Bundle

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.compiler.errors import CompileError
-from secateur.dialects.quantization import HALF_RUN
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext
 
@@ -32,15 +31,11 @@ def pipeline_to(
     schedule: Mapping[str, int] | None = None,
     options: Mapping[str, Mapping[str, object]] | None = None,
     leave_out: Collection[str] = (),
-    weights: str = "f32",
-    arithmetic: str = "f32",
 ) -> str:
     """The pipeline that takes a module of the level before to `level`.
 
     `schedule`: options of `sparsity-schedule`, for example `{"row_tile": 6}`; `options`: pass -> option -> value, for
     passes on the way to `scheduled`. `leave_out`: passes on that way that are not run, all of them optimisations.
-    `weights`: what packed weights and tables are stored as, one of `quantization.WEIGHTS`. `arithmetic`: what
-    layers multiply in, one of `quantization.ARITHMETIC`.
     """
     from .pipelines import NAMED
 
@@ -51,11 +46,6 @@ def pipeline_to(
         given = {name: dict(values) for name, values in (options or {}).items()}
         given["sparsity-schedule"] = {**given.get("sparsity-schedule", {}), **(schedule or {})}
         names = [name for name in ("sparsity-fuse", *scheduled.split(",")) if name not in leave_out]
-        if weights != "f32":
-            names.append("sparsity-quantize")
-            given["sparsity-quantize"] = {"weights": weights}
-            if arithmetic == "f16":
-                given["sparsity-quantize"]["half_sums"] = HALF_RUN
         return ",".join(with_options(name, given.get(name)) for name in names)
     if level == "kernels":
         return _LOWERED[lowering]

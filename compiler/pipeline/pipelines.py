@@ -9,10 +9,12 @@ NAMED: dict[str, str] = {
     "torch-func-backend-type-conversion,func.func(canonicalize,torch-finalizing-backend-type-conversion),"
     "canonicalize,cse",
     "structural": "sparsity-detect,sparsity-fuse",
-    "scheduled": "sparsity-schedule,sparsity-reorder,sparsity-pack-rows,sparsity-pack,sparsity-layout,sparsity-tile,"
-    "sparsity-eliminate-loads",
-    "scheduled-token-major": "sparsity-schedule,sparsity-reorder,sparsity-pack",
-    "scheduled-gpu": "sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,sparsity-eliminate-loads",
+    "scheduled": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack-rows,sparsity-pack,"
+    "sparsity-layout,sparsity-tile,sparsity-eliminate-loads,sparsity-quantize",
+    "scheduled-token-major": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack,"
+    "sparsity-quantize",
+    "scheduled-gpu": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,"
+    "sparsity-eliminate-loads,sparsity-quantize",
     "scheduled-to-kernels": "convert-sparsity-to-kernels,sparsity-chain,convert-sparsity-to-linalg,canonicalize,cse",
     "scheduled-to-gpu-kernels": "convert-sparsity-to-gpu-kernels,convert-sparsity-to-linalg,canonicalize,cse",
     "scheduled-to-linalg": "convert-sparsity-to-linalg,canonicalize,cse",

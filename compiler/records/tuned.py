@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.dialects.number_formats import F32, NumberFormat
+
 from .digest import digest_of
 from .records import Record, RecordsFile, line_of
 
@@ -30,13 +32,19 @@ class Tuned:
     model: Record | None = None
 
     @classmethod
-    def of(cls, target: "Target", module_text: str = "", folder: Path | None = None) -> "Tuned":
-        """What is on record for `target`, and for the model whose imported module has the text `module_text`."""
+    def of(
+        cls, target: "Target", module_text: str = "", folder: Path | None = None, numbers: NumberFormat = F32
+    ) -> "Tuned":
+        """What is on record for `target`, and for the model whose imported module has the text `module_text`, with all
+        layers in the format `numbers`.
+        """
         found = RecordsFile.of(target, folder).chosen()
-        models = [r for r in found.values() if r["op"] == model_op(module_text)]
+        models = [r for r in found.values() if r["op"] == model_op(module_text, numbers)]
         return cls(
             schedules={key: r for key, r in found.items() if "schedule" in r},
-            variants={key: r for key, r in found.items() if "variant" in r},
+            variants={
+                key: r for key, r in found.items() if "variant" in r and r["op"] == site_op(r["op"]["site"], numbers)
+            },
             model=models[0] if models else None,
         )
 
@@ -91,6 +99,15 @@ class Tuned:
         return b"".join(sorted(map(line_of, records)))
 
 
-def model_op(text: str) -> dict[str, str]:
-    """What records of a whole model are about: its imported module, without the weights' values."""
-    return {"name": "model", "module": digest_of(text)}
+def model_op(text: str, numbers: NumberFormat = F32) -> dict[str, str]:
+    """What records of a whole model are about: its imported module, without the weights' values, and its format."""
+    return {"name": "model", "module": digest_of(text), **_format(numbers)}
+
+
+def site_op(signature: str, numbers: NumberFormat = F32) -> dict[str, str]:
+    """What records of a fusion site are about: its signature, as plans have it, and the format of its layers."""
+    return {"name": "fusion", "site": signature, **_format(numbers)}
+
+
+def _format(numbers: NumberFormat) -> dict[str, str]:
+    return {} if numbers.is_f32 else {"numbers": str(numbers)}

@@ -21,6 +21,7 @@ from secateur.compiler.verify.comparison import compare
 from secateur.dialects.weight_store import WeightStore
 
 from .errors import CandidateError
+from .task import Case
 
 if TYPE_CHECKING:
     from torch_mlir import ir
@@ -167,10 +168,7 @@ class Measurer:
 
     def __init__(self, task: str, threads: int) -> None:
         self._folder, self._threads = Path(task), threads
-        with np.load(self._folder / "inputs.npz") as inputs:
-            self._inputs = list(inputs.values())
-        with np.load(self._folder / "expected.npz") as expected:
-            self._expected = list(expected.values())
+        self._case = Case.read(self._folder)
         self._incumbent: tuple[str, Callable[[], None]] | None = None
         self._usual_ms: dict[str, float] = {}
 
@@ -222,8 +220,8 @@ class Measurer:
 
         folder = Path(candidate.folder)
         session = Session(folder / "model.vmfb", folder / "weights.irpa", threads=self._threads)
-        inputs = in_layout(self._inputs, session.inputs)
-        check(session.run(inputs), self._expected)
+        inputs = in_layout(self._case.inputs, session.inputs)
+        check(session.run(inputs), self._case)
         return session.caller(inputs)
 
 
@@ -237,14 +235,14 @@ def in_layout(arrays: Sequence[np.ndarray], signature: Sequence[tuple[str, tuple
     ]
 
 
-def check(results: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
+def check(results: Sequence[np.ndarray], case: Case) -> None:
     """Compares a candidate's results, in panels or not, with the reference's. Raises `CandidateError` (`wrong`)."""
     from secateur.dialects.sparsity.reference import from_panels
 
-    for found, wanted in zip(results, expected, strict=True):
+    for found, wanted in zip(results, case.expected, strict=True):
         if found.shape != wanted.shape:
             found = from_panels(found, wanted.shape[-2]).reshape(wanted.shape)
-        difference = compare("random inputs", "y", found, wanted)
+        difference = compare("random inputs", "y", found, wanted, case.accepted)
         if not difference.passed:
             raise CandidateError("wrong", f"its numbers are not the reference's: {difference}")
 

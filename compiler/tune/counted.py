@@ -4,13 +4,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from secateur.compiler.records.objective import Objective
 from secateur.runtime_targets.devices import DeviceError
 
 from .candidate import Compiled, check, in_layout
 from .errors import CandidateError
+from .task import Case
 
 
 def measure(
@@ -38,10 +37,9 @@ def _counted(task: Path, objective: Objective, folder: Path) -> float:
     from secateur.runtime_targets.iree.session import signature_of
 
     module, archive = folder / "model.vmfb", folder / "weights.irpa"
-    with np.load(task / "inputs.npz") as given, np.load(task / "expected.npz") as wanted:
-        arrays, expected = list(given.values()), list(wanted.values())
-    inputs = in_layout(arrays, signature_of(module)[0])
-    check(run_module(module, archive, inputs, len(expected), objective.device), expected)
+    case = Case.read(task)
+    inputs = in_layout(case.inputs, signature_of(module)[0])
+    check(run_module(module, archive, inputs, len(case.expected), objective.device), case)
     cost = count_module(module, archive, inputs, objective.device, mca=objective.kind == "cycles")
     if objective.kind == "cycles":
         assert cost.cycles is not None

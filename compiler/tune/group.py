@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.compiler.records.tuned import site_op
+from secateur.dialects.number_formats import F32, NumberFormat
 from secateur.dialects.sparsity.attributes import TARGET
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, walk
@@ -34,7 +36,7 @@ class Group:
 
     `name` of the first site of its kind in the model, `count` of them; `signature` as plans have it, `key` as records
     have it; `variants`, of which `default` is taken without tuning; `text` of the module with its `weights`, and the
-    shape of each of its `inputs`.
+    shape of each of its `inputs`; `numbers`, the format of its layers.
     """
 
     name: str
@@ -47,11 +49,12 @@ class Group:
     text: str
     weights: dict[str, np.ndarray]
     inputs: tuple[tuple[int, ...], ...]
+    numbers: NumberFormat = F32
 
     @property
     def op(self) -> dict[str, str]:
         """What records of the group are about."""
-        return site_op(self.signature)
+        return site_op(self.signature, self.numbers)
 
     def write(self, folder: Path) -> Path:
         """Writes the group into `folder`; see `write_case`."""
@@ -65,16 +68,14 @@ class Group:
             return {f"result{n}": array for n, array in enumerate(found)}
 
         shapes = {f"input{n}": shape for n, shape in enumerate(self.inputs)}
-        return write_case(folder, self.text, self.weights, shapes, results)
+        # The reference has the weights as they are: fusion may change them before they are rounded.
+        accepted = None if self.numbers.is_f32 else self.numbers.arithmetic.accepted or self.numbers.storage.coarse
+        return write_case(folder, self.text, self.weights, shapes, results, accepted)
 
 
-def site_op(signature: str) -> dict[str, str]:
-    """What records of a fusion site are about."""
-    return {"name": "fusion", "site": signature}
-
-
-def groups_of(module: "ir.Module", weights: WeightStore) -> list[Group]:
-    """The groups of a structural module that is not fused yet: one per signature that has a choice.
+def groups_of(module: "ir.Module", weights: WeightStore, numbers: NumberFormat = F32) -> list[Group]:
+    """The groups of a structural module that is not fused yet: one per signature that has a choice. `numbers`: the
+    format of their layers.
 
     The module is simplified as `sparsity-fuse` would. Sites whose group takes or gives anything but f32 tensors of
     known sizes are left out: random numbers would mean nothing to them.
@@ -102,13 +103,14 @@ def groups_of(module: "ir.Module", weights: WeightStore) -> list[Group]:
                 name=site.id,
                 count=1,
                 signature=site.signature,
-                key=schedule_records.record_key(site_op(site.signature), target, tools),
+                key=schedule_records.record_key(site_op(site.signature, numbers), target, tools),
                 target=target,
                 variants=site.variants,
                 default=site.default,
                 text=text,
                 weights={symbol: weights[symbol] for symbol in used},
                 inputs=inputs,
+                numbers=numbers,
             )
     return list(found.values())
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.objective import TIME, Objective
+from secateur.dialects.number_formats import F32, NumberFormat
 
 SamplerName = Literal["ga", "tpe", "random"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
@@ -29,7 +30,7 @@ class TuneOptions:
     """How to search. `trials` per layer; `budget_seconds` for all of them, None without a limit; `jobs` candidates that
     are compiled at once; `resume`: the trials of an earlier search count and are not made again; `again`: also layers
     that were tuned are searched anew; `candidate_seconds` and `memory_bytes` that one candidate may take; `objective`:
-    what is made small.
+    what is made small; `numbers`: the format of all layers.
     """
 
     sampler: SamplerName = "ga"
@@ -42,6 +43,7 @@ class TuneOptions:
     candidate_seconds: float = 60.0
     memory_bytes: int = dataclasses.field(default_factory=memory_here)
     objective: Objective = TIME
+    numbers: NumberFormat = F32
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:

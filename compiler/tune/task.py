@@ -5,16 +5,19 @@ A task in a folder is what a worker process reads; nothing else is shared with i
     weights/       the weight store that it names
     inputs.npz     the inputs, in order
     expected.npz   what the NumPy reference computes from them
+    accepted.json  how near a candidate has to come; null: as near as f32 is
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.dialects.sparsity.attributes import TARGET
+from secateur.dialects.number_formats import F32, NumberFormat, Tolerance
+from secateur.dialects.sparsity.attributes import TARGET, numbers_of
 from secateur.dialects.sparsity.weights import symbol_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, operands_by_name, walk
@@ -33,7 +36,7 @@ class Task:
 
     `name` of the first layer of its kind in the model and `count` of them all; `signature` and `key` as records have
     them; `target`, the text of its attribute; `text` of the module, `weights` that it names, and the shape of each of
-    its `inputs`; `default`, the schedule without tuning.
+    its `inputs`; `default`, the schedule without tuning; `numbers`, the format that is noted on the layer.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Task:
     weights: dict[str, np.ndarray]
     inputs: dict[str, tuple[int, ...]]
     default: Schedule
+    numbers: NumberFormat = F32
 
     @property
     def work(self) -> float:
@@ -60,7 +64,7 @@ class Task:
         def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {"y": expected(self.text, store, inputs, make_context())}
 
-        return write_case(folder, self.text, self.weights, self.inputs, results)
+        return write_case(folder, self.text, self.weights, self.inputs, results, self.numbers.arithmetic.accepted)
 
 
 def write_case(
@@ -69,10 +73,12 @@ def write_case(
     weights: Mapping[str, np.ndarray],
     inputs: Mapping[str, tuple[int, ...]],
     results: Callable[[WeightStore, dict[str, np.ndarray]], dict[str, np.ndarray]],
+    accepted: Tolerance | None = None,
 ) -> Path:
     """Writes a module, its weights, inputs and expected results into `folder`, which is made, and returns it.
 
-    Inputs are random f32 of the given shapes, always the same; `results` computes from them what is expected.
+    Inputs are random f32 of the given shapes, always the same; `results` computes from them what is expected,
+    `accepted` says how near (None: as near as f32 is).
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "task.mlir").write_text(text)
@@ -83,7 +89,24 @@ def write_case(
     arrays = {name: random.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
     np.savez(folder / "inputs.npz", **arrays)  # type: ignore[arg-type]
     np.savez(folder / "expected.npz", **results(store, arrays))  # type: ignore[arg-type]
+    (folder / "accepted.json").write_text(json.dumps(dataclasses.asdict(accepted) if accepted is not None else None))
     return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What `write_case` wrote of numbers: inputs, expected results, and how near is near enough."""
+
+    inputs: list[np.ndarray]
+    expected: list[np.ndarray]
+    accepted: Tolerance | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Case":
+        """From the folder of a case."""
+        accepted = json.loads((folder / "accepted.json").read_text())
+        with np.load(folder / "inputs.npz") as inputs, np.load(folder / "expected.npz") as expected:
+            return cls(list(inputs.values()), list(expected.values()), Tolerance(**accepted) if accepted else None)
 
 
 def expected(text: str, store: WeightStore, inputs: dict[str, np.ndarray], context: "ir.Context") -> np.ndarray:
@@ -99,6 +122,9 @@ def expected(text: str, store: WeightStore, inputs: dict[str, np.ndarray], conte
             inputs[name] if weight_behind(value) is None else PassContext(store).array(weight_behind(value))
             for name, value in operands_by_name(op).items()
         ]
+        storage = numbers_of(op).storage
+        position = list(operands_by_name(op)).index("weight")
+        operands[position] = storage.read_rows(*storage.store_rows(operands[position]))
         return evaluate(op, operands, store)[0]
 
 
@@ -134,6 +160,7 @@ def tasks_of(module: "ir.Module", weights: WeightStore, panel: int = 0) -> list[
             weights={name: context.array(w) for name, w in arrays.items() if w is not None},
             inputs={name: tuple(value.type.shape) for name, value in operands.items() if arrays[name] is None},
             default=default_schedule(op, target),
+            numbers=numbers_of(op),
         )
     return sorted(found.values(), key=lambda task: -task.work)
 

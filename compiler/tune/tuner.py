@@ -16,6 +16,7 @@ from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.objective import TIME, Objective
 from secateur.compiler.records.records import RecordsFile
 from secateur.compiler.records.tuned import Tuned, model_op
+from secateur.dialects.number_formats import F32, NumberFormat
 from secateur.dialects.weight_store import WeightStore
 
 from .group import groups_of
@@ -66,7 +67,7 @@ def tune_model(
     progress("importing")
     imported = import_model(loaded.module, loaded.example_inputs)
     layers, variants = tune_parts(imported, machine, threads, options, progress)
-    runs = _Runs(loaded, imported, machine, threads, progress)
+    runs = _Runs(loaded, imported, machine, threads, progress, options.numbers)
     timed = options.objective == TIME
     if timed and panels and (options.budget_seconds is None or time.monotonic() < began + options.budget_seconds):
         variants += runs.tune_panel(options)
@@ -92,14 +93,14 @@ def tune_parts(
     with scratch_folder(records.path.parent) as scratch, Crew(options) as crew:
 
         def searched(fusion: dict[str, Any]) -> list[Found]:
-            tasks = tasks_of_model(imported.module, imported.weights, target, panel, fusion)
+            tasks = tasks_of_model(imported.module, imported.weights, target, panel, fusion, options.numbers)
             return _searched(tasks, scratch, machine, records, crew, options, end, progress)
 
         found = searched({})
         if not panel:
             module, weights = _structural(imported.module, imported.weights, target)
             tuned = Tuned(schedules=Tuned.of(target).schedules)
-            for number, group in enumerate(groups := groups_of(module, weights)):
+            for number, group in enumerate(groups := groups_of(module, weights, options.numbers)):
                 if time.monotonic() > end:
                     break
                 progress(f"tuning fusion {number + 1} of {len(groups)}, {group.name}")
@@ -110,7 +111,7 @@ def tune_parts(
         if any(variant.chosen != variant.default for variant in variants):
             # Other variants make other layers, which deserve schedules of their own.
             known = {f.task.key for f in found}
-            applied = Tuned.of(target).pass_options(scratch)
+            applied = Tuned.of(target, numbers=options.numbers).pass_options(scratch)
             found += [f for f in searched(applied.get("sparsity-fuse", {})) if f.task.key not in known]
     return found, variants
 
@@ -151,10 +152,14 @@ def tasks_of_model(
     target: "Target",
     panel: int = 0,
     fusion: Mapping[str, Any] | None = None,
+    numbers: NumberFormat = F32,
 ) -> list[Task]:
-    """The tasks of an imported module, which is not changed. `fusion`: options of `sparsity-fuse`."""
+    """The tasks of an imported module, which is not changed. `fusion`: options of `sparsity-fuse`; `numbers`: the
+    format of all layers.
+    """
     copy, store = _structural(module, weights, target)
-    Lowering(copy, store).lower("structural", with_options("sparsity-fuse", fusion))
+    options = {"sparsity-fuse": fusion or {}, **numbers.pass_options()}
+    Lowering(copy, store).lower("structural", ",".join(with_options(name, given) for name, given in options.items()))
     return tasks_of(copy, store, panel)
 
 
@@ -221,11 +226,17 @@ class _Runs:
     """The whole model, compiled with what was tuned and without, and timed."""
 
     def __init__(
-        self, loaded: Any, imported: "ImportedModel", target: "Target", threads: int, progress: Progress
+        self,
+        loaded: Any,
+        imported: "ImportedModel",
+        target: "Target",
+        threads: int,
+        progress: Progress,
+        numbers: NumberFormat,
     ) -> None:
         self._loaded, self._imported, self._target = loaded, imported, target
         self._threads, self._progress = threads, progress
-        self._text = str(imported.module)
+        self._text, self._numbers = str(imported.module), numbers
 
     def compared(self) -> dict[str, float]:
         """Median milliseconds of the whole model with default and with tuned schedules, run in turns."""
@@ -242,7 +253,7 @@ class _Runs:
         """Compares panels on the whole model, each with schedules of its own; nothing where there is but one."""
         from .variants import other_panels, tune_panel
 
-        tasks = tasks_of_model(self._imported.module, self._imported.weights, self._target)
+        tasks = tasks_of_model(self._imported.module, self._imported.weights, self._target, numbers=self._numbers)
         # The layer with the most work comes first.
         panels = other_panels(tasks[0].layer.tokens, self._target) if tasks else []
         if not panels:
@@ -256,11 +267,11 @@ class _Runs:
                 tune_parts(self._imported, self._target, self._threads, few, self._progress, panel)
             return self._call(dataclasses.replace(self._tuned(), model={"panel": panel}), f"panel {panel or 'default'}")
 
-        op, target = model_op(self._text), self._target.description_text()
+        op, target = model_op(self._text, self._numbers), self._target.description_text()
         return [tune_panel(panels, compiled, RecordsFile.of(self._target), op, target, options.again)]
 
     def _tuned(self) -> Tuned:
-        return Tuned.of(self._target, self._text)
+        return Tuned.of(self._target, self._text, numbers=self._numbers)
 
     def _call(self, tuned: Tuned, name: str) -> Callable[[], object]:
         """A call of the model compiled with what was tuned, on random inputs."""
@@ -274,7 +285,7 @@ class _Runs:
             loaded,
             self._imported,
             [TargetOptions(self._target, "kernels", tuned)],
-            Options(self._threads),
+            Options(self._threads, numbers=self._numbers),
             cache=tuned.model is None or "key" in tuned.model,
         )
         examples = {n: t.detach().cpu().numpy() for n, t in loaded.example_inputs.items()}

@@ -107,7 +107,7 @@ class VariantSearch:
     def _compiled(self, variant: str) -> Compiled | CandidateError:
         plan = self._folder / f"{variant}.json"
         plan.write_text(json.dumps({"variants": {self._group.signature: variant}}))
-        options = {**self._applied, "sparsity-fuse": {"plan": str(plan)}}
+        options = {**self._applied, **self._group.numbers.pass_options(), "sparsity-fuse": {"plan": str(plan)}}
         arguments = (str(self._folder), options, self._machine.target, self._machine.threads)
         try:
             made: Compiled = self._crew.compilers[0].call(_COMPILE, *arguments, seconds=self._options.candidate_seconds)

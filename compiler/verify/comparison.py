@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.errors import VerificationError
+from secateur.dialects.number_formats import Tolerance
 
 if TYPE_CHECKING:
     import torch
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from secateur.frontends import TensorSpec
 
 Arrays = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Tolerance:
-    """Accepted difference: relative L2 `|a - b|_2 / |b|_2`, and the largest `|a - b|` over the largest `|b|`."""
-
-    relative_l2: float
-    scaled_max: float
 
 
 # Rounding of one f32 model of some hundred ops in another order of summation stays a decade below these.

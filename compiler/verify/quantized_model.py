@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateur.compiler.errors import CompileError, VerificationError
-from secateur.dialects.quantization import QuantizationError, dequantize_rows, quantize_rows
+from secateur.dialects.number_formats import QuantizationError, Storage, Tolerance
 from secateur.dialects.sparsity.weights import array_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
 from secateur.passes.structural.fusion.affine import LAYER_NORM_AFFINE
 from secateur.passes.structural.fusion.projections import ATTENTION_SCALE
 
-from .comparison import Tolerance, verify
+from .comparison import verify
 from .reference_outputs import ReferenceOutputs
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ _CHANGE_ROWS = (
     LAYER_NORM_AFFINE.statistic,
     ATTENTION_SCALE.statistic,
 )
-
-COARSE = {"f16": Tolerance(5e-3, 2e-2), "int8": Tolerance(0.2, 0.5)}
-"""Accepted where a model with rows that changed is compared: both sides are rounded, at different places."""
-
-HALF_ARITHMETIC = Tolerance(2e-2, 5e-2)
-"""Accepted of code that multiplies in f16: each layer adds about 1e-4, and layers amplify it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +89,8 @@ class QuantizedModel:
     whole: bool
 
 
-def quantized_model(module: "torch.nn.Module", stored: StoredRows, weights: str) -> QuantizedModel:
-    """`module` with every parameter whose rows (or columns) are `stored` rounded to `weights`; others as they are.
+def quantized_model(module: "torch.nn.Module", stored: StoredRows, storage: Storage) -> QuantizedModel:
+    """`module` with every parameter whose rows (or columns) are `stored` rounded as by `storage`; others as they are.
 
     The module is not changed. Raises `CompileError` with the name of a parameter that the format does not hold.
     """
@@ -115,7 +109,7 @@ def quantized_model(module: "torch.nn.Module", stored: StoredRows, weights: str)
             if rows <= stored.rows:
                 missing -= rows
                 try:
-                    read = dequantize_rows(*quantize_rows(turned, weights))
+                    read = storage.read_rows(*storage.store_rows(turned))
                 except QuantizationError as error:
                     raise CompileError(f"'{name}' cannot be stored: {error}") from None
                 tensor.data = torch.from_numpy(np.ascontiguousarray(read if turned is array else read.T))
@@ -127,7 +121,7 @@ def quantized_reference(
     original: ReferenceOutputs,
     imported: "ImportedModel",
     stored: StoredRows,
-    weights: str,
+    storage: Storage,
     statistics: Sequence[Statistics],
 ) -> tuple[ReferenceOutputs, QuantizationReport]:
     """The outputs of the model with rounded weights, and how far they are from the `original` ones.
@@ -135,22 +129,22 @@ def quantized_reference(
     `statistics` of the passes, for each target. Raises `CompileError` for a weight that the format does not hold, and
     `VerificationError` where rounding leaves nothing of an output.
     """
-    model = quantized_model(original.loaded.module, stored, weights)
+    model = quantized_model(original.loaded.module, stored, storage)
     exact = model.whole and all(map(_is_exact, statistics))
     loaded = dataclasses.replace(original.loaded, module=model.module)
-    reference = ReferenceOutputs(loaded, imported, None if exact else COARSE[weights])
+    reference = ReferenceOutputs(loaded, imported, None if exact else storage.coarse)
     names = [spec.name for spec in imported.outputs]
     anything = Tolerance(1.0, np.inf)
     differences = verify(reference.outputs, original.outputs, reference.cases, names, anything)
     for difference in differences:
         if not difference.relative_l2 < 1.0:
             raise VerificationError(
-                f"with weights of {weights} nothing is left of output '{difference.output}' ({difference.case}): its "
-                f"relative L2 from the model's own is {difference.relative_l2:.1e}; compile it with other 'weights'"
+                f"with weights of {storage.name} nothing is left of output '{difference.output}' ({difference.case}): "
+                f"its relative L2 from the model's own is {difference.relative_l2:.1e}; compile it with other 'weights'"
             )
     stored_as = statistics[0].get("sparsity-quantize", {})
     report = QuantizationReport(
-        weights,
+        storage.name,
         f32_bytes=int(stored_as.get("bytes-before", 0)),
         stored_bytes=int(stored_as.get("bytes-after", 0)),
         relative_l2=max((d.relative_l2 for d in differences), default=0.0),

@@ -12,6 +12,7 @@ import numpy as np
 from secateur.compiler.records.objective import Objective
 from secateur.compiler.tune.candidate import Compiled, check, compile_variant, in_layout
 from secateur.compiler.tune.errors import CandidateError
+from secateur.compiler.tune.task import Case
 
 # A figure is the median over repetitions, each a process of its own, of the fastest of its calls. Rationale: where
 # other programs run, a long call is interrupted more often than a short one: medians of all calls flatter sparsity.
@@ -45,11 +46,10 @@ def timed(task: str, compiled: Compiled, threads: int, repetitions: int = REPETI
 
     folder = Path(compiled.folder)
     module, archive = folder / "model.vmfb", folder / "weights.irpa"
-    with np.load(Path(task) / "inputs.npz") as given, np.load(Path(task) / "expected.npz") as wanted:
-        arrays, expected = list(given.values()), list(wanted.values())
+    case = Case.read(Path(task))
     session = Session(module, archive, threads=threads)
-    inputs = in_layout(arrays, session.inputs)
-    check(session.run(inputs), expected)
+    inputs = in_layout(case.inputs, session.inputs)
+    check(session.run(inputs), case)
     words = []
     for position, array in enumerate(inputs):
         file = Path(task) / f"input-{position}.npy"
@@ -59,13 +59,13 @@ def timed(task: str, compiled: Compiled, threads: int, repetitions: int = REPETI
     for _ in range(repetitions):
         calls = profile_module(module, [archive], words, threads, RUNS).calls
         # Dispatches run in the order of the program, however many threads there are.
-        if len(calls) != len(expected):
+        if len(calls) != len(case.expected):
             raise CandidateError(
-                "refused", f"expected a dispatch for each of {len(expected)} layers, found {len(calls)}"
+                "refused", f"expected a dispatch for each of {len(case.expected)} layers, found {len(calls)}"
             )
         runs.append(calls)
     figures = []
-    for n in range(len(expected)):
+    for n in range(len(case.expected)):
         ratios = [2 * run[n].min_ms / (run[0].min_ms + run[-1].min_ms) for run in runs]
         fastest = min(min(run[0].min_ms, run[-1].min_ms) for run in runs)
         figures.append(

@@ -134,7 +134,7 @@ def _method() -> str:
     """A digest of the source that makes synthetic zeros and times them: with other source the figures are others."""
     here = Path(__file__).parent
     files = [here / "synthetic.py", here / "layer_times.py"]
-    files += [here.parent / f"{name}.py" for name in ("projections", "blocks", "rectangles", "selection")]
+    files += [here.parent / "prune" / f"{name}.py" for name in ("projections", "blocks", "rectangles", "selection")]
     return digest_of([file.read_text() for file in files])
 
 

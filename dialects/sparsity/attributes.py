@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 from torch_mlir import ir
 
-from .dialect import Sparsity, expect
+from ..number_formats import F32, NumberFormat, NumberFormatError, number_format
+from .dialect import Sparsity, VerifyError, expect
 
 ENCODING = "sparsity.encoding"
 SCHEDULE = "sparsity.schedule"
 TARGET = "sparsity.target"
+NUMBERS = "sparsity.numbers"
 
 
 def _to_attr(value: object) -> ir.Attribute:
@@ -49,8 +51,9 @@ class Described(Sparsity.Attribute):
     fields: ir.DictAttr
     FIELDS = ()
     OPTIONAL = ()
-    # The fields that hold a list of integers; all others hold one positive integer.
+    # The fields that hold a list of integers, and those that hold a text; all others hold one positive integer.
     LISTS = ()
+    TEXTS = ()
 
     @classmethod
     def of(cls, **values: object) -> ir.Attribute:
@@ -72,6 +75,8 @@ class Described(Sparsity.Attribute):
             if field in self.LISTS:
                 integers = isinstance(value, list) and all(type(v) is int for v in value)
                 expect(integers, f"expected '{field}' of #{name} to be a list of integers, found {value}")
+            elif field in self.TEXTS:
+                expect(isinstance(value, str), f"expected '{field}' of #{name} to be a text, found {value}")
             else:
                 positive = type(value) is int and value > 0
                 expect(positive, f"expected '{field}' of #{name} to be a positive integer, found {value}")
@@ -169,6 +174,29 @@ class Schedule(Described, name="schedule"):
     OPTIONAL = ("row_tile", "token_vectors", "unroll", "tile_group", "workgroups", "row_vectors")
 
 
+class Numbers(Described, name="numbers"):
+    """How the numbers of a layer are to be stored and multiplied: `weights` and `arithmetic` name a number format.
+
+    `half_sums`: how many products are summed in f16, where it is not the format's own number.
+    """
+
+    FIELDS = ("weights", "arithmetic")
+    OPTIONAL = ("half_sums",)
+    TEXTS = ("weights", "arithmetic")
+
+    def check(self) -> None:
+        super().check()
+        self.format()
+
+    def format(self) -> NumberFormat:
+        """The format of these names."""
+        values = self.values()
+        try:
+            return number_format(values["weights"], values["arithmetic"])
+        except NumberFormatError as error:
+            raise VerifyError(str(error)) from None
+
+
 class Target(Described, name="target"):
     """What passes may know of the machine: a module attribute `sparsity.target`.
 
@@ -180,11 +208,16 @@ class Target(Described, name="target"):
     OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels")
 
 
+def numbers_of(op: ir.OpView) -> NumberFormat:
+    """The format that is noted on `op`, or that of f32."""
+    return op.operation.attributes[NUMBERS].format() if NUMBERS in op.operation.attributes else F32
+
+
 ENCODINGS = {a.attr_name.split(".")[1]: a for a in (Dense, Bcr, Block, Pattern, Punched, NM, Unstructured)}
 
 
 def check_discardable(op: ir.OpView) -> None:
-    """Checks the `sparsity.encoding` and `sparsity.schedule` that an op may carry."""
+    """Checks the `sparsity.encoding`, `sparsity.schedule` and `sparsity.numbers` that an op may carry."""
     if ENCODING in op.attributes:
         encoding = op.attributes[ENCODING]
         expect(
@@ -199,3 +232,7 @@ def check_discardable(op: ir.OpView) -> None:
             f"expected '{SCHEDULE}' to be #sparsity.schedule, found {schedule}",
         )
         schedule.check()
+    if NUMBERS in op.attributes:
+        numbers = op.attributes[NUMBERS]
+        expect(isinstance(numbers, Numbers), f"expected '{NUMBERS}' to be #sparsity.numbers, found {numbers}")
+        numbers.check()

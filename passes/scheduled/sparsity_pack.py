@@ -23,7 +23,7 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import SCHEDULE
+from secateur.dialects.sparsity.attributes import NUMBERS, SCHEDULE
 from secateur.dialects.sparsity.packed_ops import PackedLinearOp
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
@@ -129,7 +129,7 @@ class SparsityPack(Pass):
                 bias=op.bias,
                 residual=op.residual,
             )
-            for name in ("activation", SCHEDULE):
+            for name in ("activation", SCHEDULE, NUMBERS):
                 if name in op.attributes:
                     new.attributes[name] = op.attributes[name]
         op.result.replace_all_uses_with(new.result)

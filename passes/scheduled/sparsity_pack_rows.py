@@ -28,7 +28,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import tensor
 
-from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense
+from secateur.dialects.sparsity.attributes import NUMBERS, SCHEDULE, Bcr, Dense
 from secateur.dialects.sparsity.sliced_op import SlicedLinearOp
 from secateur.dialects.sparsity.weights import encoding_of, make_weight, symbol_of, weight_behind
 
@@ -131,9 +131,9 @@ class SparsityPackRows(Pass):
                 slice_bias=made.get("slice_bias"),
                 residual=None if op.residual is None else _flattened(op.residual),
             )
-            if "activation" in op.attributes:
-                new.attributes["activation"] = op.attributes["activation"]
-            new.attributes[SCHEDULE] = op.attributes[SCHEDULE]
+            for name in ("activation", SCHEDULE, NUMBERS):
+                if name in op.attributes:
+                    new.attributes[name] = op.attributes[name]
             result = new.result
             if len(shape) == 1:
                 result = tensor.collapse_shape(op.result.type, result, [[0, 1]])

@@ -3,15 +3,16 @@
 before:
     %v = "sparsity.weight"() {source = "fc.weight/values"} : () -> tensor<9216xf32>
     %y = "sparsity.packed_linear"(%x, %v, %columns, %segments, %offsets, %rows, %work, %b) {...}
-after, with weights=int8:
+with `sparsity.numbers = #sparsity.numbers<{weights = "int8", ...}>` on the second; after:
     %v = "sparsity.weight"() {source = "fc.weight/values/int8"} : () -> tensor<9232xi8>
     %s = "sparsity.weight"() {source = "fc.weight/values/scales"} : () -> tensor<768xf32>
     %y = "sparsity.packed_linear"(%x, %v, %columns, %segments, %offsets, %rows, %work, %b, %s) {...}
 
-int8 is symmetric: the scale of a row is its largest absolute weight over 127 (see `dialects/quantization.py`). Which
-weights are stored does not change: one that rounds to zero stays in its place. Activations, biases and what kernels
-compute stay f32, unless `half-sums` is given: then layers of many tokens whose tiles have one column list multiply and
-sum that many columns in f16 (`sparsity.half_sums`; the kernels of others would convert more than they multiply).
+Each op is stored in the format that `sparsity-number-format` noted on it (`dialects/number_formats` has a file a
+format); ops without one stay f32. Which weights are stored does not change: one that rounds to zero stays in its place.
+Activations, biases and what kernels compute stay f32, unless the arithmetic is f16: then layers of many tokens whose
+tiles have one column list multiply and sum a run of columns in f16 (`sparsity.half_sums`; the kernels of others would
+convert more than they multiply).
 Statistics: what was quantised, values and bytes before and after, layers with sums in f16, and of the largest error of
 a weight, in units of the largest weight of its row, the parts in a million.
 
@@ -26,14 +27,8 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.quantization import (
-    WEIGHTS,
-    QuantizationError,
-    check_range,
-    largest_relative_error,
-    row_scales,
-    to_int8,
-)
+from secateur.dialects.number_formats import QuantizationError, Storage, largest_relative_error
+from secateur.dialects.sparsity.attributes import NUMBERS
 from secateur.dialects.sparsity.packed_ops import HALF_SUMS, VALUES_PADDING, row_masks_of
 from secateur.dialects.sparsity.structural_ops import EmbeddingOp, layout_of
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
@@ -82,29 +77,14 @@ def rows_of_values(op: ir.OpView, segments: np.ndarray, offsets: np.ndarray, row
 
 @dataclasses.dataclass(frozen=True)
 class SparsityQuantize(Pass):
-    """Stores packed weights and embedding tables as f16 or int8.
-
-    Options: `weights`, one of `f32` (nothing changes), `f16` and `int8`. `half-sums`: with weights of f16, how many
-    products are summed in f16; 0: none.
-    """
-
-    weights: str = "f32"
-    half_sums: int = 0
+    """Stores packed weights and embedding tables in the format that is noted on them."""
 
     name = "sparsity-quantize"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        if self.weights not in WEIGHTS:
-            text = f"expected 'weights' to be one of {', '.join(WEIGHTS)}, found '{self.weights}'"
-            raise PassFailure(module.operation, text)
-        if self.half_sums < 0 or (self.half_sums and self.weights != "f16"):
-            text = f"expected 'half-sums' to be 0, or positive beside weights of f16, found {self.half_sums}"
-            raise PassFailure(module.operation, text)
-        if self.weights == "f32":
-            return
         for op in walk(module, *_FIELDS):
             field, _ = _FIELDS[op.operation.name]
-            if str(getattr(op, field).type.element_type) != "f32":
+            if NUMBERS not in op.operation.attributes or str(getattr(op, field).type.element_type) != "f32":
                 continue
             weight, rows = weight_behind(getattr(op, field)), self._rows(op, context)
             if weight is None or rows is None:
@@ -132,36 +112,33 @@ class SparsityQuantize(Pass):
 
     def _quantize(self, op: ir.OpView, weight: ir.OpView, rows: _Rows, context: PassContext) -> None:
         array, symbol = context.array(weight), symbol_of(weight) or "literal"
+        numbers = op.operation.attributes[NUMBERS]
+        storage, arithmetic = numbers.format().storage, numbers.format().arithmetic
         try:
-            check_range(array, self.weights)
+            storage.check(array)
         except QuantizationError as error:
             raise PassFailure(op, f"{error} in '{_plain(symbol)}'") from None
         packed = op.operation.name == "sparsity.packed_linear"
         used = array[rows.used]
         largest = np.zeros(rows.count, np.float32)
         np.maximum.at(largest, np.broadcast_to(rows.of, used.shape), np.abs(used))
-        made = {}
-        if self.weights == "int8":
-            scales = row_scales(largest)
-            stored = np.zeros(array.size + VALUES_PADDING if packed else array.shape, np.int8)
-            stored[rows.used] = to_int8(used, scales[rows.of])
-            read = stored[rows.used] * scales[rows.of]
-            made["scales"] = scales[rows.scales_at]
-        else:
-            stored = np.zeros(array.size + VALUES_PADDING if packed else array.shape, np.float16)
-            stored[rows.used] = used
-            read = stored[rows.used].astype(np.float32)
-        made[self.weights] = stored
+        scales = storage.scales(largest)
+        by_number = None if scales is None else scales[rows.of]
+        stored = np.zeros(array.size + VALUES_PADDING if packed else array.shape, storage.dtype)
+        stored[rows.used] = storage.store(used, by_number)
+        read = storage.read(stored[rows.used], by_number)
+        made = {storage.name: stored} | ({} if scales is None else {"scales": scales[rows.scales_at]})
         context.count("tables" if op.operation.name == "sparsity.embedding" else "layers")
         context.count("values", used.size)
         context.count("bytes-before", array.nbytes)
         context.count("bytes-after", sum(a.nbytes for a in made.values()))
         error = round(1e6 * largest_relative_error(used, read, largest[rows.of]))
         context.statistics[_LARGEST_ERROR] = max(context.statistics[_LARGEST_ERROR], error)
-        if self.half_sums and packed and len(op.row_masks) == 1 and layout_of(op) is not None:
-            op.operation.attributes[HALF_SUMS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), self.half_sums)
+        half_sums = numbers.values().get("half_sums", arithmetic.half_sums)
+        if half_sums and packed and len(op.row_masks) == 1 and layout_of(op) is not None:
+            op.operation.attributes[HALF_SUMS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), half_sums)
             context.count("layers-with-sums-in-f16")
-        _replace(op, symbol, weight, stored, made.get("scales"), self.weights, context)
+        _replace(op, symbol, weight, stored, made.get("scales"), storage, context)
 
 
 def _plain(symbol: str) -> str:
@@ -177,20 +154,21 @@ def _replace(
     weight: ir.OpView,
     stored: np.ndarray,
     scales: np.ndarray | None,
-    weights: str,
+    storage: Storage,
     context: PassContext,
 ) -> None:
     """Gives `op` the `stored` weights instead of `weight`, and their scales."""
     field, scales_field = _FIELDS[op.operation.name]
     with op.location, ir.InsertionPoint(op):
         operands = operands_by_name(op)
-        operands[field] = make_weight(stored, f"{symbol}/{weights}", context.weights, weight).result
+        operands[field] = make_weight(stored, f"{symbol}/{storage.name}", context.weights, weight).result
         if scales is not None:
             operands[scales_field] = make_weight(scales, f"{symbol}/scales", context.weights, weight).result
         if op.operation.name == "sparsity.embedding":
             new = EmbeddingOp(op.result.type, **operands).operation
         else:
             attributes = dict(op.operation.attributes.items())
+            del attributes[NUMBERS]
             sizes = list(ir.DenseI32ArrayAttr(attributes["operandSegmentSizes"]))
             sizes[-1] = int(scales is not None)
             attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(sizes)

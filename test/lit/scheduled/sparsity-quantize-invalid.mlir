@@ -1,10 +1,5 @@
-// RUN: sparsity-opt %s --split-input-file --verify-diagnostics --sparsity-quantize="weights=f16"
-// RUN: not sparsity-opt %s --split-input-file --sparsity-quantize="weights=int4" 2>&1 | FileCheck %s
+// RUN: sparsity-opt %s --split-input-file --verify-diagnostics --sparsity-number-format="weights=f16" --sparsity-quantize
 
-// RUN: not sparsity-opt %s --split-input-file --sparsity-quantize="weights=int8 half-sums=8" 2>&1 | FileCheck %s --check-prefix=HALF
-
-// HALF: expected 'half-sums' to be 0, or positive beside weights of f16, found 8
-// CHECK: expected 'weights' to be one of f32, f16, int8, found 'int4'
 func.func @too_large(%ids: tensor<1x6xi64>) -> tensor<1x6x2xf32> {
   %table = "sparsity.weight"() {source = dense<[[1.0, -2.0], [7.0e4, 0.0]]> : tensor<2x2xf32>} : () -> tensor<2x2xf32>
   // expected-error @+1 {{'sparsity.embedding' op expected weights of at most 65504 to store them as f16, found 70000.0 in 'literal'}}

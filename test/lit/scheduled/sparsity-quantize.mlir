@@ -1,8 +1,8 @@
-// RUN: sparsity-opt %s --split-input-file --sparsity-quantize="weights=int8" | FileCheck %s --check-prefixes=CHECK,INT8
-// RUN: sparsity-opt %s --split-input-file --sparsity-quantize="weights=f16" | FileCheck %s --check-prefixes=CHECK,F16
+// RUN: sparsity-opt %s --split-input-file --sparsity-number-format="weights=int8" --sparsity-quantize | FileCheck %s --check-prefixes=CHECK,INT8
+// RUN: sparsity-opt %s --split-input-file --sparsity-number-format="weights=f16" --sparsity-quantize | FileCheck %s --check-prefixes=CHECK,F16
 // RUN: sparsity-opt %s --split-input-file --sparsity-quantize | FileCheck %s --check-prefixes=CHECK,F32
-// RUN: sparsity-opt %s --split-input-file --sparsity-quantize="weights=int8" --sparsity-quantize="weights=int8" | FileCheck %s --check-prefixes=CHECK,INT8
-// RUN: sparsity-opt %s --split-input-file --sparsity-quantize="weights=int8" --statistics=json -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
+// RUN: sparsity-opt %s --split-input-file --sparsity-number-format="weights=int8" --sparsity-quantize --sparsity-number-format="weights=int8" --sparsity-quantize | FileCheck %s --check-prefixes=CHECK,INT8
+// RUN: sparsity-opt %s --split-input-file --sparsity-number-format="weights=int8" --sparsity-quantize --statistics=json -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
 
 // Two tiles of two rows; the rows of the first share both columns, of the second each has one. The largest weights of
 // output rows 0 to 3 are 2, 0, 127 and 4. Each row fills the range of int8, a row of zeros gets the scale zero, and

@@ -41,6 +41,13 @@ def test_help_imports_neither_torch_nor_mlir():
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
+def test_options_name_every_number_format():
+    from secateur.commands.number_options import Arithmetic, Weights
+    from secateur.dialects.number_formats import ARITHMETICS, STORAGES
+
+    assert [w.value for w in Weights] == list(STORAGES) and [a.value for a in Arithmetic] == list(ARITHMETICS)
+
+
 def test_help_is_imported_in_half_a_second():
     def seconds() -> float:
         command = [sys.executable, "-X", "importtime", "-c", "import secateur.commands"]

@@ -9,6 +9,7 @@ import torch
 from secateur.compiler import compile_model, driver
 from secateur.compiler.errors import CompileError, VerificationError
 from secateur.compiler.pipeline.levels import Lowering
+from secateur.frontends import FrontendError
 from secateur.runtime_targets import iree
 
 
@@ -229,9 +230,9 @@ def test_wrong_arguments_are_named(pruned_bert, bert_inputs, change, message):
 
 
 def test_a_module_without_examples_and_something_else_are_refused(pruned_bert):
-    with pytest.raises(CompileError, match="needs 'example_inputs'"):
+    with pytest.raises(FrontendError, match="needs 'example_inputs'"):
         compile_model(pruned_bert)
-    with pytest.raises(CompileError, match="found a int"):
+    with pytest.raises(FrontendError, match="found a int"):
         compile_model(3)
 
 

@@ -181,8 +181,10 @@ def test_a_small_model_is_measured_here_and_its_plan_printed():
 def printed(chosen):
     from rich.console import Console
 
+    from secateur.commands.plan_tables import render
+
     file = io.StringIO()
-    chosen.render(Console(file=file, width=160))
+    render(chosen, Console(file=file, width=160))
     return file.getvalue()
 
 

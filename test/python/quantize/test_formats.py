@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from secateur.dialects.quantization import QuantizationError, dequantize_rows, quantize_rows
+from secateur.dialects.number_formats import STORAGES, QuantizationError
 
 ROWS = npst.arrays(
     np.float32,
@@ -19,8 +19,8 @@ ROWS = npst.arrays(
 @settings(deadline=None)
 @given(ROWS)
 def test_int8_is_the_nearest_of_255_numbers_per_row(rows):
-    values, scales = quantize_rows(rows, "int8")
-    read = dequantize_rows(values, scales).astype(np.float64)
+    values, scales = STORAGES["int8"].store_rows(rows)
+    read = STORAGES["int8"].read_rows(values, scales).astype(np.float64)
     largest = np.abs(rows).max(axis=1, keepdims=True)
     assert values.dtype == np.int8
     assert np.abs(values.astype(int)).max() <= 127
@@ -35,16 +35,20 @@ def test_int8_is_the_nearest_of_255_numbers_per_row(rows):
 @settings(deadline=None)
 @given(ROWS)
 def test_f16_is_pytorchs(rows):
-    values, scales = quantize_rows(rows, "f16")
+    values, scales = STORAGES["f16"].store_rows(rows)
     assert scales is None
-    np.testing.assert_array_equal(dequantize_rows(values, scales), torch.from_numpy(rows).half().float().numpy())
+    np.testing.assert_array_equal(
+        STORAGES["f16"].read_rows(values, scales), torch.from_numpy(rows).half().float().numpy()
+    )
 
 
 @settings(deadline=None)
 @given(ROWS, st.sampled_from(["f16", "int8"]))
 def test_what_was_rounded_once_stays(rows, weights):
-    read = dequantize_rows(*quantize_rows(rows, weights))
-    np.testing.assert_allclose(dequantize_rows(*quantize_rows(read, weights)), read, rtol=3e-7, atol=1e-43)
+    read = STORAGES[weights].read_rows(*STORAGES[weights].store_rows(rows))
+    np.testing.assert_allclose(
+        STORAGES[weights].read_rows(*STORAGES[weights].store_rows(read)), read, rtol=3e-7, atol=1e-43
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,11 +63,11 @@ def test_what_was_rounded_once_stays(rows, weights):
 )
 def test_numbers_that_the_format_does_not_hold(number, weights, message):
     with pytest.raises(QuantizationError, match=message):
-        quantize_rows(np.array([[1.0, number]], np.float32), weights)
+        STORAGES[weights].store_rows(np.array([[1.0, number]], np.float32))
 
 
 def test_subnormal_numbers_of_f16_are_kept():
     rows = np.array([[6e-8, -3e-6, 65504.0, 1e-9]], np.float32)
-    read = dequantize_rows(*quantize_rows(rows, "f16"))
+    read = STORAGES["f16"].read_rows(*STORAGES["f16"].store_rows(rows))
     np.testing.assert_array_equal(read, rows.astype(np.float16).astype(np.float32))
     assert read[0, 0] == 2.0**-24

@@ -9,7 +9,7 @@ from torch_mlir import ir
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.semantics.evaluation import evaluate
-from secateur.dialects.quantization import dequantize_rows, quantize_rows
+from secateur.dialects.number_formats import STORAGES
 from secateur.passes.base import PassContext, walk
 from secateur.passes.kernels import staged_weights
 from secateur.runtime_targets import get_target, iree
@@ -73,7 +73,7 @@ class Layer:
         }}"""
 
     def expected(self, weights: str, bias: bool) -> np.ndarray:
-        stored = dequantize_rows(*quantize_rows(self.weight, weights)).astype(np.float64)
+        stored = STORAGES[weights].read_rows(*STORAGES[weights].store_rows(self.weight)).astype(np.float64)
         y = self.x.astype(np.float64) @ stored.T + (self.bias if bias else 0.0)
         return np.maximum(y, 0) + self.residual
 
@@ -93,7 +93,7 @@ class Layer:
 
 def pipeline(scheduled: str, lowered: str, weights: str, schedule: str = "workgroups=2") -> str:
     text = SCHEDULED[scheduled].replace("SCHEDULE", schedule)
-    return f"{text},sparsity-quantize{{weights={weights}}}{LOWERED[lowered]}"
+    return f"{text},sparsity-number-format{{weights={weights}}},sparsity-quantize{LOWERED[lowered]}"
 
 
 @pytest.mark.parametrize(("scheduled", "lowered"), CASES)
@@ -162,7 +162,8 @@ def test_sums_in_f16(scheme, leading, run):
     for half_sums in (0, run):
         with make_context(), ir.Location.unknown():
             text = SCHEDULED["panels"].replace("SCHEDULE", "row-tile=4 workgroups=3")
-            text += f",sparsity-quantize{{weights=f16 half-sums={half_sums}}},convert-sparsity-to-kernels"
+            arithmetic = f"arithmetic=f16 half-sums={half_sums}" if half_sums else "arithmetic=f32"
+            text += f",sparsity-number-format{{weights=f16 {arithmetic}}},sparsity-quantize,convert-sparsity-to-kernels"
             module, context = layer.lowered(text, 16, by_lane=True)
             assert context.statistics.get("layers-with-sums-in-f16", 0) == bool(half_sums)
             assert ("vector<8xf16>" in str(module)) == bool(half_sums)
@@ -180,7 +181,8 @@ def test_layers_with_a_list_per_row_sum_in_f32():
     layer = Layer("unstructured", 8, 16, (1, 16))
     with make_context(), ir.Location.unknown():
         text = SCHEDULED["panels"].replace("SCHEDULE", "row-tile=4")
-        _, context = layer.lowered(f"{text},sparsity-quantize{{weights=f16 half-sums=8}}", 16, by_lane=True)
+        text += ",sparsity-number-format{weights=f16 arithmetic=f16 half-sums=8},sparsity-quantize"
+        _, context = layer.lowered(text, 16, by_lane=True)
     assert context.statistics["layers"] == 1
     assert "layers-with-sums-in-f16" not in context.statistics
 
@@ -217,6 +219,8 @@ def test_tables(weights, lowered):
             : (tensor<2x3xi64>, tensor<7x5xf32>) -> tensor<2x3x5xf32>
           return %y : tensor<2x3x5xf32>
         }""")
-        run_pipeline(module, f"sparsity-quantize{{weights={weights}}}{LOWERED[lowered]}", context)
+        run_pipeline(
+            module, f"sparsity-number-format{{weights={weights}}},sparsity-quantize{LOWERED[lowered]}", context
+        )
         (found,) = evaluate(module, [ids], context.weights)
-    np.testing.assert_allclose(found, dequantize_rows(*quantize_rows(table, weights))[ids], rtol=2e-7)
+    np.testing.assert_allclose(found, STORAGES[weights].read_rows(*STORAGES[weights].store_rows(table))[ids], rtol=2e-7)

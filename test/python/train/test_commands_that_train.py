@@ -197,9 +197,9 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
 def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypatch, tmp_path):
     """What `plan` is asked for: losses on the inputs where there are some, else what it does by itself."""
     from secateur.commands.output import Output
-    from secateur.commands.pruning import Pruning
     from secateur.commands.training_options import TrainingBar
     from secateur.compression.jobs.choice import choose
+    from secateur.compression.jobs.options import Pruning
     from secateur.compression.prune import Scheme
     from secateur.frontends import load_model
     from secateur.tasks import load_tokenizer

@@ -1,17 +1,23 @@
 """Candidates: compiled as the compiler would, checked against the reference, and timed in turns."""
 
+import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.records.records import RecordsFile
+from secateur.compiler.records.tuned import model_op, site_op
 from secateur.compiler.tune.candidate import Measurer, compile_candidate, compile_variant, long_enough, measure
 from secateur.compiler.tune.errors import CandidateError
 from secateur.compiler.tune.group import groups_of
 from secateur.compiler.tune.options import TuneOptions
 from secateur.compiler.tune.search import Crew, Machine, Search
 from secateur.compiler.tune.task import tasks_of
+from secateur.dialects.number_formats import number_format
+from secateur.passes.base import PassContext
 
 QUICK = ((3, 0.0),)
 
@@ -48,7 +54,8 @@ def test_a_hopeless_candidate_is_stopped_early(compiled):
 def test_wrong_numbers_are_no_candidate(compiled, tmp_path):
     _, folder, default, other = compiled
     measurer = Measurer(folder, 1)
-    measurer._expected = [measurer._expected[0] + np.float32(0.01)]
+    wrong = [measurer._case.expected[0] + np.float32(0.01)]
+    measurer._case = dataclasses.replace(measurer._case, expected=wrong)
     with pytest.raises(CandidateError, match=r"not the reference's: .*relative L2") as failure:
         measurer.measure(other, default, QUICK)
     assert failure.value.kind == "wrong"
@@ -124,3 +131,27 @@ def test_the_variants_of_a_fusion_site_are_compared_on_its_group(target, tmp_pat
         made[variant] = compile_variant(str(folder), {"sparsity-fuse": {"plan": str(plan)}}, "host-cpu", 1)
     assert made["merged"].digest != made["separate"].digest
     assert measure(str(folder), 1, made["separate"], made["merged"], QUICK)["ms"] > 0
+
+
+@pytest.mark.parametrize("weights", ["f16", "int8"])
+def test_candidates_of_a_format_are_compiled_in_it_and_have_records_of_their_own(layer_module, tmp_path, weights):
+    size = {"rows": 256, "columns": 128}
+    plain, (module, store) = tasks_of(*layer_module(**size))[0], layer_module(**size)
+    with module.context:
+        run_pipeline(module, f"sparsity-number-format{{weights={weights}}}", PassContext(store))
+    (task,) = tasks_of(module, store)
+    assert task.key != plain.key and task.numbers == number_format(weights)
+    folder = str(task.write(tmp_path / "t"))
+    candidate = compile_candidate(folder, task.default, task.layer.panel, "host-cpu", 1)
+    # The numbers are those of the rounded weights, as near as f32 comes.
+    assert measure(folder, 1, candidate, candidate, QUICK)["ms"] > 0
+    stored = (Path(candidate.folder) / "weights.irpa").stat().st_size
+    in_f32 = compile_candidate(str(plain.write(tmp_path / "p")), plain.default, plain.layer.panel, "host-cpu", 1)
+    assert stored < (Path(in_f32.folder) / "weights.irpa").stat().st_size
+
+
+def test_variants_and_panels_of_a_format_have_records_of_their_own():
+    formats = [number_format(), number_format("f16"), number_format("int8"), number_format("f16", "f16")]
+    for op in (site_op, model_op):
+        assert len({str(op("a", numbers)) for numbers in formats}) == len(formats)
+        assert op("a") == op("a", formats[0])

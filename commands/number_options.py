@@ -1,0 +1,30 @@
+"""The options for a number format, of all commands that compile."""
+
+import enum
+from typing import Annotated
+
+import typer
+
+
+class Weights(enum.StrEnum):
+    """What weights of layers and tables are stored as: `dialects/number_formats` without importing it for `--help`."""
+
+    f32 = "f32"
+    f16 = "f16"
+    int8 = "int8"
+
+
+class Arithmetic(enum.StrEnum):
+    """What layers multiply and sum in."""
+
+    f32 = "f32"
+    f16 = "f16"
+
+
+StoredWeights = Annotated[
+    Weights, typer.Option(help="Store weights as they are, in f16, or in int8 with a scale per row.")
+]
+LayerArithmetic = Annotated[
+    Arithmetic,
+    typer.Option(help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."),
+]
