@@ -11,18 +11,25 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from .exact_variance import make_variances_exact
+from .graph_editing import call_before
+
 _aten = torch.ops.aten
 # torch-mlir lowers `cumsum` to a dialect of its own; longer sums than this would make the work quadratic in earnest.
 _LONGEST_SUM = 4096
 
 
 def make_functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place ops and `cumsum`: rewritten in place, or retraced where views are written to."""
+    """The program without in-place ops and `cumsum`, its variances exact for equal values.
+
+    It is rewritten in place, or retraced where views are written to.
+    """
     if not _remove_in_place(program.graph):
         program = program.run_decompositions({})
     for node in list(program.graph.nodes):
         if node.op == "call_function" and node.target == _aten.cumsum.default:
             _expand_cumsum(node)
+    make_variances_exact(program)
     return program
 
 
@@ -77,21 +84,15 @@ def _expand_cumsum(node: Node) -> None:
     length = before.shape[axis] if before.dim() else 0
     if not 0 < length <= _LONGEST_SUM:
         return
-    with node.graph.inserting_before(node), before.fake_mode:
-
-        def call(target: OpOverload, *args: Any) -> Node:
-            made = node.graph.call_function(target, args)
-            operands = torch.fx.map_arg(args, lambda operand: operand.meta["val"])
-            made.meta = {key: node.meta[key] for key in ("stack_trace", "nn_module_stack") if key in node.meta}
-            made.meta["val"] = target(*operands)
-            return made
-
-        summed = source if before.dtype == after.dtype else call(_aten.to.dtype, source, after.dtype)
-        last = call(_aten.transpose.int, summed, axis, before.dim() - 1)
-        places = call(_aten.arange.default, length)
-        reached = call(_aten.ge.Tensor, call(_aten.unsqueeze.default, places, 1), places)
-        terms = call(_aten.where.ScalarOther, reached, call(_aten.unsqueeze.default, last, before.dim() - 1), 0)
-        total = call(_aten.sum.dim_IntList, terms, [-1])
-        result = call(_aten.transpose.int, total, axis, before.dim() - 1)
+    summed = source if before.dtype == after.dtype else call_before(node, _aten.to.dtype, source, after.dtype)
+    last = call_before(node, _aten.transpose.int, summed, axis, before.dim() - 1)
+    with before.fake_mode:
+        places = call_before(node, _aten.arange.default, length)
+    column = call_before(node, _aten.unsqueeze.default, places, 1)
+    reached = call_before(node, _aten.ge.Tensor, column, places)
+    spread = call_before(node, _aten.unsqueeze.default, last, before.dim() - 1)
+    terms = call_before(node, _aten.where.ScalarOther, reached, spread, 0)
+    total = call_before(node, _aten.sum.dim_IntList, terms, [-1])
+    result = call_before(node, _aten.transpose.int, total, axis, before.dim() - 1)
     node.replace_all_uses_with(result)
     node.graph.erase_node(node)

@@ -9,7 +9,7 @@ from secateur.compiler.pipeline.diagnostics import file_location
 from secateur.compiler.pipeline.passmanager import Instrumentation, PipelineError
 from secateur.compiler.pipeline.pipeline_text import Step
 from secateur.compiler.semantics.tensor_types import array_type
-from secateur.dialects.sparsity.reference import EvaluationError
+from secateur.dialects.sparsity.reference_parts import EvaluationError
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, functions
 

@@ -13,7 +13,7 @@ from torch_mlir import ir, passmanager
 from torch_mlir.execution_engine import ExecutionEngine
 
 from secateur.compiler.pipeline.diagnostics import DiagnosticLog
-from secateur.dialects.sparsity.reference import dtype_of
+from secateur.dialects.sparsity.reference_parts import dtype_of
 
 _TORCH_TO_TENSORS = (
     # Ops that the importer kept whole (linear, gelu, layer_norm, ...) are decomposed here.

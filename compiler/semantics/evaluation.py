@@ -12,6 +12,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import func, tensor
 
 from secateur.dialects.sparsity import reference
+from secateur.dialects.sparsity.reference_parts import EvaluationError
 from secateur.dialects.weight_store import WeightStore
 
 from .engine import EngineError, call_kernel, call_tensors
@@ -106,7 +107,7 @@ class _Interpreter:
         assert rule is not None
         try:
             results = rule(op, [values[v] for v in op.operation.operands])
-        except (EngineError, reference.EvaluationError) as error:
+        except (EngineError, EvaluationError) as error:
             raise _location_error(op, error) from error
         for value, array in zip(op.operation.results, results, strict=True):
             expected = array_type(value.type)
@@ -191,7 +192,7 @@ def _run_outlined(
     captured = sorted(arguments, key=order.__getitem__)
     try:
         arrays = call_tensors(_outline([p.op for p in body], captured, results), [values[v] for v in captured])
-    except (EngineError, reference.EvaluationError) as error:
+    except (EngineError, EvaluationError) as error:
         names = ", ".join(sorted({p.op.operation.name for p in body}))
         raise SemanticsError(f"cannot run {names}: {error}", run[0].op.location) from error
     values.update(zip(results, arrays, strict=True))

@@ -6,7 +6,7 @@ import re
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.reference import dtype_of
+from secateur.dialects.sparsity.reference_parts import dtype_of
 
 _TORCH_TENSOR = re.compile(r"!torch\.vtensor<\[([\d,?]*)\],\s*(\w+)>")
 

@@ -227,7 +227,7 @@ class Measurer:
 
 def in_layout(arrays: Sequence[np.ndarray], signature: Sequence[tuple[str, tuple[int, ...]]]) -> list[np.ndarray]:
     """The inputs of a task as a candidate with that signature takes them: in panels, where it does."""
-    from secateur.dialects.sparsity.reference import to_panels
+    from secateur.dialects.sparsity.reference_parts import to_panels
 
     return [
         to_panels(array, shape[-1]) if len(shape) > array.ndim else array
@@ -237,7 +237,7 @@ def in_layout(arrays: Sequence[np.ndarray], signature: Sequence[tuple[str, tuple
 
 def check(results: Sequence[np.ndarray], case: Case) -> None:
     """Compares a candidate's results, in panels or not, with the reference's. Raises `CandidateError` (`wrong`)."""
-    from secateur.dialects.sparsity.reference import from_panels
+    from secateur.dialects.sparsity.reference_parts import from_panels
 
     for found, wanted in zip(results, case.expected, strict=True):
         if found.shape != wanted.shape:

@@ -24,7 +24,7 @@ from torch_mlir.dialects import func, linalg
 from torch_mlir.dialects import tensor as tensor_dialect
 
 from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp, row_masks_of
-from secateur.dialects.sparsity.reference import unpack_slices
+from secateur.dialects.sparsity.packed_reference import unpack_slices
 from secateur.dialects.sparsity.structural_ops import layout_of
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 

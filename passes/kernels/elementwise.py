@@ -1,9 +1,11 @@
 """Kernels of `sparsity.layer_norm`, `sparsity.activation` and `sparsity.add` in feature-major panels."""
 
+from collections.abc import Callable
+
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
-from .build import Lanes, Value, add, loop
+from .build import Lanes, Value, add, index, largest_divisor, loop
 
 
 def build_layer_norm(
@@ -11,46 +13,70 @@ def build_layer_norm(
 ) -> None:
     """Tokens are the lanes: mean, then variance about the mean, then the normalised values, each one sweep
     over the features. `place` is (0, panel, batch).
+
+    The first sweep sums distances to the first feature: equal features have exactly their own value as the mean,
+    whatever their number (a shifted mean: Chan, Golub, LeVeque, The American Statistician 37(3), 1983). It leaves
+    `x + residual` in the result, where the other sweeps find it.
     """
     _, panel, batch = place
     a = arguments
     _, _, features, tokens = op.x.type.shape
     js = range(vectors)
+    together = largest_divisor(features, 2)
+    source = a["result"] if "residual" in a else a["x"]
 
     def token_block(token: Value, _: list[Value]) -> list[Value]:
         at = [add(token, j * lanes.width) for j in js]
 
-        def read(feature: Value, j: int) -> Value:
-            x = lanes.load(a["x"], [batch, panel, feature, at[j]])
-            if "residual" in a:
-                x = arith.addf(x, lanes.load(a["residual"], [batch, panel, feature, at[j]]))
-            return x
+        def read(memory: Value, feature: Value, j: int) -> Value:
+            return lanes.load(memory, [batch, panel, feature, at[j]])
+
+        def read_sum(feature: Value, j: int) -> Value:
+            x = read(a["x"], feature, j)
+            return arith.addf(x, read(a["residual"], feature, j)) if "residual" in a else x
+
+        def sweep(carried: list[Value], body: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
+            def several(feature: Value, values: list[Value]) -> list[Value]:
+                for i in range(together):
+                    values = body(add(feature, i), values)
+                return values
+
+            return loop(0, features, together, carried, several)
 
         zeros = [lanes.constant(0.0)] * vectors
         fraction = lanes.constant(1.0 / features)
+        firsts = [read_sum(index(0), j) for j in js]
 
         def total(feature: Value, sums: list[Value]) -> list[Value]:
-            return [arith.addf(sums[j], read(feature, j)) for j in js]
+            values = [read_sum(feature, j) for j in js]
+            if "residual" in a:
+                for j in js:
+                    lanes.store(values[j], a["result"], [batch, panel, feature, at[j]])
+            return [arith.addf(sums[j], arith.subf(firsts[j], values[j])) for j in js]
 
-        means = [arith.mulf(s, fraction) for s in loop(0, features, 1, zeros, total)]
+        distances = sweep(zeros, total)
+        means = [arith.subf(firsts[j], arith.mulf(distances[j], fraction)) for j in js]
+
+        def below_mean(feature: Value, j: int) -> Value:
+            # Memory on the right of a subtraction is an operand of the instruction on x86.
+            return arith.subf(means[j], read(source, feature, j))
 
         def squares(feature: Value, sums: list[Value]) -> list[Value]:
-            deviations = [arith.subf(read(feature, j), means[j]) for j in js]
-            return [vector.fma(deviations[j], deviations[j], sums[j]) for j in js]
+            below = [below_mean(feature, j) for j in js]
+            return [vector.fma(below[j], below[j], sums[j]) for j in js]
 
-        variances = [arith.mulf(s, fraction) for s in loop(0, features, 1, zeros, squares)]
-        epsilon, one = lanes.constant(op.epsilon.value), lanes.constant(1.0)
-        scales = [arith.divf(one, math.sqrt(arith.addf(v, epsilon))) for v in variances]
+        variances = [arith.mulf(s, fraction) for s in sweep(zeros, squares)]
+        epsilon, minus_one = lanes.constant(op.epsilon.value), lanes.constant(-1.0)
+        scales = [arith.divf(minus_one, math.sqrt(arith.addf(v, epsilon))) for v in variances]
 
         def normalise(feature: Value, _: list[Value]) -> list[Value]:
             weight, bias = (lanes.spread(memref.load(a[name], [feature])) for name in ("weight", "bias"))
             for j in js:
-                value = arith.mulf(arith.subf(read(feature, j), means[j]), scales[j])
-                value = vector.fma(value, weight, bias)
+                value = vector.fma(arith.mulf(below_mean(feature, j), scales[j]), weight, bias)
                 lanes.store(value, a["result"], [batch, panel, feature, at[j]])
             return []
 
-        loop(0, features, 1, [], normalise)
+        sweep([], normalise)
         return []
 
     loop(0, tokens, vectors * lanes.width, [], token_block)

@@ -48,7 +48,10 @@ def linear(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
 
 
 def layer_norm(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
-    """Mean, variance about the mean, normalisation."""
+    """Distances to the first feature, their mean, variance about the mean, normalisation.
+
+    Equal features have distances of exactly zero, whatever the order in which they are summed.
+    """
     shape = list(op.x.type.shape)
     lead, rows = _LEADING[: len(shape) - 1], shape[:-1]
     full, each = lead + "n", tensor(shape)
@@ -57,10 +60,15 @@ def layer_norm(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
         both = [(x, each, full), (names["residual"], each, full)]
         x = snippet.generic(full, both, full, shape, ["%s = arith.addf %a, %b : f32", "%s"])
     fraction = f"%f = arith.constant {literal(1.0 / shape[-1])} : f32"
-    scaled = [fraction, "%p = arith.mulf %a, %f : f32", "%s = arith.addf %acc, %p : f32", "%s"]
-    mean = snippet.generic(full, [(x, each, full)], lead, rows, scaled, start=0.0)
-    centred = [(x, each, full), (mean, tensor(rows), lead)]
-    squared = ["%d = arith.subf %a, %b : f32", "%q = arith.mulf %d, %d : f32", fraction]
+    starts, sizes, steps = [0] * len(shape), [*rows, 1], [1] * len(shape)
+    first = snippet.line(f"tensor.extract_slice {x}{starts} {sizes} {steps} : {each} to {tensor(rows)}")
+    distance = "%from = arith.subf %a, %b : f32"
+    scaled = [distance, fraction, "%p = arith.mulf %from, %f : f32", "%s = arith.addf %acc, %p : f32", "%s"]
+    shifted = [(x, each, full), (first, tensor(rows), lead)]
+    mean = snippet.generic(full, shifted, lead, rows, scaled, start=0.0)
+    centred = [*shifted, (mean, tensor(rows), lead)]
+    deviation = [distance, "%x = arith.subf %from, %c : f32"]
+    squared = [*deviation, "%q = arith.mulf %x, %x : f32", fraction]
     squared += ["%p = arith.mulf %q, %f : f32", "%s = arith.addf %acc, %p : f32", "%s"]
     variance = snippet.generic(full, centred, lead, rows, squared, start=0.0)
     feature = tensor(shape[-1:])
@@ -71,12 +79,12 @@ def layer_norm(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
         shape,
         [
             f"%eps = arith.constant {literal(op.epsilon.value)} : f32",
-            "%v = arith.addf %c, %eps : f32",
+            "%v = arith.addf %d, %eps : f32",
             "%r = math.sqrt %v : f32",
-            "%x = arith.subf %a, %b : f32",
+            *deviation,
             "%y = arith.divf %x, %r : f32",
-            "%z = arith.mulf %y, %d : f32",
-            "%w = arith.addf %z, %e : f32",
+            "%z = arith.mulf %y, %e : f32",
+            "%w = arith.addf %z, %f : f32",
             "%w",
         ],
     )

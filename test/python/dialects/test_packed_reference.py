@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
-from secateur.dialects.sparsity.reference import EvaluationError, evaluate, from_panels, to_panels
+from secateur.dialects.sparsity.reference import evaluate
+from secateur.dialects.sparsity.reference_parts import EvaluationError, from_panels, to_panels
 from secateur.dialects.weight_store import WeightStore
 
 Arrays = dict[str, np.ndarray]

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.reference import EvaluationError, evaluate, from_panels, to_panels
+from secateur.dialects.sparsity.reference import evaluate
+from secateur.dialects.sparsity.reference_parts import EvaluationError, from_panels, to_panels
 from secateur.dialects.weight_store import WeightStore
 
 NAMES = {"float32": "f32", "float64": "f64", "float16": "f16", "int64": "i64", "int32": "i32", "bool": "i1"}

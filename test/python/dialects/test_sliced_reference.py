@@ -5,7 +5,8 @@ import pytest
 from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
-from secateur.dialects.sparsity.reference import EvaluationError, evaluate
+from secateur.dialects.sparsity.reference import evaluate
+from secateur.dialects.sparsity.reference_parts import EvaluationError
 from secateur.dialects.weight_store import WeightStore
 
 WEIGHT = np.array([[0, 1, 0, 2], [3, 0, 0, 0], [0, 0, 0, 0], [4, 5, 6, 0], [0, 0, 7, 8]], np.float32)

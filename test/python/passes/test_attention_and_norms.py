@@ -91,34 +91,68 @@ def test_a_nan_reaches_the_result(lowering):
     compare(attention(16, 2, 2, False, False, None), inputs, LOWERINGS[lowering])
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
-@pytest.mark.parametrize("shape", [(1, 16, 8), (2, 33, 5), (7, 3)])
-@pytest.mark.parametrize("residual", [False, True])
-def test_layer_norm(lowering, shape, residual):
+def layer_norm(shape: tuple[int, ...], residual: bool, epsilon: float = 1e-5) -> str:
+    """A layer norm as text."""
     kind, feature = "tensor<" + "x".join(map(str, shape)) + "xf32>", f"tensor<{shape[-1]}xf32>"
     types = [kind, feature, feature, *([kind] if residual else [])]
     names = ["%x", "%w", "%b", *(["%r"] if residual else [])]
     arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types, strict=True))
-    text = f"""
+    return f"""
     module attributes {{{TARGET}}} {{
       func.func @main({arguments}) -> {kind} {{
-        %y = "sparsity.layer_norm"({", ".join(names)}) {{epsilon = 1.0e-5 : f64,
+        %y = "sparsity.layer_norm"({", ".join(names)}) {{epsilon = {epsilon:e} : f64,
           operandSegmentSizes = array<i32: 1, 1, 1, {int(residual)}>}} : ({", ".join(types)}) -> {kind}
         return %y : {kind}
       }}
     }}"""
-    rng = np.random.default_rng(0)
-    # A large mean shows a variance that is computed from sums of squares.
-    inputs = [(rng.standard_normal(shape) + 100).astype(np.float32)]
-    inputs += [rng.standard_normal(shape[-1]).astype(np.float32) for _ in range(2)]
-    inputs += [rng.standard_normal(shape).astype(np.float32)] if residual else []
+
+
+def lowered(text: str, inputs: list[np.ndarray], lowering: str) -> tuple[np.ndarray, np.ndarray]:
+    """The result before and after lowering."""
     context = PassContext()
     with make_context(), ir.Location.unknown():
         module = ir.Module.parse(text)
         (expected,) = evaluate(module, inputs, context.weights)
         run_pipeline(module, LOWERINGS[lowering], context)
         (found,) = evaluate(module, inputs, context.weights)
+    return expected, found
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("shape", [(1, 16, 8), (2, 33, 5), (7, 3)])
+@pytest.mark.parametrize("residual", [False, True])
+def test_layer_norm(lowering, shape, residual):
+    rng = np.random.default_rng(0)
+    # A large mean shows a variance that is computed from sums of squares.
+    inputs = [(rng.standard_normal(shape) + 100).astype(np.float32)]
+    inputs += [rng.standard_normal(shape[-1]).astype(np.float32) for _ in range(2)]
+    inputs += [rng.standard_normal(shape).astype(np.float32)] if residual else []
+    expected, found = lowered(layer_norm(shape, residual), inputs, lowering)
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("features", [1, 49, 50])
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_layer_norm_of_equal_features_is_exactly_its_bias(lowering, features, residual):
+    rng = np.random.default_rng(0)
+    constants = np.array([0.7, -1234.6, 1e-3, 3e4, 1 / 3, 3e38, 1e-38, 0.0], np.float32)
+    x = np.repeat(constants, 2)[None, :, None] * np.ones(features, np.float32)
+    weight, bias = rng.standard_normal((2, features)).astype(np.float32)
+    inputs = [x, weight, bias, *([x * np.float32(0.1)] if residual else [])]
+    expected, found = lowered(layer_norm(x.shape, residual, 1e-12), inputs, lowering)
+    np.testing.assert_array_equal(expected, np.broadcast_to(bias, x.shape))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_a_layer_norm_far_from_zero_errs_by_the_rounding_of_the_mean_at_most(lowering):
+    rng = np.random.default_rng(0)
+    x = (1e4 + 1e-2 * rng.standard_normal((1, 16, 50))).astype(np.float32)
+    inputs = [x, np.ones(50, np.float32), np.zeros(50, np.float32)]
+    expected, found = lowered(layer_norm(x.shape, False, 1e-12), inputs, lowering)
+    spread = x.astype(np.float64).std(axis=-1).min()
+    assert np.abs(found - expected).max() < 0.55 * np.spacing(np.float32(1e4)) / spread
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
