@@ -32,17 +32,18 @@ class TensorSpec:
 
 
 def find_axes(
-    flat: FlatModule, inputs: Mapping[str, torch.Tensor], outputs: Sequence[torch.Tensor]
+    flat: FlatModule, inputs: Mapping[str, torch.Tensor], outputs: Mapping[str, torch.Tensor]
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Specs of the inputs and outputs of `flat`; `inputs` are examples, `outputs` have the shapes to compile for.
 
     The module is run on small random inputs, a few tokens long.
     """
     tokens = _token_inputs(inputs)
-    has_batch = len({value.shape[0] if value.dim() else 0 for value in inputs.values()}) == 1
+    # A number without axes is the same for every sequence.
+    has_batch = len({value.shape[0] for value in inputs.values() if value.dim()}) == 1
     has_tokens = bool(tokens) and min(inputs[name].shape[1] for name in tokens) >= _PROBE_SHORTER
     roles_in: dict[str, _Roles] = {name: [None] * value.dim() for name, value in inputs.items()}
-    roles_out: list[_Roles] = [[None] * value.dim() for value in outputs]
+    roles_out: list[_Roles] = [[None] * value.dim() for value in outputs.values()]
     # Both at once is the usual answer and needs the fewest runs.
     for batch, varied in ((True, True), (False, True), (True, False)):
         if (batch and not has_batch) or (varied and not has_tokens):
@@ -51,14 +52,14 @@ def find_axes(
         if found is not None:
             roles_out = found
             for name, roles in roles_in.items():
-                if batch:
+                if batch and roles:
                     roles[0] = BATCH
                 if varied and name in tokens:
                     roles[1] = TOKENS
             break
     return (
         [_spec(name, value, roles_in[name]) for name, value in inputs.items()],
-        [_spec(*described) for described in zip(flat.output_names, outputs, roles_out, strict=True)],
+        [_spec(name, value, roles) for (name, value), roles in zip(outputs.items(), roles_out, strict=True)],
     )
 
 
@@ -71,11 +72,11 @@ def _try(
     """
     first = _probe(inputs, tokens, _PROBE_SHORTER)
     if batch:
-        first = {name: torch.cat([value[:1], value[:1]]) for name, value in first.items()}
-    second = {name: value[:1] if batch else value for name, value in first.items()}
+        first = {name: torch.cat([value[:1], value[:1]]) if value.dim() else value for name, value in first.items()}
+    second = {name: value[:1] if batch and value.dim() else value for name, value in first.items()}
     second = {name: _pad(value) if name in tokens else value for name, value in second.items()}
     before, after = _run(flat, first), _run(flat, second)
-    if before is None or after is None:
+    if before is None or after is None or len(before) != len(after):
         return None
     if any(one.dim() != other.dim() for one, other in zip(before, after, strict=True)):
         return None
@@ -124,7 +125,7 @@ def _probe(inputs: Mapping[str, torch.Tensor], tokens: Sequence[str], length: in
         elif value.is_floating_point():
             made[name] = torch.randn(shape, generator=generator, dtype=value.dtype)
         else:
-            low, high = int(value.min()), int(value.max())
+            low, high = (int(value.min()), int(value.max())) if value.numel() else (0, 0)
             made[name] = torch.randint(low, high + 1, shape, generator=generator).to(value.dtype)
     return made
 
@@ -141,7 +142,8 @@ def _run(flat: FlatModule, inputs: _Inputs) -> list[torch.Tensor] | None:
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            return list(flat(*inputs.values()))
+            # A module may write to its inputs.
+            return list(flat(*(value.clone() for value in inputs.values())))
     except Exception:
         # A model of fixed shape refuses other sizes with whatever error its ops raise: then no axis may vary.
         return None

@@ -26,7 +26,7 @@ _IDENTITY = {_aten.detach.default, _aten.alias.default, _aten.lift_fresh_copy.de
 _IDENTITY |= {_aten.contiguous.default, _aten.detach_.default}
 _CASTS = {_aten.to.dtype, _aten.to.dtype_layout, _aten._to_copy.default, _aten.to.device, _aten.to.other}
 _DROPOUT = {_aten.dropout.default, _aten.feature_dropout.default, _aten.alpha_dropout.default}
-_AND = {_aten.logical_and.default, _aten.bitwise_and.Tensor, _aten.__and__.Tensor}
+_AND = {_aten.logical_and.default, _aten.bitwise_and.Tensor}
 _CHECKS = {_aten._assert_tensor_metadata.default, _aten._assert_async.msg, _aten._assert_scalar.default}
 
 
@@ -106,7 +106,8 @@ class _Folder:
         if target == _aten.expand.default and _bytes(value) > _LARGEST_EXPANDED_BYTES:
             return False
         args, kwargs = torch.fx.map_arg((node.args, dict(node.kwargs)), lambda operand: self.values[operand])
-        result = target(*args, **kwargs)
+        # Copies were dropped, so an operand may have other strides than the view was written for.
+        result = (_aten.reshape.default if target == _aten.view.default else target)(*args, **kwargs)
         if not isinstance(result, torch.Tensor):
             return False
         self.values[node] = result

@@ -1,11 +1,13 @@
 """A module with named tensor inputs and any output, as one with positional inputs and a flat tuple of tensors."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from .calling import call_by_name
 from .errors import FrontendError
 
 # What a generating model returns beside its results; a compiled model has no key-value cache.
@@ -13,38 +15,42 @@ _NOT_RETURNED = ("past_key_values",)
 PREFIX = "module."
 
 
-class FlatModule(nn.Module):
-    """Calls `module` with keyword inputs and returns a tuple of tensors.
+@dataclasses.dataclass
+class OutputForm:
+    """What a module returned: a name per tensor, and `form`, which is "tensor", "dict", "tuple" or "tuple:N".
 
-    After a call `output_names` holds a name per tensor and `output_form` what the module returned: "tensor",
-    "tuple" or "dict".
+    N is the length of a tuple whose last items are no tensors.
     """
 
-    def __init__(self, module: nn.Module, input_names: Sequence[str], positional: bool) -> None:
+    names: tuple[str, ...] = ()
+    form: str = "tensor"
+
+
+class FlatModule(nn.Module):
+    """Calls `module` with inputs of these names and returns a tuple of tensors; `outputs` describes the last call."""
+
+    def __init__(self, module: nn.Module, input_names: Sequence[str]) -> None:
         super().__init__()
         self.module = module
         self.input_names = tuple(input_names)
-        self.positional = positional
-        self.output_names: tuple[str, ...] = ()
-        self.output_form = "tensor"
+        # An object, because attributes that are set during export are lost.
+        self.outputs = OutputForm()
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        if self.positional:
-            result = self.module(*inputs)
-        else:
-            result = self.module(**dict(zip(self.input_names, inputs, strict=True)))
-        names, tensors, form = flatten_output(result)
-        self.output_names, self.output_form = names, form
+        result = call_by_name(self.module, dict(zip(self.input_names, inputs, strict=True)))
+        self.outputs.names, tensors, self.outputs.form = flatten_output(result)
         return tensors
 
 
 def flatten_output(result: Any) -> tuple[tuple[str, ...], tuple[torch.Tensor, ...], str]:
-    """Names, tensors and form of a module's result. `None` and key-value caches are left out.
+    """Names, tensors and form (see `OutputForm`) of a module's result. `None` and key-value caches are left out.
 
-    Nested results are named by path: `hidden_states.0`. Raises `FrontendError` for a result without tensors.
+    Nested results are named by path: `hidden_states.0`. Fields of a dataclass count as items of a dict. Raises
+    `FrontendError` for a result without tensors, and for numbers and texts beside them.
     """
     if isinstance(result, torch.Tensor):
         return ("output",), (result,), "tensor"
+    result = _as_dict(result)
     form = "dict" if isinstance(result, Mapping) else "tuple"
     found: list[tuple[str, torch.Tensor]] = []
     _collect(result, "" if form == "dict" else "output", found)
@@ -52,10 +58,20 @@ def flatten_output(result: Any) -> tuple[tuple[str, ...], tuple[torch.Tensor, ..
         raise FrontendError(
             f"the model returns no tensor but a {type(result).__name__}; accepted are a tensor, a tuple and a dict"
         )
-    return tuple(name for name, _ in found), tuple(tensor for _, tensor in found), form
+    names = tuple(name for name, _ in found)
+    if form == "tuple" and not names[-1].startswith(f"output_{len(result) - 1}"):
+        form = f"tuple:{len(result)}"
+    return names, tuple(tensor for _, tensor in found), form
+
+
+def _as_dict(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, (Mapping, type)):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return value
 
 
 def _collect(value: Any, path: str, found: list[tuple[str, torch.Tensor]]) -> None:
+    value = _as_dict(value)
     if isinstance(value, torch.Tensor):
         found.append((path, value))
     elif isinstance(value, Mapping):
@@ -66,3 +82,7 @@ def _collect(value: Any, path: str, found: list[tuple[str, torch.Tensor]]) -> No
         for index, item in enumerate(value):
             separator = "_" if path == "output" else "."
             _collect(item, f"{path}{separator}{index}", found)
+    elif isinstance(value, (bool, int, float, complex, str)):
+        raise FrontendError(
+            f"the model returns '{path}', which is a {type(value).__name__}; a compiled model returns tensors only"
+        )

@@ -1,9 +1,11 @@
-"""Makes an exported graph one that torch-mlir can lower: without in-place ops, and without `cumsum`.
+"""Makes an exported graph one that torch-mlir can lower: without in-place ops and `cumsum`, squares as products.
 
 %y = aten.add_(%x, %z)              ->  %y = aten.add(%x, %z), later uses of %x become %y
+%p = aten.pow(%x, 2)                ->  %p = aten.mul(%x, %x)
 %s = aten.cumsum(%x, 1)             ->  %s = sum(where(arange[:, None] >= arange, %x[:, None, :], 0), -1)
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from .decomposition import decompose, rename_aliases
 from .exact_variance import make_variances_exact
 from .graph_editing import call_before
 
@@ -19,16 +22,20 @@ _aten = torch.ops.aten
 _LONGEST_SUM = 4096
 
 
-def make_functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place ops and `cumsum`, its variances exact for equal values.
+def make_functional(program: ExportedProgram, apart: Collection[OpOverload] = ()) -> ExportedProgram:
+    """The program without in-place ops, `cumsum` and the ops `apart`, its variances exact for equal values.
 
-    It is rewritten in place, or retraced where views are written to.
+    It is rewritten in place, or retraced where views are written to or an op is to be decomposed.
     """
-    if not _remove_in_place(program.graph):
-        program = program.run_decompositions({})
+    rename_aliases(program)
+    if any(node.target in apart for node in program.graph.nodes) or not _remove_in_place(program.graph):
+        program = decompose(program, apart)
+        rename_aliases(program)
     for node in list(program.graph.nodes):
         if node.op == "call_function" and node.target == _aten.cumsum.default:
             _expand_cumsum(node)
+        elif node.target == _aten.pow.Tensor_Scalar and node.args[1] == 2:
+            node.target, node.args = _aten.mul.Tensor, (node.args[0], node.args[0])
     make_variances_exact(program)
     return program
 

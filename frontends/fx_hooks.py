@@ -31,7 +31,8 @@ _ELEMENTS = {
     torch.uint8: "ui8",
     torch.bool: "i1",
 }
-_TORCH_FOLDER = str(Path(torch.__file__).parent)
+# Where a call passes through on its way to the model's own lines.
+_NOT_THE_MODEL = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 class WeightHooks(FxImporterHooks):
@@ -121,9 +122,9 @@ class _Places(ContextCache):
 
 
 def python_line(stack_trace: str) -> tuple[str, int] | None:
-    """File and line of the innermost frame outside PyTorch, or of the innermost where all are PyTorch's."""
+    """File and line of the innermost frame of the model, or of the innermost where all are PyTorch's or ours."""
     frames = [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', stack_trace)]
-    own = [frame for frame in frames if not frame[0].startswith(_TORCH_FOLDER)]
+    own = [frame for frame in frames if not frame[0].startswith(_NOT_THE_MODEL)]
     return (own or frames)[-1] if frames else None
 
 
@@ -147,6 +148,11 @@ class _Nodes(GraphNodeImporter):
             with loc:
                 return self.resolve_node_value(arg)
         return super()._import_argument(loc, arg, expected_jit_type)
+
+    def _import_list_argument(self, loc: ir.Location, arg: Any, expected_jit_type: Any) -> ir.Value:
+        # The elements are resolved without a location; a constant among them makes ops.
+        with loc:
+            return super()._import_list_argument(loc, arg, expected_jit_type)
 
 
 def make_importer(context: ir.Context, hooks: WeightHooks) -> FxImporter:

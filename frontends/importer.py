@@ -4,10 +4,12 @@ import dataclasses
 import logging
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
+from torch.export.graph_signature import OutputKind
 from torch_mlir import ir, passmanager
 from torch_mlir.dialects import torch as torch_dialect
 
@@ -15,13 +17,15 @@ from secateur.dialects import sparsity
 from secateur.dialects.weight_store import WeightStore
 
 from .axes import TensorSpec, find_axes
+from .calling import check_names
 from .constant_folding import simplify
+from .decomposition import ALWAYS, decomposable
 from .errors import FrontendError
-from .flattening import FlatModule
+from .flattening import PREFIX, FlatModule
 from .functional_graph import make_functional
 from .fx_hooks import WeightHooks, make_importer
 from .private_copy import private_copy
-from .unsupported import describe, refused_ops, unsupported_ops
+from .unsupported import Unsupported, as_written, describe, refused_ops
 
 # Ops that stay whole: the structural ops have a form for them, and their decomposition would hide it.
 WHOLE_OPS = (
@@ -42,7 +46,7 @@ class ImportedModel:
 
     `weights` holds views of the parameters' memory under their names in the state dict; the tensors stay alive
     with it. `inputs` and `outputs` describe the arguments and results of `@main` in order. `output_form` is
-    what the module returned: "tensor", "tuple" or "dict" (by the outputs' names).
+    what the module returned: "tensor", "dict" (by the outputs' names), "tuple" or "tuple:N" (see `OutputForm`).
     """
 
     context: ir.Context
@@ -64,22 +68,40 @@ def import_model(
     """
     names = _check_inputs(example_inputs)
     copy = private_copy(module)
-    flat = FlatModule(copy, names, positional=False).eval()
+    check_names(copy, names)
+    _check_parameters(copy)
+    flat = FlatModule(copy, names).eval()
     arguments = tuple(_plain(example_inputs[name]) for name in names)
-    program = _export(flat, arguments, type(module).__name__)
+    name = type(module).__name__
     context = prepare_context(context)
-    weights = WeightStore()
-    folded = simplify(program)
-    made = _results(program)
-    with context:
-        imported = _import(program, context, WeightHooks(weights, folded, _tied_names(copy)), type(module).__name__)
+    apart: set[OpOverload] = set(ALWAYS)
+    whole: list[Unsupported] = []
+    while True:
+        try:
+            program = _export(flat, arguments, name, apart)
+        except FrontendError:
+            if not whole:
+                raise
+            # An op whose parts cannot even be exported is reported as it was written.
+            raise FrontendError(describe(dict.fromkeys(whole), name)) from None
+        weights = WeightStore()
+        folded = simplify(program)
+        with context:
+            imported = _import(program, context, WeightHooks(weights, folded, _tied_names(copy)), name)
+        refused = _simplify(imported, name)
+        # What torch-mlir refuses whole it may take in parts; the parts may again be refused.
+        more = decomposable([op.op for op in refused]) - apart
+        if not more:
+            break
+        apart |= more
+        whole += refused
+    if refused:
+        raise FrontendError(describe(as_written(refused, whole), name))
+    # Running the module again describes its outputs again.
+    described = dataclasses.replace(flat.outputs)
+    made = dict(zip(described.names, _results(program), strict=True))
     inputs, outputs = find_axes(flat, dict(zip(names, arguments, strict=True)), made)
-    result = ImportedModel(context, imported, weights, inputs, outputs, flat.output_form)
-    _simplify(imported, type(module).__name__)
-    found = unsupported_ops(result)
-    if found:
-        raise FrontendError(describe(found, type(module).__name__))
-    return result
+    return ImportedModel(context, imported, weights, inputs, outputs, described.form)
 
 
 def prepare_context(context: ir.Context | None = None) -> ir.Context:
@@ -99,25 +121,40 @@ def _check_inputs(example_inputs: Mapping[str, torch.Tensor]) -> list[str]:
         raise FrontendError("no example inputs are given; accepted is a dict of one tensor or more by argument name")
     for name, value in example_inputs.items():
         if not isinstance(value, torch.Tensor):
-            raise FrontendError(f"example input '{name}' is a {type(value).__name__}; accepted are tensors")
+            raise FrontendError(
+                f"example input '{name}' is a {type(value).__name__}; accepted are tensors (a module that takes"
+                " anything else needs a wrapper whose forward takes the tensors one by one)"
+            )
         if value.dtype not in (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool):
             accepted = "float32, float64, int64, int32, bool"
             raise FrontendError(f"example input '{name}' has the type {value.dtype}; accepted are {accepted}")
     return list(example_inputs)
 
 
+def _check_parameters(module: nn.Module) -> None:
+    # Layers compute in f32; IREE has no f64 forms of some functions either.
+    for name, parameter in module.named_parameters():
+        if parameter.dtype == torch.float64:
+            raise FrontendError(
+                f"parameter '{name}' has the type torch.float64; accepted are float32, float16 and bfloat16 (convert"
+                " the module with .float())"
+            )
+
+
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().cpu().contiguous()
 
 
-def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) -> torch.export.ExportedProgram:
+def _export(
+    flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str, apart: Collection[OpOverload]
+) -> torch.export.ExportedProgram:
     # PyTorch logs what it raises as well; the user reads it once.
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
         with torch.no_grad():
-            return make_functional(torch.export.export(flat, arguments, strict=False))
+            program = make_functional(torch.export.export(flat, arguments, strict=False), apart)
     except FrontendError:
         raise
     except Exception as error:
@@ -125,6 +162,27 @@ def _export(flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str) ->
         raise FrontendError(f"PyTorch cannot export '{name}'{_at(error)}: {reason}") from error
     finally:
         log.setLevel(level)
+    _keep_results(program, name)
+    return program
+
+
+def _keep_results(program: torch.export.ExportedProgram, name: str) -> None:
+    """Leaves out what the module writes to its inputs; the results are the same, and the caller's inputs too.
+
+    Raises `FrontendError` where it writes to a buffer: the next call would depend on this one.
+    """
+    signature = program.graph_signature
+    for spec in signature.output_specs:
+        if spec.kind == OutputKind.BUFFER_MUTATION:
+            target = str(spec.target).removeprefix(PREFIX)
+            raise FrontendError(
+                f"'{name}' writes to its buffer '{target}' in forward; a compiled model keeps nothing from call to call"
+            )
+    kept = [spec.kind == OutputKind.USER_OUTPUT for spec in signature.output_specs]
+    node = next(node for node in program.graph.nodes if node.op == "output")
+    node.args = (tuple(result for result, keep in zip(node.args[0], kept, strict=True) if keep),)
+    signature.output_specs = [spec for spec, keep in zip(signature.output_specs, kept, strict=True) if keep]
+    program.graph.eliminate_dead_code()
 
 
 def _tied_names(module: nn.Module) -> dict[str, str]:
@@ -157,8 +215,11 @@ def _import(program: torch.export.ExportedProgram, context: ir.Context, hooks: W
     return importer.module
 
 
-def _simplify(module: ir.Module, name: str) -> None:
-    """Torch-mlir's own simplification, with the ops that have a structural form kept whole."""
+def _simplify(module: ir.Module, name: str) -> list[Unsupported]:
+    """Torch-mlir's own simplification, with the ops that have a structural form kept whole.
+
+    Returns the ops, as they were before it, that cannot be compiled.
+    """
     legal = ",".join(WHOLE_OPS)
     pipeline = f"builtin.module(torchdynamo-export-to-torch-backend-pipeline{{backend-legal-ops={legal}}})"
     with module.context:
@@ -169,6 +230,8 @@ def _simplify(module: ir.Module, name: str) -> None:
             # It stops at the first op it does not know; the user is told of all.
             refused = refused_ops(before)
             if refused:
-                raise FrontendError(describe(refused, name)) from error
+                return refused
             found = "; ".join(f"{d.message} at {d.location}" for d in error.error_diagnostics)
             raise FrontendError(f"torch-mlir cannot lower '{name}': {found or error}") from error
+    left = refused_ops(module)
+    return (refused_ops(before) or left) if left else []

@@ -1,7 +1,6 @@
 """What is compiled: a module with example inputs, from a caller or from a Hugging Face folder."""
 
 import dataclasses
-import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .calling import input_names
 from .checkpoint import example_inputs_for, load_model
 from .errors import FrontendError
 from .private_copy import evaluation_copy
@@ -45,8 +45,4 @@ def _by_name(module: torch.nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
     if isinstance(inputs, Mapping):
         return dict(inputs)
     values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-    names = [n for n, p in inspect.signature(module.forward).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    if len(values) > len(names):
-        name = type(module).__name__
-        raise FrontendError(f"'{name}.forward' takes {len(names)} inputs, found {len(values)} examples")
-    return dict(zip(names, values, strict=False))
+    return dict(zip(input_names(module, len(values)), values, strict=True))

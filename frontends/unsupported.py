@@ -41,6 +41,20 @@ def describe(found: Iterable[Unsupported], name: str) -> str:
     return f"'{name}' uses {len(lines)} op(s) that cannot be compiled:\n" + "\n".join(lines)
 
 
+def as_written(refused: Iterable[Unsupported], whole: Iterable[Unsupported]) -> list[Unsupported]:
+    """`refused` with the parts of a decomposed op as that op, which is what the model's author wrote.
+
+    `whole` are the ops that were refused before, the first first: those that are not refused now were decomposed.
+    """
+    refused, whole = list(refused), list(whole)
+    written: dict[tuple[str, int, str], Unsupported] = {}
+    for op in whole:
+        if op.file and op not in refused:
+            written.setdefault((op.file, op.line, op.module), op)
+    named = (op if op in whole else written.get((op.file, op.line, op.module), op) for op in refused)
+    return list(dict.fromkeys(named))
+
+
 def unsupported_ops(imported: "ImportedModel") -> list[Unsupported]:
     """The ops of level 1 that have no structural form and that torch-mlir's way to linalg refuses.
 
@@ -55,7 +69,7 @@ def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
     failing = []
     with module.context:
         for op in _ops(module):
-            if not op.name.startswith("torch.") or _CONSTANT.match(op.name) or _is_attention(op):
+            if not op.name.startswith("torch.") or _CONSTANT.match(op.name) or _is_attention(op) or _gives_list(op):
                 continue
             text = _alone(op)
             if text not in verdicts:
@@ -70,6 +84,11 @@ def _is_attention(op: ir.Operation) -> bool:
     if op.name != "torch.aten.scaled_dot_product_attention":
         return False
     return re.fullmatch(r"!torch\.vtensor<\[\d+(,\d+){2,3}\],f32>", str(op.operands[0].type)) is not None
+
+
+def _gives_list(op: ir.Operation) -> bool:
+    """Whether an op returns a list of tensors: it is tried together with the op that unpacks the list."""
+    return len(op.results) == 1 and str(op.results[0].type) == "!torch.list<vtensor>"
 
 
 def _ops(module: ir.Module | ir.Operation) -> list[ir.Operation]:
@@ -92,7 +111,7 @@ def _alone(op: ir.Operation) -> str:
     def name_of(value: ir.Value) -> str:
         if value not in names:
             owner = None if isinstance(value.owner, ir.Block) else value.owner.operation
-            if owner is None or not _CONSTANT.match(owner.name):
+            if owner is None or not (_CONSTANT.match(owner.name) or _gives_list(owner)):
                 names[value] = f"%a{len(arguments)}"
                 arguments.append(f"{names[value]}: {value.type}")
             else:
@@ -119,18 +138,23 @@ def _alone(op: ir.Operation) -> str:
 
 
 def _lowers(text: str) -> bool:
+    # Torch-mlir ends the process at some complex constants.
+    if "complex<" in text:
+        return False
     try:
         module = ir.Module.parse(text)
         passmanager.PassManager.parse(_LOWERING).run(module.operation)
     except ir.MLIRError:
         return False
-    # Torch-mlir lowers some ops to a dialect that only its own test backend runs.
-    return all(not op.name.startswith(("torch.", "tm_tensor.")) for op in _ops(module))
+    # Torch-mlir lowers some ops to a dialect that only its own test backend runs, and random ones to a global seed.
+    return all(not op.name.startswith(("torch.", "tm_tensor.", "ml_program.")) for op in _ops(module))
 
 
 def _collect(ops: Iterable[ir.Operation]) -> list[Unsupported]:
     counts: dict[tuple[str, str, int, str], int] = {}
     for op in ops:
+        if op.name == "torch.prim.ListUnpack":
+            op = op.operands[0].owner.operation
         name = op.attributes["name"].value if op.name == "torch.operator" else op.name
         key = (name.removeprefix("torch."), *_place(op.location))
         counts[key] = counts.get(key, 0) + 1

@@ -159,7 +159,7 @@ class Manifest(_Part):
     model: ModelInfo
     inputs: tuple[TensorSpec, ...]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
-    output_form: Literal["tensor", "tuple", "dict"]
+    output_form: Annotated[str, Field(pattern=r"^(tensor|dict|tuple(:[0-9]+)?)$")]
     targets: Annotated[tuple[TargetFiles, ...], Field(min_length=1)]
     self_test: SelfTest | None = None
     layers: tuple[LayerSparsity, ...] = ()

@@ -9,6 +9,7 @@ import numpy as np
 from secateur.dialects.errors import SecateurError
 
 from .manifest import TensorSpec
+from .output_form import as_returned
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -20,8 +21,10 @@ class InputError(SecateurError, ValueError):
 
 
 class Runner:
-    """A loaded model. Call it as `runner(input_ids=ids, attention_mask=mask)`; it returns what the model's
-    `output_form` says: one array, a tuple, or a dict by output name. `run` always returns a dict.
+    """A loaded model. Call it as `runner(input_ids=ids, attention_mask=mask)`.
+
+    It returns what the model's `output_form` says: one array, a tuple (nested as the model's), or a dict by output
+    name. `run` always returns a dict.
 
     An axis that follows the batch or the sequence length may be shorter than compiled: the input is padded with zeros
     and the outputs are cut. Several threads may call it; calls are made one after the other.
@@ -34,14 +37,10 @@ class Runner:
         self.inputs = bundle.manifest.inputs
         self.outputs = bundle.manifest.outputs
 
-    def __call__(self, **inputs: Any) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
+    def __call__(self, **inputs: Any) -> Any:
         """Runs the model. Raises `InputError` or `SessionError`."""
         found = self.run(inputs)
-        form = self._bundle.manifest.output_form
-        if form == "dict":
-            return found
-        values = tuple(found.values())
-        return values[0] if form == "tensor" else values
+        return as_returned(found, self._bundle.manifest.output_form)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Runs the model on arrays (or what NumPy takes for one) by name. Raises `InputError` or `SessionError`."""

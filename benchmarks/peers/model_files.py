@@ -27,7 +27,7 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "inputs.npz", **{name: tensor.numpy() for name, tensor in inputs.items()})
     copy = evaluation_copy(module)
-    flat = FlatModule(copy, list(inputs), positional=False).eval()
+    flat = FlatModule(copy, list(inputs)).eval()
     with torch.no_grad():
         expected = flat(*inputs.values())
         np.savez(folder / "expected.npz", *(tensor.numpy() for tensor in expected))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.errors import CompileError
+from secateur.runtime_targets.output_form import as_returned
 
 from .report import Report, TargetReport
 
@@ -66,7 +67,10 @@ class CompiledModel:
         return [spec.name for spec in self._opened().manifest.outputs]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the model; returns what the module returns: one tensor, a tuple, or a dict by output name."""
+        """Runs the model; returns what the module returns: one tensor, a tuple, or a dict by output name.
+
+        Tuples within a tuple are kept, with None where the module has no tensor. A dict is flat: `hidden_states.0`.
+        """
         names = self.input_names
         if len(args) > len(names):
             raise TypeError(f"expected at most {len(names)} inputs ({', '.join(names)}), found {len(args)}")
@@ -81,10 +85,7 @@ class CompiledModel:
             import torch
 
             outputs = {name: torch.from_numpy(array) for name, array in outputs.items()}
-        form = self._opened().manifest.output_form
-        if form == "tensor":
-            return next(iter(outputs.values()))
-        return outputs if form == "dict" else tuple(outputs.values())
+        return as_returned(outputs, self._opened().manifest.output_form)
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the model on NumPy arrays by input name; arrays by output name.

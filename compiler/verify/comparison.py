@@ -136,11 +136,13 @@ def torch_outputs(module: "torch.nn.Module", arrays: Mapping[str, np.ndarray]) -
     """Runs `module` on named inputs; its tensor outputs in order, nested tuples and dicts flattened."""
     import torch
 
+    from secateur.frontends.calling import call_by_name
     from secateur.frontends.flattening import flatten_output
 
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    # Copies, because a module may write to its inputs.
+    tensors = {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
     with torch.no_grad():
-        _, outputs, _ = flatten_output(module(**tensors))
+        _, outputs, _ = flatten_output(call_by_name(module, tensors))
     return [tensor.detach().numpy() for tensor in outputs]
 
 

@@ -31,6 +31,8 @@ _FLAGS = (
     # Tables for debuggers take up to a third of the time and a quarter of the module, and there are no lines to show.
     "--iree-llvmcpu-debug-symbols=false",
 )
+# IREE would else make f64 f32, in the arguments too, which then do not take what the model takes.
+_DOUBLE = "--iree-input-demote-f64-to-f32=false"
 
 
 class CompilationError(SecateurError):
@@ -59,6 +61,8 @@ def compile_assembly(
     # What IREE's checks would find shows when results are compared with PyTorch's, where the code can be run at all.
     comparable = target.emulator is not None or target.architecture == platform.machine()
     arguments = [*target.iree_flags, *_FLAGS, *([UNCHECKED] if comparable else []), *flags]
+    if target.backend != "vulkan":
+        arguments.insert(0, _DOUBLE)
     try:
         if target.backend == "vulkan":
             return _checked(assembly, target, arguments)

@@ -183,7 +183,7 @@ def test_the_context_may_be_given():
         ({}, "no example inputs"),
         ({"input": [1.0]}, "'input' is a list"),
         ({"input": torch.randn(1, 2, dtype=torch.float16)}, "'input' has the type torch.float16"),
-        ({"other": torch.randn(1, 2)}, "PyTorch cannot export 'Linear'"),
+        ({"other": torch.randn(1, 2)}, "'Linear.forward' has no parameter 'other'; its parameters are input"),
     ],
 )
 def test_wrong_inputs_are_refused(examples, message):
