@@ -3,10 +3,10 @@
 from .axes import TensorSpec
 from .checkpoint import LoadedModel, example_inputs_for, load_model
 from .errors import FrontendError
-from .importer import ImportedModel, import_model, prepare_context
+from .importer import ImportedModel, import_model, prepare_context, unsupported_ops
 from .loading import Loaded, load
 from .private_copy import evaluation_copy
-from .unsupported import Unsupported, unsupported_ops
+from .unsupported import Unsupported
 
 __all__ = [
     "FrontendError",

@@ -104,6 +104,11 @@ def import_model(
     return ImportedModel(context, imported, weights, inputs, outputs, described.form)
 
 
+def unsupported_ops(imported: ImportedModel) -> list[Unsupported]:
+    """The ops of a model that cannot be compiled; none for what `import_model` returns."""
+    return refused_ops(imported.module)
+
+
 def prepare_context(context: ir.Context | None = None) -> ir.Context:
     """`context`, or a new one, with the dialects `torch`, `torch_c` and `sparsity` loaded."""
     context = context or ir.Context()

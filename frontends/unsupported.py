@@ -3,12 +3,8 @@
 import dataclasses
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from torch_mlir import ir, passmanager
-
-if TYPE_CHECKING:
-    from .importer import ImportedModel
 
 _LOWERING = (
     "builtin.module(torchdynamo-export-to-torch-backend-pipeline,torch-backend-to-linalg-on-tensors-backend-pipeline)"
@@ -55,16 +51,11 @@ def as_written(refused: Iterable[Unsupported], whole: Iterable[Unsupported]) -> 
     return list(dict.fromkeys(named))
 
 
-def unsupported_ops(imported: "ImportedModel") -> list[Unsupported]:
+def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
     """The ops of level 1 that have no structural form and that torch-mlir's way to linalg refuses.
 
     Each op is lowered by itself, once per signature, so the answer names all of them and not the first.
     """
-    return refused_ops(imported.module)
-
-
-def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
-    """As `unsupported_ops`, for a module of torch ops."""
     verdicts: dict[str, bool] = {}
     failing = []
     with module.context:

@@ -1,5 +1,6 @@
 """Outputs by name as the value that the model returned: the names of a tuple's items are paths."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,14 @@ def as_returned(outputs: Mapping[str, Any], form: str) -> Any:
     """One output (`tensor`), a flat dict by name (`dict`), or a tuple (`tuple`, `tuple:N`).
 
     The item `output_1.0` is the first of the second item. Items that no output names are None; N is the tuple's length.
+    Outputs with names of their own are the items of a flat tuple.
     """
     if form == "tensor":
         return next(iter(outputs.values()))
     if form == "dict":
         return dict(outputs)
+    if not all(re.match(rf"{PREFIX}\d+(\.|$)", name) for name in outputs):
+        return tuple(outputs.values())
     tree: dict[str, Any] = {}
     for name, value in outputs.items():
         *path, last = name.removeprefix(PREFIX).split(".")
