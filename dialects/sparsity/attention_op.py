@@ -5,7 +5,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .attributes import check_discardable, to_python
+from .attributes import to_python
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
 from .structural_ops import check_layout, feature_axis, layout_of
 
@@ -40,6 +40,8 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
     causal: Any = ext.attribute(default_factory=lambda: ir.BoolAttr.get(False))
     key_bias: Tensor | None = None
     bias: Tensor | None = None
+
+    OPTIONAL = ("layout", "offsets", "depth")
 
     @verifier
     def verify_invariants(op):
@@ -81,7 +83,6 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
             last = [keys, tokens] if panels else [tokens, keys]
             fits = len(found) == 4 and found[0] in (1, query[0]) and found[1] in (1, heads) and found[2:] == last
             expect(fits, f"expected bias [{query[0]} or 1, {heads} or 1, {last[0]}, {last[1]}], found {found}")
-        check_discardable(op)
 
 
 def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:

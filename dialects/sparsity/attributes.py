@@ -4,17 +4,14 @@ Each holds one dictionary, printed as `#sparsity.bcr<{block_rows = 4 : i64, bloc
 `FIELDS` lists what the dictionary must hold; ops that carry an attribute check it with `check`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch_mlir import ir
 
 from ..number_formats import F32, NumberFormat, NumberFormatError, number_format
-from .dialect import Sparsity, VerifyError, expect
+from .dialect import Sparsity, VerifyError, expect, note
 
-ENCODING = "sparsity.encoding"
-SCHEDULE = "sparsity.schedule"
 TARGET = "sparsity.target"
-NUMBERS = "sparsity.numbers"
 
 
 def _to_attr(value: object) -> ir.Attribute:
@@ -208,31 +205,33 @@ class Target(Described, name="target"):
     OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels")
 
 
-def numbers_of(op: ir.OpView) -> NumberFormat:
-    """The format that is noted on `op`, or that of f32."""
-    return op.operation.attributes[NUMBERS].format() if NUMBERS in op.operation.attributes else F32
-
-
 ENCODINGS = {a.attr_name.split(".")[1]: a for a in (Dense, Bcr, Block, Pattern, Punched, NM, Unstructured)}
 
 
-def check_discardable(op: ir.OpView) -> None:
-    """Checks the `sparsity.encoding`, `sparsity.schedule` and `sparsity.numbers` that an op may carry."""
-    if ENCODING in op.attributes:
-        encoding = op.attributes[ENCODING]
-        expect(
-            isinstance(encoding, tuple(ENCODINGS.values())),
-            f"expected '{ENCODING}' to be one of {', '.join('#sparsity.' + n for n in ENCODINGS)}, found {encoding}",
-        )
-        encoding.check()
-    if SCHEDULE in op.attributes:
-        schedule = op.attributes[SCHEDULE]
-        expect(
-            isinstance(schedule, Schedule),
-            f"expected '{SCHEDULE}' to be #sparsity.schedule, found {schedule}",
-        )
-        schedule.check()
-    if NUMBERS in op.attributes:
-        numbers = op.attributes[NUMBERS]
-        expect(isinstance(numbers, Numbers), f"expected '{NUMBERS}' to be #sparsity.numbers, found {numbers}")
-        numbers.check()
+def _of_kind(name: str, *kinds: type[Described]) -> Callable[[ir.Attribute], None]:
+    """The rule that an attribute is one of the dialect's `kinds` and holds the right fields."""
+
+    def rule(attribute: ir.Attribute) -> None:
+        accepted = ", ".join(f"#{kind.attr_name}" for kind in kinds)
+        wanted = f"one of {accepted}" if len(kinds) > 1 else accepted
+        expect(isinstance(attribute, kinds), f"expected '{name}' to be {wanted}, found {attribute}")
+        attribute.check()
+
+    return rule
+
+
+def _order(attribute: ir.Attribute) -> None:
+    integers = isinstance(attribute, ir.DenseIntElementsAttr) and ir.ShapedType(attribute.type).rank == 1
+    expect(integers, f"expected '{ORDER}' to be a dense list of row numbers, found {attribute}")
+
+
+ENCODING = note("sparsity.encoding", _of_kind("sparsity.encoding", *ENCODINGS.values()))
+SCHEDULE = note("sparsity.schedule", _of_kind("sparsity.schedule", Schedule))
+NUMBERS = note("sparsity.numbers", _of_kind("sparsity.numbers", Numbers))
+ORDER = note("sparsity.order", _order)
+"""The order in which tiles take the rows of a layer: a permutation."""
+
+
+def numbers_of(op: ir.OpView) -> NumberFormat:
+    """The format that is noted on `op`, or that of f32."""
+    return op.operation.attributes[NUMBERS].format() if NUMBERS in op.operation.attributes else F32

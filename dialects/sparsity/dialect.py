@@ -4,8 +4,10 @@ Annotations must stay objects here (`from __future__ import annotations` turns t
 which `torch_mlir.dialects.ext` cannot read).
 """
 
+import difflib
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from torch_mlir import ir
 from torch_mlir.dialects import ext
@@ -29,22 +31,80 @@ def expect(condition: bool, message: str) -> None:
         raise VerifyError(message)
 
 
+NOTES: dict[str, Callable[[ir.Attribute], None]] = {}
+"""The attributes that any op of the dialect may carry beside its own, by name, each with its rule."""
+
+
+def note(name: str, rule: Callable[[ir.Attribute], None]) -> str:
+    """Makes `name` known as a discardable attribute; `rule` raises `VerifyError` for a wrong value. Returns `name`."""
+    NOTES[name] = rule
+    return name
+
+
 def verifier(rule: Callable[[ir.OpView], None]) -> staticmethod:
     """Turns a function that raises `VerifyError` into the hook that MLIR calls.
 
-    The message is emitted at the op as `'sparsity.x' op <message>`. An op whose operand segments are
-    malformed is left to the structural verifier, which runs after this hook and names the fault.
+    The message is emitted at the op as `'sparsity.x' op <message>`. After the rule, the names of the op's attributes
+    are checked: its fields, the names in `OPTIONAL` of its class, `NOTES`, and what another dialect's prefix stands
+    before. An op with other operands, results or attributes than its class declares is left to the structural
+    verifier, which runs after this hook and names the fault. Rationale: rules may then read every field. Another
+    exception is a fault of the rule; it is emitted too, never taken for "valid".
     """
 
     @functools.wraps(rule)
     def verify_invariants(op: ir.OpView) -> bool:
+        if not _has_declared_form(op):
+            return True
         try:
             rule(op)
+            _check_names(op)
         except VerifyError as error:
             op.location.emit_error(f"'{op.operation.name}' op {error}")
             return False
-        except (IndexError, KeyError):
-            return True
+        except Exception as error:
+            place = f"{type(error).__name__}: {error}"
+            op.location.emit_error(f"'{op.operation.name}' op cannot be verified, its rule fails with {place}")
+            return False
         return True
 
     return staticmethod(verify_invariants)
+
+
+def _has_declared_form(op: ir.OpView) -> bool:
+    """Whether operands, results and attributes of `op` are those that its class declares."""
+    operands, attributes, results, _ = ext.partition_fields(type(op)._fields)
+    for field in attributes:
+        if field.name not in op.attributes:
+            return False
+        kinds = () if field.constraint is Any else (field.constraint,)
+        if not all(isinstance(op.attributes[field.name], kind) for kind in kinds):
+            return False
+    sizes: list[int] = [1] * len(operands)
+    if op._ODS_OPERAND_SEGMENTS is not None:
+        found = op.attributes.get("operandSegmentSizes", None)
+        if not isinstance(found, ir.DenseI32ArrayAttr):
+            return False
+        sizes = list(found)
+    present = len(sizes) == len(operands) and sum(sizes) == len(op.operation.operands)
+    optional = ext.irdl.Variadicity.optional
+    fits = present and all(
+        size == 1 or (size == 0 and field.variadicity == optional) for size, field in zip(sizes, operands, strict=True)
+    )
+    values = [*op.operation.operands, *op.operation.results]
+    ranked = all(isinstance(value.type, ir.RankedTensorType) for value in values)
+    return fits and ranked and len(op.operation.results) == len(results)
+
+
+def _check_names(op: ir.OpView) -> None:
+    own = [field.name for field in ext.partition_fields(type(op)._fields)[1]] + list(getattr(type(op), "OPTIONAL", ()))
+    if op._ODS_OPERAND_SEGMENTS is not None:
+        own.append("operandSegmentSizes")
+    prefix = f"{Sparsity.DIALECT_NAMESPACE}."
+    for name in op.attributes:
+        if name in NOTES:
+            NOTES[name](op.attributes[name])
+        elif name not in own and ("." not in name or name.startswith(prefix)):
+            known = [*own, *NOTES] if name.startswith(prefix) or not own else own
+            nearest = difflib.get_close_matches(name, [*own, *NOTES], 1)
+            hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+            raise VerifyError(f"has the unknown attribute '{name}'; accepted: {', '.join(known)}{hint}")

@@ -5,9 +5,14 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
+from .dialect import Sparsity, Tensor, TensorResult, expect, note, verifier
 
-CHAIN = "sparsity.chain"
+
+def _chain(number: ir.Attribute) -> None:
+    expect(isinstance(number, ir.IntegerAttr), f"expected '{CHAIN}' to be an integer, found {number}")
+
+
+CHAIN = note("sparsity.chain", _chain)
 """Dispatches with the same number run as one: each workgroup (y, z) does all their x, dispatch after dispatch."""
 
 

@@ -3,15 +3,20 @@
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .attributes import Layout, check_discardable
-from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
+from .attributes import Layout
+from .dialect import Sparsity, Tensor, TensorResult, expect, note, verifier
 from .structural_ops import check_epilogue, check_scales, feature_axis
 
 VALUES_PADDING = 16
 """How many elements that no tile uses stand behind packed values of f16 and i8."""
 
 
-HALF_SUMS = "sparsity.half_sums"
+def _half_sums(run: ir.Attribute) -> None:
+    positive = isinstance(run, ir.IntegerAttr) and run.value > 0
+    expect(positive, f"expected '{HALF_SUMS}' to be a positive integer, found {run}")
+
+
+HALF_SUMS = note("sparsity.half_sums", _half_sums)
 """On a packed op: products are summed in f16, at most that many before they are added to a sum in f32."""
 
 
@@ -69,6 +74,8 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
     residual: Tensor | None = None
     scales: Tensor | None = None
 
+    OPTIONAL = ("layout", "activation")
+
     @verifier
     def verify_invariants(op):
         integers = all(isinstance(mask, ir.IntegerAttr) for mask in op.row_masks)
@@ -100,11 +107,8 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
         expect(all(equal), f"expected x and result to differ in features only, found {x} and {result}")
         check_scales(op, "scales", [result[axis]])
         check_epilogue(op, result[axis])
-        check_discardable(op)
         if HALF_SUMS in op.attributes:
-            run, element = op.attributes[HALF_SUMS], op.values.type.element_type
-            positive = isinstance(run, ir.IntegerAttr) and run.value > 0
-            expect(positive, f"expected '{HALF_SUMS}' to be a positive integer, found {run}")
+            element = op.values.type.element_type
             expect(str(element) == "f16", f"expected values of f16 beside '{HALF_SUMS}', found {element}")
 
 

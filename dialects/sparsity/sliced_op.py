@@ -5,7 +5,6 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .attributes import check_discardable
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
 from .structural_ops import ACTIVATIONS, activation_of, check_scales
 
@@ -53,6 +52,8 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
     residual: Tensor | None = None
     slice_scales: Tensor | None = None
 
+    OPTIONAL = ("activation",)
+
     @verifier
     def verify_invariants(op):
         x, result = list(op.x.type.shape), list(op.result.type.shape)
@@ -85,4 +86,3 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
         activation = activation_of(op)
         text = f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'"
         expect(activation in ACTIVATIONS, text)
-        check_discardable(op)

@@ -10,7 +10,7 @@ from typing import Any
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .attributes import Layout, check_discardable, to_python
+from .attributes import Layout, to_python
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
 
 ACTIVATIONS = ("none", "gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid")
@@ -105,7 +105,6 @@ class WeightOp(Sparsity.Operation, name="weight", traits=[ext.Pure]):
             expect(source.type == op.result.type, f"expected a literal of {op.result.type}, found {source.type}")
         else:
             expect(source.value != "", "expected 'source' to name an array, found an empty string")
-        check_discardable(op)
         if "sparsity.encoding" in op.attributes:
             rank = op.result.type.rank
             expect(rank >= 2, f"expected an encoded weight to have two or more dimensions, found {rank}")
@@ -129,6 +128,8 @@ class LinearOp(Sparsity.Operation, name="linear", traits=[ext.Pure]):
     bias: Tensor | None = None
     residual: Tensor | None = None
 
+    OPTIONAL = ("activation",)
+
     @verifier
     def verify_invariants(op):
         weight = list(op.weight.type.shape)
@@ -142,7 +143,6 @@ class LinearOp(Sparsity.Operation, name="linear", traits=[ext.Pure]):
         expect(result == expected, f"expected a result of shape {expected}, found {result}")
         expect(layout_of(op) is None, "has no panel layout; 'sparsity.packed_linear' has")
         check_epilogue(op, weight[0])
-        check_discardable(op)
 
 
 class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
@@ -162,6 +162,8 @@ class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
     bias: Tensor
     epsilon: ir.FloatAttr
     residual: Tensor | None = None
+
+    OPTIONAL = ("layout",)
 
     @verifier
     def verify_invariants(op):
@@ -192,6 +194,8 @@ class ActivationOp(Sparsity.Operation, name="activation", traits=[ext.Pure]):
     x: Tensor
     kind: ir.StringAttr
 
+    OPTIONAL = ("layout",)
+
     @verifier
     def verify_invariants(op):
         expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
@@ -212,6 +216,8 @@ class AddOp(Sparsity.Operation, name="add", traits=[ext.Pure]):
     result: TensorResult
     lhs: Tensor
     rhs: Tensor
+
+    OPTIONAL = ("layout",)
 
     @verifier
     def verify_invariants(op):

@@ -23,12 +23,12 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import NUMBERS, SCHEDULE
+from secateur.dialects.sparsity.attributes import NUMBERS, ORDER, SCHEDULE
 from secateur.dialects.sparsity.packed_ops import PackedLinearOp
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
-from .sparsity_reorder import ORDER, row_patterns
+from .sparsity_reorder import row_patterns
 
 
 def cut_tiles(patterns: np.ndarray, row_tile: int) -> np.ndarray:

@@ -20,12 +20,10 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense
+from secateur.dialects.sparsity.attributes import ORDER, SCHEDULE, Bcr, Dense
 from secateur.dialects.sparsity.weights import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, walk
-
-ORDER = "sparsity.order"
 
 
 def row_patterns(keep: np.ndarray) -> np.ndarray:

@@ -917,3 +917,62 @@ func.func @f(%x: tensor<1x6x4xf32>) {
   %0 = "sparsity.to_panels"(%x) {layout = #sparsity.dense<{}>} : (tensor<1x6x4xf32>) -> tensor<1x2x4x4xf32>
   return
 }
+
+// -----
+
+// A misspelt attribute would be ignored, so only known names and those with another dialect's prefix are accepted.
+func.func @f(%x: tensor<2x4xf32>, %w: tensor<8x4xf32>) -> tensor<2x8xf32> {
+  // expected-error @+1 {{'sparsity.linear' op has the unknown attribute 'activaton'; accepted: activation, operandSegmentSizes; did you mean 'activation'?}}
+  %y = "sparsity.linear"(%x, %w) {activaton = "relu", operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<2x4xf32>, tensor<8x4xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  // expected-error @+1 {{'sparsity.add' op has the unknown attribute 'sparsity.shedule'; accepted: layout, sparsity.encoding, sparsity.schedule}}
+  %y = "sparsity.add"(%x, %x) {sparsity.shedule = #sparsity.schedule<{}>} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  // expected-error @+1 {{'sparsity.add' op has the unknown attribute 'kind'; accepted: layout}}
+  %y = "sparsity.add"(%x, %x) {kind = "relu", other.kind = "relu"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
+// Values of known attributes are checked on every op.
+func.func @f(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  // expected-error @+1 {{'sparsity.add' op expected 'sparsity.schedule' to be #sparsity.schedule, found 3 : i64}}
+  %y = "sparsity.add"(%x, %x) {sparsity.schedule = 3 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>, %w: tensor<8x4xf32>) -> tensor<2x8xf32> {
+  // expected-error @+1 {{'sparsity.linear' op expected 'sparsity.order' to be a dense list of row numbers, found 3 : i64}}
+  %y = "sparsity.linear"(%x, %w) {sparsity.order = 3 : i64, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<2x4xf32>, tensor<8x4xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+// Segments, numbers of operands and missing attributes are told by the structural verifier, not by a rule.
+func.func @f(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  // expected-error @+1 {{expects exactly 2 operands, but got 1}}
+  %y = "sparsity.add"(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>, %w: tensor<4xf32>) -> tensor<2x4xf32> {
+  // expected-error @+1 {{attribute "epsilon" is expected but not provided}}
+  %y = "sparsity.layer_norm"(%x, %w, %w) {operandSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<2x4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
