@@ -21,12 +21,18 @@ class ReproducerError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Reproducer:
-    """What a run needs besides the IR: pipeline, whether each pass is verified, weight store, `--load-pass` classes."""
+    """What a run needs besides the IR.
+
+    `load_pass` are classes as `--load-pass` takes them, `load_from` the folders where Python finds their modules.
+    `check` is seed and tolerance of `--check-semantics` (None where it was not asked for).
+    """
 
     pipeline: str
     verify_each: bool = True
     weights: str | None = None
     load_pass: tuple[str, ...] = ()
+    load_from: tuple[str, ...] = ()
+    check: tuple[int, float] | None = None
 
     def text(self) -> str:
         """The resource block that follows the IR."""
@@ -39,6 +45,9 @@ class Reproducer:
             fields["weights"] = json.dumps(self.weights)
         if self.load_pass:
             fields["load_pass"] = json.dumps(",".join(self.load_pass))
+            fields["load_from"] = json.dumps(os.pathsep.join(self.load_from))
+        if self.check is not None:
+            fields["check_semantics"] = json.dumps(f"seed={self.check[0]} tolerance={self.check[1]}")
         body = ",\n".join(f"      {key}: {value}" for key, value in fields.items())
         return f"{{-#\n  external_resources: {{\n    mlir_reproducer: {{\n{body}\n    }}\n  }}\n#-}}\n"
 
@@ -56,22 +65,30 @@ def read_reproducer(source: str) -> Reproducer:
     if not isinstance(fields.get("pipeline"), str):
         raise ReproducerError("the 'mlir_reproducer' resource has no pipeline")
     loaded = tuple(c for c in fields.get("load_pass", "").split(",") if c)
-    return Reproducer(fields["pipeline"], fields.get("verify_each", True), fields.get("weights"), loaded)
+    folders = tuple(f for f in fields.get("load_from", "").split(os.pathsep) if f)
+    check = None
+    if "check_semantics" in fields:
+        found = re.fullmatch(r"seed=(-?\d+) tolerance=([\d.e+-]+)", str(fields["check_semantics"]))
+        if found is None:
+            raise ReproducerError("'check_semantics' is not 'seed=N tolerance=X'")
+        check = int(found[1]), float(found[2])
+    pipeline, verify_each = fields["pipeline"], fields.get("verify_each", True)
+    return Reproducer(pipeline, verify_each, fields.get("weights"), loaded, folders, check)
 
 
 class WriteReproducer(Instrumentation):
     """Keeps a reproducer at `path` while the pipeline runs and takes it away where all passes succeed.
 
     So it is there also where an upstream pass ends the process. It is not written over by a later pass of the
-    same run; the weights are those that `weights` (a folder) holds.
+    same run. `settings` lacks the pipeline only; its weights are those that the folder holds.
     """
 
-    def __init__(self, path: Path, verify_each: bool, weights: str | None, load_pass: Sequence[str]) -> None:
-        self.path, self.verify_each, self.weights, self.load_pass = path, verify_each, weights, tuple(load_pass)
+    def __init__(self, path: Path, settings: Reproducer) -> None:
+        self.path, self.settings = path, settings
         self._written = False
 
     def begin(self, module: ir.Module, steps: Sequence[Step], context: PassContext) -> None:
-        settings = Reproducer(pipeline_text(steps), self.verify_each, self.weights, self.load_pass)
+        settings = dataclasses.replace(self.settings, pipeline=pipeline_text(steps))
         text = module.operation.get_asm(enable_debug_info=False)
         write_whole(self.path, text.rstrip("\n") + "\n\n" + settings.text())
         self._written = True

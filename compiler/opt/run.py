@@ -24,15 +24,16 @@ from secateur.compiler.pipeline.pipeline_text import PassNames, PipelineSyntaxEr
 from secateur.compiler.pipeline.pipelines import NAMED
 from secateur.dialects.sparsity import Sparsity
 from secateur.dialects.weight_store import WeightStore, WeightStoreError
-from secateur.passes import registry
-from secateur.passes.base import Pass, PassContext
+from secateur.passes.base import PassContext
 
 from .expected_diagnostics import MalformedExpectation, mismatches
 from .flags import Arguments, UsageError, nearest_flag
 from .ir_dumps import DumpOptions, IRDumps, PrintOptions
+from .load_pass import folders_of, load_pass
+from .nesting import too_deep
 from .pass_list import pass_list
 from .pass_reports import statistics_json, statistics_text, timing_report
-from .reproducer import ReproducerError, WriteReproducer, read_reproducer, write_whole
+from .reproducer import Reproducer, ReproducerError, WriteReproducer, read_reproducer, write_whole
 from .semantics_check import SemanticsCheck
 
 log = logging.getLogger("sparsity-opt")
@@ -47,7 +48,7 @@ def run(arguments: Arguments) -> int:
     """Runs the tool; returns 0 or 1. Raises `UsageError`."""
     if arguments["debug"]:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(name)s: %(message)s")
-    names = PassNames({c.name: c for c in map(_load_pass, arguments.items("load-pass"))}, NAMED)
+    names = PassNames({c.name: c for c in map(load_pass, arguments.items("load-pass"))}, NAMED)
     if arguments["list-passes"]:
         text, broken = pass_list(names)
         print(text, end="")
@@ -59,19 +60,6 @@ def run(arguments: Arguments) -> int:
         print(Sparsity._mlir_module)
         return 0
     return _Tool(arguments, context, names).run()
-
-
-def _load_pass(reference: str) -> type[Pass]:
-    # An installed command does not search the current folder; a pass under development usually lies there.
-    if "" not in sys.path:
-        sys.path.append("")
-    try:
-        found = registry.load_class(reference)
-    except Exception as error:
-        raise UsageError(f"--load-pass={reference}: expected module:Class of a pass: {error}") from error
-    if not found.name:
-        raise UsageError(f"--load-pass={reference}: the class has no name")
-    return found
 
 
 class _Tool:
@@ -97,6 +85,7 @@ class _Tool:
         self.pipeline = arguments.pipeline() or ""
         verify_each, weights = bool(arguments["verify-each"]), arguments.text("weights")
         loaded = arguments.items("load-pass")
+        self.check = self._check()
         self._check_pipeline()
         data = self._read()
         if arguments["run-reproducer"]:
@@ -105,8 +94,10 @@ class _Tool:
             except ReproducerError as error:
                 raise UsageError(f"'{self.name}': {error}") from None
             self.pipeline, verify_each, weights = stored.pipeline, stored.verify_each, weights or stored.weights
+            self.check = self.check or stored.check
+            sys.path += [folder for folder in stored.load_from if folder not in sys.path]
             self.names = PassNames(
-                {**{c.name: c for c in map(_load_pass, stored.load_pass)}, **self.names.loaded}, NAMED
+                {**{c.name: c for c in map(load_pass, stored.load_pass)}, **self.names.loaded}, NAMED
             )
             loaded = (*loaded, *(c for c in stored.load_pass if c not in loaded))
             self._check_pipeline()
@@ -114,7 +105,8 @@ class _Tool:
         self.reproducer = None
         if (path := arguments.text("mlir-pass-pipeline-crash-reproducer")) is not None:
             absolute = None if weights is None else str(Path(weights).resolve())
-            self.reproducer = WriteReproducer(Path(path), verify_each, absolute, loaded)
+            settings = Reproducer("", verify_each, absolute, loaded, folders_of(loaded), self.check)
+            self.reproducer = WriteReproducer(Path(path), settings)
         self.options = PassManagerOptions(
             verify_each=verify_each,
             names=self.names,
@@ -174,11 +166,15 @@ class _Tool:
             found.append(IRDumps(when, self.printing, sys.stderr))
         elif tree is not None:
             raise UsageError("--mlir-print-ir-tree-dir needs one of the --mlir-print-ir-before/after flags")
-        if a["check-semantics"]:
-            seed, tolerance = a.number("check-seed", int), a.number("check-tolerance", float)
-            assert seed is not None and tolerance is not None
-            found.append(SemanticsCheck(int(seed), float(tolerance), on_skip=_tell_skipped))
+        if self.check is not None:
+            found.append(SemanticsCheck(*self.check, on_skip=_tell_skipped))
         return found
+
+    def _check(self) -> tuple[int, float] | None:
+        """Seed and tolerance of `--check-semantics`."""
+        seed, tolerance = self.arguments.number("check-seed", int), self.arguments.number("check-tolerance", float)
+        assert seed is not None and tolerance is not None
+        return (int(seed), float(tolerance)) if self.arguments["check-semantics"] else None
 
     def _parts(self, data: bytes) -> Iterator[str | bytes]:
         """The inputs; each begins with as many empty lines as stand before it, so that line numbers hold."""
@@ -189,6 +185,9 @@ class _Tool:
             self.source = data.decode()
         except UnicodeDecodeError as error:
             raise UsageError(f"'{self.name}' is neither MLIR text nor bytecode: {error}") from error
+        if "\0" in self.source:
+            line = self.source.count("\n", 0, self.source.index("\0")) + 1
+            raise UsageError(f"'{self.name}' is no MLIR text: line {line} holds a NUL byte")
         marker = self.arguments.text("split-input-file")
         if marker is None:
             yield self.source
@@ -227,6 +226,9 @@ class _Tool:
     def _process(self, part: str | bytes, listen: Listener) -> str | None:
         rename = {"-": self.name}
         began = time.perf_counter()
+        if isinstance(part, str) and (refused := too_deep(part, self.name)) is not None:
+            listen(refused)
+            return None
         try:
             with DiagnosticLog(self.context, rename, listen):
                 module = ir.Module.parse(part, self.context)

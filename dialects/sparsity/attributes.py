@@ -204,6 +204,11 @@ class Target(Described, name="target"):
     FIELDS = ("vector_bytes", "registers")
     OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels")
 
+    def check(self) -> None:
+        super().check()
+        found = self.values()["vector_bytes"]
+        expect(found % 4 == 0, f"expected 'vector_bytes' of #sparsity.target to be a multiple of 4, found {found}")
+
 
 ENCODINGS = {a.attr_name.split(".")[1]: a for a in (Dense, Bcr, Block, Pattern, Punched, NM, Unstructured)}
 

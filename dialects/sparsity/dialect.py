@@ -46,7 +46,7 @@ def verifier(rule: Callable[[ir.OpView], None]) -> staticmethod:
 
     The message is emitted at the op as `'sparsity.x' op <message>`. After the rule, the names of the op's attributes
     are checked: its fields, the names in `OPTIONAL` of its class, `NOTES`, and what another dialect's prefix stands
-    before. An op with other operands, results or attributes than its class declares is left to the structural
+    before. An op with other types, results or attributes than its class declares is left to the structural
     verifier, which runs after this hook and names the fault. Rationale: rules may then read every field. Another
     exception is a fault of the rule; it is emitted too, never taken for "valid".
     """
@@ -56,6 +56,7 @@ def verifier(rule: Callable[[ir.OpView], None]) -> staticmethod:
         if not _has_declared_form(op):
             return True
         try:
+            _check_segments(op)
             rule(op)
             _check_names(op)
         except VerifyError as error:
@@ -79,20 +80,26 @@ def _has_declared_form(op: ir.OpView) -> bool:
         kinds = () if field.constraint is Any else (field.constraint,)
         if not all(isinstance(op.attributes[field.name], kind) for kind in kinds):
             return False
-    sizes: list[int] = [1] * len(operands)
-    if op._ODS_OPERAND_SEGMENTS is not None:
-        found = op.attributes.get("operandSegmentSizes", None)
-        if not isinstance(found, ir.DenseI32ArrayAttr):
-            return False
-        sizes = list(found)
-    present = len(sizes) == len(operands) and sum(sizes) == len(op.operation.operands)
-    optional = ext.irdl.Variadicity.optional
-    fits = present and all(
-        size == 1 or (size == 0 and field.variadicity == optional) for size, field in zip(sizes, operands, strict=True)
-    )
     values = [*op.operation.operands, *op.operation.results]
     ranked = all(isinstance(value.type, ir.RankedTensorType) for value in values)
-    return fits and ranked and len(op.operation.results) == len(results)
+    counted = op._ODS_OPERAND_SEGMENTS is not None or len(op.operation.operands) == len(operands)
+    return counted and ranked and len(op.operation.results) == len(results)
+
+
+def _check_segments(op: ir.OpView) -> None:
+    """Which optional operands there are; the structural verifier takes sizes of any number and sum."""
+    declared = op._ODS_OPERAND_SEGMENTS
+    if declared is None:
+        return
+    found = op.attributes.get("operandSegmentSizes", None)
+    sizes = list(found) if isinstance(found, ir.DenseI32ArrayAttr) else []
+    given = len(op.operation.operands)
+    fits = [size == 1 or (size == 0 and least == 0) for size, least in zip(sizes, declared, strict=False)]
+    expect(
+        len(sizes) == len(declared) and all(fits) and sum(sizes) == given,
+        f"expected 'operandSegmentSizes' to be array<i32: ...> of {len(declared)} sizes with the sum {given}, "
+        f"1 where an operand is given and 0 where an optional one is not, found {found}",
+    )
 
 
 def _check_names(op: ir.OpView) -> None:

@@ -103,9 +103,23 @@ class SparsityQuantize(Pass):
         if any(weight is None for weight in weights):
             return None
         arrays = [context.array(weight) for weight in weights]
+        rows, last = arrays[-1], op.result.type.shape[-1 if layout_of(op) is None else -2] - 1
+        if rows.min() < 0 or rows.max() > last:
+            raise PassFailure(op, f"expected rows from 0 to {last}, found {rows.min()} to {rows.max()}")
         if packed:
-            return rows_of_values(op, *arrays)
-        offsets, rows = arrays
+            if (
+                (np.diff(arrays[0], axis=-1) < 0).any()
+                or arrays[0].min() < 0
+                or arrays[0].max() > op.columns.type.shape[0]
+            ):
+                raise PassFailure(op, f"expected segments inside its {op.columns.type.shape[0]} columns")
+            found = rows_of_values(op, *arrays)
+            if found.used.size and not 0 <= found.used.min() <= found.used.max() < op.values.type.shape[0]:
+                raise PassFailure(op, f"expected offsets inside its {op.values.type.shape[0]} values")
+            return found
+        offsets, _ = arrays
+        if offsets[0] < 0 or (np.diff(offsets) < 0).any() or offsets[-1] > op.values.type.shape[0]:
+            raise PassFailure(op, f"expected offsets that grow to {op.values.type.shape[0]} at most, found {offsets}")
         of = np.zeros(op.values.type.shape, np.int64)
         of[: offsets[-1]] = np.repeat(rows, np.diff(offsets), axis=0)
         return _Rows(int(rows.max()) + 1, of, scales_at=rows)

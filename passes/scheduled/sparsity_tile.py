@@ -42,7 +42,8 @@ def balanced_bounds(costs: np.ndarray, pieces: int) -> np.ndarray:
 
 def token_vectors(panel: int, lanes: int, wanted: int, row_tile: int, registers: int) -> int:
     """Vectors of tokens per row: sums, vectors of x and one weight have to fit the registers."""
-    fitting = [v for v in range(1, wanted + 1) if panel % (v * lanes) == 0 and (row_tile + 1) * v + 1 <= registers]
+    most = min(wanted, panel // lanes, registers)
+    fitting = [v for v in range(1, most + 1) if panel % (v * lanes) == 0 and (row_tile + 1) * v + 1 <= registers]
     return max(fitting, default=1)
 
 
