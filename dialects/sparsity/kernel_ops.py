@@ -15,6 +15,9 @@ def _chain(number: ir.Attribute) -> None:
 CHAIN = note("sparsity.chain", _chain)
 """Dispatches with the same number run as one: each workgroup (y, z) does all their x, dispatch after dispatch."""
 
+SCRATCH_BYTES = 32768
+"""What a kernel may take of a workgroup's stack: IREE refuses more unless told otherwise, and workers have little."""
+
 
 class DispatchOp(Sparsity.Operation, name="dispatch", traits=[ext.Pure]):
     """Runs a kernel once per point of a grid; the kernel writes the result.

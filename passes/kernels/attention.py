@@ -15,13 +15,12 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, vector
 
 from secateur.dialects.sparsity.attention_op import head_slices
+from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
 
 from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
 from .functions import exp, maximum
 from .weights_by_lane import spread_run
 
-# IREE refuses kernels with more stack than this unless told otherwise, and worker threads have little.
-SCRATCH_BYTES = 32768
 # Rows of sums held in registers beside the query vectors (24 of 32 registers at four vectors).
 REGISTER_ROWS = 6
 

@@ -37,6 +37,7 @@ from .booleans import widen_booleans
 from .chains import Chains, chains_of
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
 from .narrow import narrow_integers
+from .scratch import scratch_bytes
 from .spirv import separate_reductions
 from .threads import as_iree_prints, threads_of
 
@@ -159,6 +160,7 @@ def _convert(module: ir.Operation, weights: "_Weights") -> None:
     for name, kernel in kernels.items():
         if name in called:
             _check_ops(kernel, KERNEL_OPS | {"func.func"}, "a kernel")
+            scratch_bytes(kernel)
             build_executable(kernel, f"ex_{name}", called[name])
         kernel.erase()
     for op in functions:

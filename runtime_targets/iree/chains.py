@@ -5,12 +5,14 @@ before:
     %o = "sparsity.dispatch"(%a, %w) {kernel = @linear, grid = array<i64: 8, 2, 1>, sparsity.chain = 0}
 after:
     func.func private @chain_attention_linear(%q, %mask, %w, %a, %o: memref<...>, %x: index, %y: index, %z: index) {
+      %scratch = memref.alloca() : memref<32768xi8>   // all kernels', one after the other
       scf.for %i = 0 to 12 { /* body of @attention at (%i, %y, %z) */ }
       scf.for %i = 0 to 8 { /* body of @linear at (%i, %y, %z) */ }
     }
     %a, %o = a call of @chain_attention_linear on the grid (1, 2, 1), where the last of the dispatches was
 
-Whether a workgroup may do so is for the pass that set the attribute; here only the form is checked.
+Whether a workgroup may do so is for the pass that set the attribute; here only the form is checked. Kernels begin with
+undefined scratch memory, so a chain needs no more of it than the kernel that needs the most.
 """
 
 import dataclasses
@@ -23,6 +25,7 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.kernel_ops import CHAIN
 
 from .kernels import Call, kernel_memrefs, refuse
+from .scratch import SharedScratch
 
 
 def chains_of(dispatches: Sequence[ir.Operation]) -> list[list[ir.Operation]]:
@@ -118,11 +121,12 @@ class Chains:
         place = iter(wiring)
         with ir.Location.unknown(), ir.InsertionPoint(block):
             end = ir.Operation.create("func.return")
+            scratch = SharedScratch([self._kernel(op) for op in members], end)
         for number, (op, grid) in enumerate(zip(members, grids, strict=True)):
             wired = [next(place) for _ in op.operands]
             given = [arguments[i] if i >= 0 else arguments[len(inputs) - 1 - i] for i in wired]
             given.append(arguments[len(inputs) + number])
-            _append(self._kernel(op), given, arguments[-2:], grid[0], end)
+            _append(self._kernel(op), given, arguments[-2:], grid[0], end, scratch)
         self._kernels[name] = function
         return name
 
@@ -132,11 +136,19 @@ class Chains:
         return next(n for i in itertools.count() if (n := base + (f"_{i}" if i else "")) not in self._kernels)
 
 
-def _append(kernel: ir.Operation, given: list[ir.Value], place: list[ir.Value], count: int, end: ir.Operation) -> None:
+def _append(
+    kernel: ir.Operation,
+    given: list[ir.Value],
+    place: list[ir.Value],
+    count: int,
+    end: ir.Operation,
+    scratch: SharedScratch,
+) -> None:
     """Adds `count` runs of the kernel's body before `end`, at x = 0 .. count - 1 and (y, z) = `place`."""
     index = ir.IndexType.get()
     copy = kernel.clone(ir.InsertionPoint(kernel)).operation
     body = copy.regions[0].blocks[0]
+    scratch.lend(copy, end)
     with kernel.location, ir.InsertionPoint(end):
 
         def number(value: int) -> ir.Value:
@@ -153,7 +165,5 @@ def _append(kernel: ir.Operation, given: list[ir.Value], place: list[ir.Value], 
     for old, new in zip(body.arguments, [*given, x, *place], strict=True):
         old.replace_all_uses_with(new)
     for op in list(body.operations)[:-1]:
-        # Scratch memory is taken once, not once per round of the loop.
-        scratch = op.operation.name == "memref.alloca"
-        op.operation.move_before(loop if scratch and count > 1 else before)
+        op.operation.move_before(before)
     copy.erase()
