@@ -43,10 +43,10 @@ def command(
     sparsity: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Fraction of each layer's weights to remove.")
     ] = None,
-    scheme: Annotated[str, typer.Option(help="bcr, block, pattern, punched, filter, nm or unstructured.")] = "bcr",
-    block: Annotated[
-        str | None, typer.Option(help="Sizes of the scheme: 4x1 (bcr), 64 (block), 4x4 (pattern), 2:4 (nm).")
-    ] = None,
+    scheme: Annotated[
+        str, typer.Option(help="How the zeros lie: bcr, block, nm ...; an unknown name lists all.")
+    ] = "bcr",
+    block: Annotated[str | None, typer.Option(help="Sizes of the scheme: 4x1 (bcr), 64 (block), 2:4 (nm) ...")] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -128,13 +128,17 @@ def command(
         raise typer.BadParameter(
             f"method {method} learns from a teacher when it trains: give --epochs", param_hint="--epochs"
         )
+    from secateur.dialects.schemes import PRUNINGS
+
+    known = PRUNINGS.get(scheme)
+    fixed = known is not None and known(known.default).fixed_sparsity is not None
     chooses_rates = target_latency is not None or method == "fixed"
-    if sparsity is None and scheme != "nm" and not chooses_rates:
+    if sparsity is None and not fixed and not chooses_rates:
         raise typer.BadParameter(f"scheme '{scheme}' needs a fraction, for example 0.9", param_hint="--sparsity")
     if target_latency is not None and rates is not None:
         raise typer.BadParameter("a latency decides on the rates itself", param_hint="--rates")
     if rates is None:
-        rates = "uniform" if method in ("one-shot", "fixed") or scheme == "nm" or chooses_rates else "loss"
+        rates = "uniform" if method in ("one-shot", "fixed") or fixed or chooses_rates else "loss"
     if block is not None and blocks is not None:
         raise typer.BadParameter("give --block, or --blocks to choose from", param_hint="--blocks")
     if target is None and target_latency is None:

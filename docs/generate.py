@@ -82,9 +82,13 @@ def dialect() -> str:
         found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, base) and v is not base]
         return [v for v in found if v.__module__ == module.__name__]
 
+    shown: set[Any] = set()
     about = sys.modules["secateur.dialects.sparsity"].__doc__ or ""
     parts = [NOTE, "# The `sparsity` dialect\n", inspect.cleandoc(about) + "\n", "## Attributes\n"]
-    for attribute in classes(attributes, attributes.Described):
+    for attribute in (*attributes.ENCODINGS.values(), *classes(attributes, attributes.Described)):
+        if not hasattr(attribute, "attr_name") or attribute in shown:
+            continue
+        shown.add(attribute)
         parts += [f"### `#{attribute.attr_name}`\n", inspect.cleandoc(attribute.__doc__ or "") + "\n"]
     for module in (structural_ops, attention_op, packed_ops, sliced_op, kernel_ops):
         title = inspect.cleandoc(module.__doc__ or "").split("\n")[0].rstrip(".")

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.dialects import encodings
-from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
+from secateur.dialects.sparsity.attributes import ENCODING
 from secateur.dialects.sparsity.weights import array_of, symbol_of
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
@@ -41,5 +40,4 @@ def _text(encoding: "ir.Attribute | None") -> str:
     """`bcr 4x16` for `#sparsity.bcr<{...}>`; `dense` where there is none."""
     if encoding is None:
         return "dense"
-    scheme = next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
-    return str(encodings.encoding_of(scheme, encoding.values()))
+    return str(encoding.encoding())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.dialects.encodings.schemes import INDEX_BYTES, VALUE_BYTES
+from secateur.dialects.schemes.encoding import INDEX_BYTES, VALUE_BYTES
 
 from .report import LayerReport
 

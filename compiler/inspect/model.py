@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from secateur.dialects import encodings
+from secateur.dialects import schemes
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +52,8 @@ def inspect_model(model: "Model", seq_len: int = 128) -> list[LayerReport]:
 
 def layer_report(name: str, weight: np.ndarray, seq_len: int) -> LayerReport:
     """The record of one weight [rows, columns]."""
-    mask = encodings.nonzeros(weight)
-    encoding = encodings.detect(mask)
+    mask = schemes.nonzeros(weight)
+    encoding = schemes.detect(mask)
     rows, columns = weight.shape
     return LayerReport(
         name=name,
@@ -65,9 +65,9 @@ def layer_report(name: str, weight: np.ndarray, seq_len: int) -> LayerReport:
         sparsity_fraction=1 - int(np.count_nonzero(mask)) / mask.size if mask.size else 0.0,
         dense_flops=2 * seq_len * mask.size,
         kept_flops=2 * seq_len * int(np.count_nonzero(encoding.kept(mask))),
-        dense_bytes=encodings.Dense().packed_bytes(mask),
+        dense_bytes=schemes.Dense().packed_bytes(mask),
         packed_bytes=encoding.packed_bytes(mask),
-        csr_bytes=encodings.csr_bytes(mask),
+        csr_bytes=schemes.csr_bytes(mask),
     )
 
 

@@ -62,7 +62,7 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, watch
             include=asked.include,
             skip=asked.skip,
             clock_ghz=asked.clock_ghz,
-            importance=costs if asked.data is not None and scheme.name != "nm" else None,
+            importance=costs if asked.data is not None and scheme.fixed_sparsity is None else None,
             progress=watcher.stage,
         )
         if asked.budget_ms is None:

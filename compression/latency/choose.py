@@ -31,15 +31,7 @@ def coarseness(scheme: Scheme) -> tuple[float, float]:
         unstructured 1; bcr r x c min(r, c), then max(r, c); with one row or column a block only max(r, c); block c;
         nm m (n of m weights are chosen at once); pattern p^2; filter: a whole row
     """
-    sizes = scheme.sizes
-    if scheme.name == "bcr":
-        small, large = sorted(sizes)
-        return (float(small), float(large)) if small > 1 else (float(large), float("inf"))
-    units = {"unstructured": 1.0, "filter": float("inf")}
-    if scheme.name in units:
-        return units[scheme.name], float("inf")
-    unit = {"block": sizes[0], "nm": sizes[-1]}.get(scheme.name, sizes[0] * sizes[-1])
-    return float(unit), float("inf")
+    return scheme.rule.coarseness()
 
 
 def choose_block(table: LatencyTable, sparsity: float, tolerance: float = TOLERANCE) -> BlockChoice:

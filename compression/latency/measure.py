@@ -20,6 +20,7 @@ from secateur.compiler.tune.options import memory_here
 from secateur.compiler.tune.tuner import scratch_folder
 from secateur.compiler.tune.workers import Worker
 from secateur.compression.prune.scheme import PruneError, Scheme
+from secateur.dialects import schemes
 
 from .errors import LatencyError
 from .place import Place
@@ -30,8 +31,6 @@ from .table import Cell, LatencyTable
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _FUNCTION = "secateur.compression.latency.layer_times:cost_of_layers"
 _SECONDS = 900.0
-# Of a pattern or N:M scheme a sparsity is reached that is so near, or none.
-_NEAR = 0.03
 _DENSE = Variant()
 Progress = Callable[[str], None]
 
@@ -75,7 +74,7 @@ def measure_table(
     with contextlib.ExitStack() as stack:
         for number, (key, scheme) in enumerate((k, s) for k in shapes for s in schemes):
             shape, known = shapes[key], _known(records, place)
-            ops = {s: _op(shape, scheme, s, place, seed) for s in _reachable(scheme, sparsities)}
+            ops = {s: _op(shape, scheme, s, place, seed) for s in scheme.rule.reachable(sparsities)}
             missing = [s for s, op in ops.items() if digest_of(op) not in known]
             if missing and scheme not in failed:
                 progress(f"measuring, {number + 1} of {len(shapes) * len(schemes)}, {shape.label} in {scheme}")
@@ -95,17 +94,6 @@ def measure_table(
     dense = {key: min(r["dense_cost"] for (k, *_), r in found.items() if k == key) for key in shapes}
     cells = {k: Cell(r["ratio"] * dense[k[0]], r["ratio"], r["min_ratio"]) for k, r in found.items()}
     return LatencyTable(place.name, place.threads, place.unit, shapes, counts, dense, cells, failed, measured)
-
-
-def _reachable(scheme: Scheme, sparsities: Sequence[float]) -> list[float]:
-    """The sparsities that a scheme has: N:M has one, patterns have multiples of one weight of a tile."""
-    if scheme.name == "nm":
-        return [1 - scheme.sizes[0] / scheme.sizes[1]]
-    if scheme.name == "pattern":
-        area = scheme.sizes[0] ** 2
-        near = {round(s * area) / area for s in sparsities if abs(round(s * area) / area - s) <= _NEAR}
-        return sorted(s for s in near if 0 < s < 1)
-    return sorted(set(sparsities))
 
 
 def _op(shape: LayerShape, scheme: Scheme, sparsity: float, place: Place, seed: int) -> dict[str, Any]:
@@ -134,7 +122,7 @@ def _method() -> str:
     """A digest of the source that makes synthetic zeros and times them: with other source the figures are others."""
     here = Path(__file__).parent
     files = [here / "synthetic.py", here / "layer_times.py"]
-    files += [here.parent / "prune" / f"{name}.py" for name in ("projections", "blocks", "rectangles", "selection")]
+    files += [here.parent / "prune" / "projections.py", *sorted(Path(schemes.__file__).parent.glob("*.py"))]
     return digest_of([file.read_text() for file in files])
 
 

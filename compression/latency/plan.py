@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.compression.prune.layers import prunable_layers, weight_parameter
 from secateur.compression.prune.scheme import Scheme, parse_scheme
+from secateur.dialects.schemes import PRUNINGS
 
 from .choose import TOLERANCE, BlockChoice, choose_block
 from .errors import LatencyError
@@ -22,14 +23,7 @@ from .whole_model import Calibration, ModelLatency, WholeModel
 
 if TYPE_CHECKING:
     import torch
-BLOCKS = {
-    "bcr": ("4x16", "4x1", "8x1", "16x1", "32x1", "64x1"),
-    "block": ("16", "32", "64", "128"),
-    "pattern": ("4x4",),
-    "nm": ("2:4",),
-    "filter": (None,),
-    "unstructured": (None,),
-}
+BLOCKS = {name: rule.timed for name, rule in PRUNINGS.items() if rule.timed}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,7 +64,7 @@ class PruningCallback(TrainerCallback):
         if isinstance(rates, str) and (rates != "global" or sparsity is None):
             raise PruneError(f"'rates' is a mapping, or 'global' with a sparsity, found '{rates}' and {sparsity}")
         if method != "fixed":
-            if sparsity is None and not rates and self.scheme.name != "nm":
+            if sparsity is None and not rates and self.scheme.fixed_sparsity is None:
                 raise PruneError(f"scheme '{self.scheme}' needs a sparsity")
             if sparsity is not None and not 0 <= sparsity < 1:
                 raise PruneError(f"a sparsity is at least 0 and less than 1, found {sparsity:g}")
@@ -207,7 +207,7 @@ class PruningCallback(TrainerCallback):
             rates = layer_rates(names, self.sparsity, self.rates)
         for layer in layers:
             layer.sparsity = rates[layer.name]
-            if layer.sparsity is None and self.scheme.name != "nm" and scheme is not None:
+            if layer.sparsity is None and self.scheme.fixed_sparsity is None and scheme is not None:
                 raise PruneError(f"no rate fits layer '{layer.name}', and no sparsity is given for the others")
         return layers
 

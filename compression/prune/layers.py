@@ -32,18 +32,17 @@ def prunable_layers(
 ) -> "tuple[dict[str, torch.nn.Module], list[str]]":
     """The layers to prune, by module name and in the model's order, and the names of those that are left out.
 
-    Linear layers; for the scheme `punched` convolutions; without a scheme both. `include` and `skip` are glob
-    patterns of module names. A layer is taken where a pattern of `include` matches and none of `skip` does. By
-    default all but `HEADS` (embeddings, pooler, task heads); where `include` is given, only the `skip` that
-    is given holds; where only `skip` is given, it is added to `HEADS`. A weight that several layers share is taken
-    with the first of them. Raises `PruneError` where no layer is left.
+    Those whose weights have the dimensions that the scheme is for; without a scheme linear layers and convolutions.
+    `include` and `skip` are glob patterns of module names. A layer is taken where a pattern of `include` matches and
+    none of `skip` does. By default all but `HEADS` (embeddings, pooler, task heads); where `include` is given, only
+    the `skip` that is given holds; where only `skip` is given, it is added to `HEADS`. A weight that several layers
+    share is taken with the first of them. Raises `PruneError` where no layer is left.
     """
     import torch
 
-    convolutions = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
-    kinds: tuple[type[torch.nn.Module], ...] = (torch.nn.Linear, *convolutions)
-    if scheme is not None:
-        kinds = convolutions if scheme.name == "punched" else (torch.nn.Linear,)
+    by_dimensions = {2: torch.nn.Linear, 3: torch.nn.Conv1d, 4: torch.nn.Conv2d, 5: torch.nn.Conv3d}
+    dimensions = tuple(by_dimensions) if scheme is None else scheme.rule.dimensions
+    kinds = tuple(by_dimensions[n] for n in dimensions)
     skipping = tuple(skip or ()) + (() if include is not None else HEADS)
     chosen: dict[str, torch.nn.Module] = {}
     skipped: list[str] = []
@@ -57,7 +56,9 @@ def prunable_layers(
                 seen.add(id(weight_parameter(layer)))
                 chosen[name] = layer
     if not chosen:
-        what = "convolution" if scheme is not None and scheme.name == "punched" else "linear layer"
+        what = "linear layer" if 2 in dimensions else "convolution"
+        if len(dimensions) == 1 and 2 not in dimensions:
+            what = f"{dimensions[0] - 2}-D convolution"
         if not skipped:
             raise PruneError(f"the model has no {what}s" + (f", which scheme '{scheme}' is for" if scheme else ""))
         raise PruneError(f"no {what} of the model is to be pruned: {len(skipped)} are left out by name")

@@ -57,7 +57,7 @@ def prune_model(
     progress: Callable[[int, int, str], None] | None = None,
     rates: Mapping[str, float] | None = None,
 ) -> "tuple[torch.nn.Module, PruneReport]":
-    """Prunes each linear layer of `module` (for `punched`: each convolution) to the same sparsity, or to its own.
+    """Prunes each layer of `module` that `scheme` is for to the same sparsity, or to its own.
 
     `include` and `skip` choose the layers (see `prunable_layers`); `rates` gives layers by name or pattern a sparsity
     of their own (see `layer_rates`; `global_rates` finds some). A weight that several layers share is pruned once.

@@ -38,7 +38,7 @@ def layer_rates(
 
 def wanted_fraction(scheme: Scheme, rates: Mapping[str, float | None], sizes: Mapping[str, int]) -> float:
     """The sparsity over all layers together that `rates` ask for; `sizes` are the layers' numbers of weights."""
-    of_scheme = 1 - scheme.sizes[0] / scheme.sizes[1] if scheme.name == "nm" else 0.0
+    of_scheme = scheme.fixed_sparsity or 0.0
     given = {name: of_scheme if rate is None else rate for name, rate in rates.items()}
     if len(set(given.values())) == 1:
         return next(iter(given.values()))
@@ -54,9 +54,9 @@ def global_rates(
     square of a unit, and of `bcr` with rows and columns the smaller one of a weight's row segment and column
     segment). Every layer keeps `floor` of its weights (by default a quarter of 1 - sparsity) and one unit, so
     that none dies; the others then give more. The rates are what the threshold leaves before rounding to units.
-    Raises `PruneError` for `nm`, which has one rate, and for a floor above 1 - sparsity.
+    Raises `PruneError` for a scheme with one rate (`nm`), and for a floor above 1 - sparsity.
     """
-    if scheme.name == "nm":
+    if scheme.fixed_sparsity is not None:
         raise PruneError(f"scheme '{scheme}' has the same sparsity in every layer: it has no global rates")
     if not 0 <= sparsity < 1:
         raise PruneError(f"a sparsity is at least 0 and less than 1, found {sparsity:g}")
@@ -86,10 +86,10 @@ def global_rates(
 
 
 def _norm_histogram(weight: np.ndarray, scheme: Scheme) -> tuple[np.ndarray, int]:
-    """Weights by the mean square of their unit, in buckets of rising norm, and the size of the largest unit."""
+    """Weights by the mean square of their unit, in buckets of rising norm, and the step of what can be kept."""
     import torch
 
-    from .methods.groups import tilings
+    from .groups import tilings
 
     squares = torch.from_numpy(np.square(weight, dtype=np.float32))
     kinds = tilings(scheme, weight.shape)
@@ -101,7 +101,5 @@ def _norm_histogram(weight: np.ndarray, scheme: Scheme) -> tuple[np.ndarray, int
         scores, sizes = torch.stack(spread).amin(dim=0).numpy(), np.ones(weight.shape, np.float32)
     # The bits of floats that are not negative are ordered as the floats are.
     buckets = np.ascontiguousarray(scores, np.float32).view(np.uint32).reshape(-1) >> _SHIFT
-    unit = int(max(float(tiling.sizes().max()) for tiling in kinds))
-    if scheme.name == "pattern":
-        unit = -(-weight.size // scheme.sizes[0] ** 2)  # one weight of each tile
-    return np.bincount(buckets, weights=sizes.reshape(-1), minlength=1 << (32 - _SHIFT - 1)), unit
+    counts = np.bincount(buckets, weights=sizes.reshape(-1), minlength=1 << (32 - _SHIFT - 1))
+    return counts, scheme.rule.step(weight.shape)

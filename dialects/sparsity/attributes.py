@@ -4,11 +4,15 @@ Each holds one dictionary, printed as `#sparsity.bcr<{block_rows = 4 : i64, bloc
 `FIELDS` lists what the dictionary must hold; ops that carry an attribute check it with `check`.
 """
 
+import dataclasses
+import types
 from collections.abc import Callable, Mapping
 
 from torch_mlir import ir
 
+from .. import schemes
 from ..number_formats import F32, NumberFormat, NumberFormatError, number_format
+from ..schemes import Encoding, encoding_of
 from .dialect import Sparsity, VerifyError, expect, note
 
 TARGET = "sparsity.target"
@@ -79,69 +83,44 @@ class Described(Sparsity.Attribute):
                 expect(positive, f"expected '{field}' of #{name} to be a positive integer, found {value}")
 
 
-class Dense(Described, name="dense"):
-    """Nothing is pruned in a way that pays: `#sparsity.dense<{}>`."""
+class EncodingAttribute(Described):
+    """Base of the encodings: the fields, the rules and the text are those of the description in `dialects/schemes`."""
 
+    DESCRIPTION = Encoding
 
-class Bcr(Described, name="bcr"):
-    """Block-column-row (GRIM): in each `block_rows` x `block_columns` block whole rows and columns are gone.
+    @classmethod
+    def of_encoding(cls, encoding: Encoding) -> ir.Attribute:
+        """The attribute of a description."""
+        return ENCODINGS[encoding.scheme].of(**encoding.parameters())
 
-    `block_columns = 1` is a list of kept columns per band of `block_rows` rows.
-    """
-
-    FIELDS = ("block_rows", "block_columns")
-
-
-class Block(Described, name="block"):
-    """Block pruning (RT3, level 1): in each chunk of `chunk_columns` columns whole row segments are gone."""
-
-    FIELDS = ("chunk_columns",)
-
-
-class Pattern(Described, name="pattern"):
-    """Pattern pruning (RT3, level 2): each `size` x `size` tile takes one of `patterns` masks.
-
-    A mask is an integer; bit `row * size + column` is set where the weight is kept.
-    """
-
-    FIELDS = ("size", "patterns")
-    LISTS = ("patterns",)
+    def encoding(self) -> Encoding:
+        """The description that the attribute holds. Raises `ValueError` where `check` raises `VerifyError`."""
+        return encoding_of(self.DESCRIPTION.scheme, self.values())
 
     def check(self) -> None:
         super().check()
-        values = self.values()
-        size, patterns = values["size"], values["patterns"]
-        expect(1 <= size <= 7, f"expected 'size' of #sparsity.pattern from 1 to 7, found {size}")
-        expect(len(patterns) > 0, "expected at least one mask in 'patterns' of #sparsity.pattern, found none")
-        for mask in patterns:
-            expect(
-                0 <= mask < 1 << size * size,
-                f"expected masks of #sparsity.pattern to have {size * size} bits, found {mask}",
-            )
+        try:
+            self.encoding().check()
+        except ValueError as error:
+            raise VerifyError(str(error)) from None
 
 
-class Punched(Described, name="punched"):
-    """Block-punched (YOLObile): in a block of filters x channels the same kernel positions are gone."""
-
-    FIELDS = ("block_filters", "block_channels")
-
-
-class NM(Described, name="nm"):
-    """N:M: of every `m` neighbouring columns of a row at most `n` are kept."""
-
-    FIELDS = ("n", "m")
-
-    def check(self) -> None:
-        super().check()
-        values = self.values()
-        expect(
-            values["n"] < values["m"],
-            f"expected n < m in #sparsity.nm, found n = {values['n']}, m = {values['m']}",
-        )
+def _attribute_of(description: type[Encoding]) -> type[EncodingAttribute]:
+    fields = dataclasses.fields(description)
+    members = {
+        "__doc__": description.__doc__,
+        "__module__": __name__,
+        "__annotations__": {},
+        "DESCRIPTION": description,
+        "FIELDS": tuple(field.name for field in fields),
+        "LISTS": tuple(field.name for field in fields if field.type is not int),
+    }
+    keywords = {"name": description.scheme}
+    return types.new_class(description.__name__, (EncodingAttribute,), keywords, lambda space: space.update(members))
 
 
-class Unstructured(Described, name="unstructured"):
-    """Single weights are gone, without a rule: `#sparsity.unstructured<{}>`."""
+ENCODINGS = {scheme: _attribute_of(description) for scheme, description in schemes.ENCODINGS.items()}
+Dense, Bcr = ENCODINGS["dense"], ENCODINGS["bcr"]
 
 
 class Layout(Described, name="layout"):
@@ -208,9 +187,6 @@ class Target(Described, name="target"):
         super().check()
         found = self.values()["vector_bytes"]
         expect(found % 4 == 0, f"expected 'vector_bytes' of #sparsity.target to be a multiple of 4, found {found}")
-
-
-ENCODINGS = {a.attr_name.split(".")[1]: a for a in (Dense, Bcr, Block, Pattern, Punched, NM, Unstructured)}
 
 
 def _of_kind(name: str, *kinds: type[Described]) -> Callable[[ir.Attribute], None]:

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects import encodings
-from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
+from secateur.dialects import schemes
+from secateur.dialects.sparsity.attributes import ENCODING, EncodingAttribute
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp
 
 from ..base import Pass, PassContext, PassFailure, walk
@@ -19,14 +19,12 @@ def weights_of_linears(module: ir.Module) -> list[WeightOp]:
     return [op for op in walk(module, WeightOp.OPERATION_NAME) if op.operation in known or op in known]
 
 
-def verify_encoding(op: WeightOp, mask: np.ndarray) -> encodings.Encoding:
+def verify_encoding(op: WeightOp, mask: np.ndarray) -> schemes.Encoding:
     """The op's own description. Raises `PassFailure` where it would drop a weight of `mask` that is not zero."""
-    attribute = op.attributes[ENCODING]
-    scheme = next(name for name, kind in ENCODINGS.items() if isinstance(attribute, kind))
-    encoding = encodings.encoding_of(scheme, attribute.values())
+    encoding: schemes.Encoding = op.attributes[ENCODING].encoding()
     try:
         encoding.kept(mask)
-    except encodings.IllegalEncodingError as error:
+    except schemes.IllegalEncodingError as error:
         raise PassFailure(op, f"has an encoding that its zeros do not fit: {error}") from None
     return encoding
 
@@ -43,7 +41,7 @@ class SparsityDetect(Pass):
          block_rows = 16 : i64}>} : () -> tensor<768x768xf32>
     ```
     Looks at weights that a `sparsity.linear` uses as its weight; those of embeddings and biases stay as they are.
-    What is compared, what a byte is and how ties are broken: `secateur.dialects.encodings`.
+    What is compared, what a byte is and how ties are broken: `secateur.dialects.schemes`.
 
     Preconditions: the weight's array can be read. Rationale: an encoding is a promise about values.
     An encoding that is there stays, if each weight that is not zero is among those that it keeps; otherwise the
@@ -59,16 +57,16 @@ class SparsityDetect(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         for op in weights_of_linears(module):
-            mask = encodings.nonzeros(context.array(op))
+            mask = schemes.nonzeros(context.array(op))
             if ENCODING in op.attributes and not self.force:
                 encoding = verify_encoding(op, mask)
                 context.count("weights-verified")
             else:
-                encoding = encodings.detect(mask)
+                encoding = schemes.detect(mask)
                 with module.context:
-                    op.attributes[ENCODING] = ENCODINGS[encoding.scheme].of(**encoding.parameters())
+                    op.attributes[ENCODING] = EncodingAttribute.of_encoding(encoding)
                 context.count("weights-encoded")
                 context.count(f"weights-{encoding.scheme}")
             context.count("zeros", mask.size - int(np.count_nonzero(mask)))
             context.count("packed-bytes", encoding.packed_bytes(mask))
-            context.count("dense-bytes", encodings.Dense().packed_bytes(mask))
+            context.count("dense-bytes", schemes.Dense().packed_bytes(mask))

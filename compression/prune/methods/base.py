@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class TrainedLayer:
     """A layer that training prunes: its module name, its weight (fp32), and what it is pruned to.
 
-    `sparsity` may be None for the scheme `nm`. `kept_norm_fraction` is the share of its norm (L2) that its projections
+    `sparsity` may be None for a scheme with one sparsity (`nm`).
+    `kept_norm_fraction` is the share of its norm (L2) that its projections
     kept, multiplied where there were several.
     """
 
@@ -31,9 +32,9 @@ class TrainedLayer:
     @property
     def wanted(self) -> float:
         """The sparsity as a number."""
-        if self.sparsity is None:
-            return 1 - self.scheme.sizes[0] / self.scheme.sizes[1]
-        return self.sparsity
+        wanted = self.scheme.fixed_sparsity if self.sparsity is None else self.sparsity
+        assert wanted is not None, "a scheme without a sparsity of its own is given one"
+        return wanted
 
 
 class Method(abc.ABC):
@@ -163,12 +164,11 @@ def mask_of(layer: TrainedLayer, weight: torch.Tensor, sparsity: float | None) -
     N:M has one sparsity only: for a smaller one more of each m weights are kept, for the smallest all.
     """
     scheme = layer.scheme
-    if scheme.name == "nm" and sparsity is not None:
-        kept, of = scheme.sizes
-        kept = max(kept, round((1 - sparsity) * of))
-        if kept >= of:
+    if scheme.fixed_sparsity is not None and sparsity is not None:
+        nearest = scheme.rule.at(sparsity)
+        if nearest is None:
             return torch.ones_like(weight, dtype=torch.bool)
-        scheme, sparsity = Scheme("nm", (kept, of)), None
+        scheme, sparsity = Scheme(nearest.name, nearest.sizes), None
     try:
         mask = project(weight.detach().cpu().numpy(), scheme, sparsity)
     except PruneError as error:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from ..groups import Tiling, tilings
 from ..rates import global_rates
 from ..scheme import PruneError
 from .base import Method, Run, TrainedLayer, check_fraction, check_positive, phase_steps, update_interval
-from .groups import Tiling, tilings
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

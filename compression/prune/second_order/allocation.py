@@ -52,9 +52,9 @@ def layer_costs(
     the costs of `removal_order` on the inputs of the unpruned model, for every eighth band. What an error of the
     layer's output means for the model is measured: noise of a known size is added to it in one batch. Arguments and
     errors otherwise as in `prune_second_order`. Raises `PruneError` for a layer that no batch reaches, and
-    for `nm`, which has one sparsity.
+    for a scheme with one sparsity (`nm`).
     """
-    if scheme.name == "nm":
+    if scheme.fixed_sparsity is not None:
         raise PruneError(f"scheme '{scheme}' has the same sparsity in each layer")
     layers, _ = prunable_layers(module, scheme, include, skip)
     uses = {name: sharing_modules(module, layer) for name, layer in layers.items()}
@@ -109,27 +109,24 @@ def _curve(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Costs and sizes of a sample of the layer's units, and the energy of its output."""
     matrix = layer.weight.detach().double().cpu().reshape(len(layer.weight), -1)
-    area = matrix.shape[1] // layer.weight.shape[1]
     costs, sizes, energy = [], [], 0.0
     for part, weight in zip(moments, matrix.chunk(len(moments)), strict=True):
         second = part.centred() if layer.bias is not None else part.second
         energy += output_error(weight, second)
-        if scheme.name == "filter":
+        units = scheme.rule.units((len(weight), *layer.weight.shape[1:]))
+        if units.choice == "rows":
             costs.append(((weight @ second) * weight).sum(dim=1).numpy())
             sizes.append(np.full(len(weight), weight.shape[1]))
             continue
-        height, width = {"unstructured": (1, 1), "pattern": (1, 1), "block": (1, *scheme.sizes)}.get(
-            scheme.name, scheme.sizes
-        )
-        width = 1 if scheme.name == "bcr" and height > 1 else width
+        height, width, _ = units.tiles[-1]
         bands = -(-len(weight) // height)
         rows = torch.arange(len(weight))
         rows = rows[(rows // height) % max(1, min(_BAND_SHARE, bands // 8)) == 0]
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(second, damping)))
         widths = None
         sampled = weight[rows]
-        if scheme.name == "punched":
-            together, widths = kernel_units(weight.shape[1], width, area)
+        if units.shape[2] > 1:
+            together, widths = kernel_units(weight.shape[1], width, units.shape[2])
             sampled, inverse = sampled[:, together], inverse[together][:, together]
         _, cost, size = emptied(sampled, inverse, height, width, widths)
         costs.append(cost.reshape(-1))

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..blocks import group_sizes, spread
+from secateur.dialects.schemes.blocks import group_sizes, spread
+from secateur.dialects.schemes.selection import keep_largest, keep_units
+
 from ..projections import project
 from ..scheme import Scheme
-from ..selection import keep_largest, keep_units
 from .blocks import block_mask
 from .correction import damped, least_squares, output_error
 from .patterns import pattern_mask
@@ -33,17 +34,21 @@ def solve(
     """Prunes `weight` [rows, columns] for inputs with second moments `second` [columns, columns], both float64.
 
     The mask is chosen by the error of the outputs, with as many weights as `project` keeps:
-    - `unstructured`, `bcr` with one row or column a block, `block`, `punched`: `removal_order`, all bands competing.
+    - `unstructured`, `bcr` with one row or column a block, `block`, kernel positions: `removal_order`, all bands
+      competing.
     - `nm`: the same in each row, without competition.
     - `bcr` with rows and columns: `block_mask`.
     - `pattern`: `pattern_mask`.
     - `filter`: the rows whose outputs have the least energy (nothing can stand in for them).
-    `area` is the number of kernel positions (`punched`): columns are [channels, positions].
+    `area` is the number of kernel positions (schemes of kernels): columns are [channels, positions].
     What stays is corrected by `least_squares`. Never worse in output error than the largest weights left as they are:
     where it would be, as for inputs that fix nothing, those are the result.
     Raises `PruneError` as `project` does.
     """
-    shape = (len(weight), second.shape[0] // area, area) if scheme.name == "punched" else weight.shape
+    shape: tuple[int, ...] = tuple(weight.shape)
+    dimensions = scheme.rule.dimensions[0]
+    if dimensions > 2:
+        shape = (len(weight), second.shape[0] // area, *(1,) * (dimensions - 3), area)
     simple = project(weight.reshape(shape).numpy(), scheme, sparsity)
     largest = torch.from_numpy(simple.reshape(weight.shape))
     energy = output_error(weight, second)
@@ -51,8 +56,9 @@ def solve(
         return Solution(weight, largest, 0.0, energy)
     regular = damped(second, damping)
     # The count that the projection reaches is what the units can reach.
-    rate = 1 - scheme.sizes[0] / scheme.sizes[1] if sparsity is None else sparsity
-    mask = _mask(weight, regular, scheme, round((1 - rate) * weight.numel()), rate, area)
+    rate = scheme.fixed_sparsity if sparsity is None else sparsity
+    assert rate is not None, "the projection has refused a missing sparsity"
+    mask = _mask(weight, regular, scheme, shape, rate)
     tried = [least_squares(weight, mask, regular)]
     bound = output_error(weight * ~largest, second)
     error = output_error(tried[0] - weight, second)
@@ -66,25 +72,27 @@ def solve(
 
 
 def _mask(
-    weight: torch.Tensor, second: torch.Tensor, scheme: Scheme, budget: int, sparsity: float, area: int
+    weight: torch.Tensor, second: torch.Tensor, scheme: Scheme, shape: tuple[int, ...], sparsity: float
 ) -> torch.Tensor:
-    name = scheme.name
-    if name == "filter":
+    units, block = scheme.rule.units(shape), scheme.rule.block
+    budget = round((1 - sparsity) * weight.numel())
+    if units.choice == "rows":
         energies = ((weight @ second) * weight).sum(dim=1).numpy()
         rows = torch.from_numpy(keep_largest(energies, budget // weight.shape[1]))
         return rows[:, None].expand(weight.shape).clone()
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(second))
-    if name == "pattern":
-        return pattern_mask(weight, inverse, scheme.sizes[0], sparsity)
-    if name == "nm":
-        left, quota = scheme.sizes
+    if units.choice == "patterns":
+        return pattern_mask(weight, inverse, block[0], sparsity)
+    if units.choice == "quota":
+        quota = block[1]
+        left = round((1 - sparsity) * quota)
         order, _ = _order(weight[:, None], inverse, 1, left, quota)
         return torch.ones(weight.shape, dtype=torch.bool).scatter(1, order, False)
-    if name == "bcr" and min(scheme.sizes) > 1:
-        block = (scheme.sizes[0], scheme.sizes[1])
+    if units.choice == "crossed":
         return _fast_first(lambda w, h: block_mask(w, h, block, budget), weight, inverse)
-    height, width = {"unstructured": (1, 1), "block": (1, *scheme.sizes)}.get(name, scheme.sizes)
-    if name != "punched":
+    height, width, _ = units.tiles[0]
+    area = units.shape[2]
+    if area == 1:
         return _units(weight, inverse, height, width, budget)
     together, widths = kernel_units(weight.shape[1], width, area)
     mask = torch.empty(weight.shape, dtype=torch.bool)
@@ -94,7 +102,7 @@ def _mask(
 
 def kernel_units(columns: int, width: int, area: int) -> tuple[torch.Tensor, np.ndarray]:
     """For columns [channels, positions] an order that brings the channels of a block together at each of the `area`
-    positions, and how many there are: those are the units of `punched`."""
+    positions, and how many there are: those are the units of schemes of kernels."""
     channels = columns // area
     places = np.arange(columns).reshape(channels, area)
     order = np.concatenate([places[start : start + width].T.reshape(-1) for start in range(0, channels, width)])

@@ -40,7 +40,7 @@ def prune_second_order(
     inputs: str = "pruned",
     correct_bias: bool = True,
 ) -> tuple[torch.nn.Module, PruneReport]:
-    """Prunes each linear layer (`punched`: each convolution) to the same sparsity, or to its own, and corrects what
+    """Prunes each layer that `scheme` is for to the same sparsity, or to its own, and corrects what
     stays, so that the outputs on `batches` change least (optimal brain surgeon; see `layer.solve` for each scheme).
 
     `batches`, `include`, `skip`, `rates`, `copy` and `progress` are as in `Calibration` and `prune_model`. `inputs`
@@ -107,7 +107,7 @@ def _check(name: str, layer: torch.nn.Module, scheme: Scheme, sparsity: float | 
     if bad:
         raise PruneError(f"layer '{name}': the weight holds {bad} values that are NaN or infinite")
     groups = getattr(layer, "groups", 1)
-    if groups > 1 and (len(weight) // groups) % scheme.sizes[0]:
+    if groups > 1 and (len(weight) // groups) % scheme.rule.block[0]:
         raise PruneError(
             f"layer '{name}': a block of '{scheme}' takes filters of one group of the convolution, whose groups have "
             f"{len(weight) // groups}"

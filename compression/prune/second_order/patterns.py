@@ -7,7 +7,7 @@ step is the columns of a tile; each tile takes the pattern whose removal adds th
 
 import torch
 
-from ..projections import pattern_set
+from secateur.dialects.schemes.pattern import pattern_set
 
 
 def pattern_mask(weight: torch.Tensor, inverse: torch.Tensor, size: int, sparsity: float) -> torch.Tensor:

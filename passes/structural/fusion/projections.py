@@ -3,7 +3,7 @@
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects import encodings
+from secateur.dialects import schemes
 from secateur.dialects.sparsity.attention_op import AttentionOp
 from secateur.dialects.sparsity.attributes import ENCODINGS
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp, activation_of, layout_of
@@ -73,11 +73,11 @@ def _merged_encoding(linears: list[ir.OpView], context: PassContext) -> tuple[ir
     arrays = [known_array(linear.weight, context.weights) for linear in linears]
     if any(array is None for array in arrays):
         return None, 0, 0
-    masks = [encodings.nonzeros(array) for array in arrays]
+    masks = [schemes.nonzeros(array) for array in arrays]
     whole = np.concatenate(masks)
     apart = [described(e, m) for e, m in zip(known, masks, strict=True)]
     legal = [(described(e, whole), e) for e in known if e is not None and described(e, whole).is_legal(whole)]
-    legal = legal or [(encodings.Unstructured(), ENCODINGS["unstructured"].of())]
+    legal = legal or [(schemes.Unstructured(), ENCODINGS["unstructured"].of())]
     best, attribute = min(legal, key=lambda pair: pair[0].packed_bytes(whole))
     extra_bytes = best.packed_bytes(whole) - sum(e.packed_bytes(m) for e, m in zip(apart, masks, strict=True))
     kept = sum(int(np.count_nonzero(e.kept(m))) for e, m in zip(apart, masks, strict=True))

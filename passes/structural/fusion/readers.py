@@ -3,8 +3,8 @@
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects import encodings
-from secateur.dialects.sparsity.attributes import ENCODING, ENCODINGS
+from secateur.dialects import schemes
+from secateur.dialects.sparsity.attributes import ENCODING, EncodingAttribute
 from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp, activation_of
 from secateur.dialects.sparsity.weights import encoding_of, make_weight, symbol_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
@@ -114,22 +114,21 @@ def fits_f32(*arrays: np.ndarray) -> bool:
     return all(bool(((a == 0) | ((abs(a) >= limits.tiny) & (abs(a) <= limits.max))).all()) for a in arrays)
 
 
-def described(encoding: ir.Attribute | None, mask: np.ndarray) -> encodings.Encoding:
+def described(encoding: ir.Attribute | None, mask: np.ndarray) -> schemes.Encoding:
     """The description behind an encoding attribute; without one, that of CSR, which keeps what `mask` keeps."""
     if encoding is None:
-        return encodings.Unstructured()
-    scheme = next(name for name, kind in ENCODINGS.items() if isinstance(encoding, kind))
-    return encodings.encoding_of(scheme, encoding.values())
+        return schemes.Unstructured()
+    return encoding.encoding()
 
 
 def kept_weights(weight: WeightOp, array: np.ndarray) -> int:
     """Weights that the kernel multiplies with: those that the encoding keeps, padding too."""
-    mask = encodings.nonzeros(array)
+    mask = schemes.nonzeros(array)
     return int(np.count_nonzero(described(encoding_of(weight), mask).kept(mask)))
 
 
 def detected(array: np.ndarray) -> tuple[ir.Attribute, int]:
     """The cheapest encoding of a new weight, as an attribute in the current context, and the weights that it keeps."""
-    mask = encodings.nonzeros(np.asarray(array, np.float32))
-    found = encodings.detect(mask)
-    return ENCODINGS[found.scheme].of(**found.parameters()), int(np.count_nonzero(found.kept(mask)))
+    mask = schemes.nonzeros(np.asarray(array, np.float32))
+    found = schemes.detect(mask)
+    return EncodingAttribute.of_encoding(found), int(np.count_nonzero(found.kept(mask)))

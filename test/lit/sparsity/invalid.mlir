@@ -36,7 +36,7 @@ func.func @f() {
 
 // Encodings: every field, each once.
 func.func @f() {
-  // expected-error @+1 {{expected 'sparsity.encoding' to be one of #sparsity.dense, #sparsity.bcr}}
+  // expected-error @+1 {{expected 'sparsity.encoding' to be one of #sparsity.dense, #sparsity.block}}
   %0 = "sparsity.weight"() {source = "w", sparsity.encoding = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>} : () -> tensor<2x2xf32>
   return
 }

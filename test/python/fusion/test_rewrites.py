@@ -9,7 +9,7 @@ from torch_mlir import ir
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.semantics.evaluation import evaluate
-from secateur.dialects import encodings
+from secateur.dialects import schemes
 from secateur.dialects.sparsity.attributes import ENCODINGS
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, walk
@@ -163,7 +163,7 @@ def test_zeros_stay_zeros_under_a_scale_and_keep_their_encoding():
     b.weights["w"] = np.array([[1, 0, 2, 0]] * 4, np.float32)
     module, _ = b.run(b.constant(b.linear("%x", "w"), "mulf", "features"))
     weight = walk(module, "sparsity.linear")[0].weight.owner
-    encoding = encodings.detect(b.weights["w"])
+    encoding = schemes.detect(b.weights["w"])
     with module.context:
         assert weight.attributes["sparsity.encoding"] == ENCODINGS[encoding.scheme].of(**encoding.parameters())
     assert (b.weights[weight.attributes["source"].value][:, [1, 3]] == 0).all()

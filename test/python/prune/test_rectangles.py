@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from secateur.compression.prune import Scheme, project
-from secateur.compression.prune.blocks import project_bcr
-from secateur.compression.prune.rectangles import keep_rectangles
-from secateur.dialects.encodings import Bcr
+from secateur.dialects.schemes import Bcr
+from secateur.dialects.schemes.blocks import project_bcr
+from secateur.dialects.schemes.rectangles import keep_rectangles
 
 
 def largest_norms(squares, block, budget):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from secateur.compression.prune import PruneError, Scheme, project
 from secateur.compression.prune.second_order.layer import solve
-from secateur.dialects.encodings import NM, Bcr, Block, Punched
+from secateur.dialects.schemes import NM, Bcr, Block, Punched
 
 DAMPING = 0.01
 FLAT = [

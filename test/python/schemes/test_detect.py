@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from secateur.dialects.encodings import NM, Bcr, Block, Dense, Pattern, Punched, Unstructured, detect
-from secateur.dialects.encodings.detect import candidates
+from secateur.dialects.schemes import NM, Bcr, Block, Dense, Pattern, Punched, Unstructured, detect
+from secateur.dialects.schemes.detect import candidates
 
 
 @st.composite

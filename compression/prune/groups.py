@@ -1,11 +1,10 @@
 """The groups of each scheme: weights that stay or go together, as tiles of a view of the weight."""
 
 import dataclasses
-import math
 
 import torch
 
-from ..scheme import Scheme
+from .scheme import Scheme
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,21 +54,7 @@ class Tiling:
 def tilings(scheme: Scheme, shape: tuple[int, ...]) -> list[Tiling]:
     """The groups of a scheme in a weight of that shape. More than one tiling: a weight belongs to a group of each.
 
-    `bcr` r x c: row segments 1 x c and column segments r x 1 (one kind where a block has one row or column);
-    `block` c: row segments; `filter`: rows; `punched`: one position of a block of filters x channels;
-    `unstructured`, `nm`, `pattern`: single weights (what competes within a tile is the projection's affair).
+    They are the units of the scheme; what competes within a tile of `nm` or `pattern` is the projection's affair.
     """
-    rows, columns = shape[0], math.prod(shape[1:])
-    matrix = (rows, columns, 1)
-    if scheme.name == "filter":
-        return [Tiling(matrix, (1, columns, 1))]
-    if scheme.name == "block":
-        return [Tiling(matrix, (1, scheme.sizes[0], 1))]
-    if scheme.name == "bcr":
-        height, width = scheme.sizes
-        if height == 1 or width == 1:
-            return [Tiling(matrix, (height, width, 1))]
-        return [Tiling(matrix, (1, width, 1)), Tiling(matrix, (height, 1, 1))]
-    if scheme.name == "punched":
-        return [Tiling((rows, shape[1], math.prod(shape[2:])), (*scheme.sizes, 1))]  # type: ignore[arg-type]
-    return [Tiling(matrix, (1, 1, 1))]
+    units = scheme.rule.units(shape)
+    return [Tiling(units.shape, tile) for tile in units.tiles]

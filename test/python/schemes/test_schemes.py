@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from secateur.dialects.encodings import (
+from secateur.dialects.schemes import (
     NM,
     Bcr,
     Block,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
-from secateur.dialects.encodings import Bcr
+from secateur.dialects.schemes import Bcr
 from secateur.dialects.sparsity import load
 from secateur.dialects.sparsity.structural_ops import WeightOp
 from secateur.dialects.sparsity.weights import WeightError, array_of, encoding_of, make_weight, symbol_of
