@@ -86,7 +86,7 @@ def dialect() -> str:
     about = sys.modules["secateur.dialects.sparsity"].__doc__ or ""
     parts = [NOTE, "# The `sparsity` dialect\n", inspect.cleandoc(about) + "\n", "## Attributes\n"]
     for attribute in (*attributes.ENCODINGS.values(), *classes(attributes, attributes.Described)):
-        if not hasattr(attribute, "attr_name") or attribute in shown:
+        if not isinstance(attribute.attr_name, str) or attribute in shown:  # a base has no name
             continue
         shown.add(attribute)
         parts += [f"### `#{attribute.attr_name}`\n", inspect.cleandoc(attribute.__doc__ or "") + "\n"]
