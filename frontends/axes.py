@@ -22,13 +22,15 @@ class TensorSpec:
     """An input or output: its name, the shape it is compiled for, its NumPy dtype, and a role per axis.
 
     `axes` holds "batch" or "tokens" where the size follows the batch or the sequence length, else None. "tokens"
-    is given only where a shorter sequence, padded with zeros in every input, gives the same results.
+    is given only where a shorter sequence, padded with zeros in every input, gives the same results. `counts` is
+    "tokens" for the one input that is no input of the module, but says how many tokens the others have.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     axes: tuple[str | None, ...]
+    counts: str | None = None
 
 
 def find_axes(

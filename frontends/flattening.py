@@ -27,7 +27,10 @@ class OutputForm:
 
 
 class FlatModule(nn.Module):
-    """Calls `module` with inputs of these names and returns a tuple of tensors; `outputs` describes the last call."""
+    """Calls `module` with inputs of these names and returns a tuple of tensors; `outputs` describes the last call.
+
+    Inputs behind those are not the module's; an exported program has them.
+    """
 
     def __init__(self, module: nn.Module, input_names: Sequence[str]) -> None:
         super().__init__()
@@ -37,7 +40,7 @@ class FlatModule(nn.Module):
         self.outputs = OutputForm()
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        result = call_by_name(self.module, dict(zip(self.input_names, inputs, strict=True)))
+        result = call_by_name(self.module, dict(zip(self.input_names, inputs, strict=False)))
         self.outputs.names, tensors, self.outputs.form = flatten_output(result)
         return tensors
 

@@ -5,6 +5,7 @@ import logging
 import re
 import traceback
 from collections.abc import Collection, Mapping
+from functools import partial
 
 import torch
 from torch import nn
@@ -21,9 +22,10 @@ from .calling import check_names
 from .constant_folding import simplify
 from .decomposition import ALWAYS, decomposable
 from .errors import FrontendError
-from .flattening import PREFIX, FlatModule
+from .flattening import PREFIX, FlatModule, OutputForm
 from .functional_graph import make_functional
 from .fx_hooks import WeightHooks, make_importer
+from .padding_mask import hide_padding
 from .private_copy import private_copy
 from .unsupported import Unsupported, as_written, describe, refused_ops
 
@@ -76,6 +78,7 @@ def import_model(
     context = prepare_context(context)
     apart: set[OpOverload] = set(ALWAYS)
     whole: list[Unsupported] = []
+    described: OutputForm | None = None
     while True:
         try:
             program = _export(flat, arguments, name, apart)
@@ -84,6 +87,12 @@ def import_model(
                 raise
             # An op whose parts cannot even be exported is reported as it was written.
             raise FrontendError(describe(dict.fromkeys(whole), name)) from None
+        if described is None:
+            # Running the module again describes its outputs again.
+            described = dataclasses.replace(flat.outputs)
+            made = dict(zip(described.names, _results(program), strict=True))
+            inputs, outputs = find_axes(flat, dict(zip(names, arguments, strict=True)), made)
+        counts = hide_padding(program, copy, inputs, arguments, partial(_export, flat, name=name, apart=apart))
         weights = WeightStore()
         folded = simplify(program)
         with context:
@@ -97,11 +106,7 @@ def import_model(
         whole += refused
     if refused:
         raise FrontendError(describe(as_written(refused, whole), name))
-    # Running the module again describes its outputs again.
-    described = dataclasses.replace(flat.outputs)
-    made = dict(zip(described.names, _results(program), strict=True))
-    inputs, outputs = find_axes(flat, dict(zip(names, arguments, strict=True)), made)
-    return ImportedModel(context, imported, weights, inputs, outputs, described.form)
+    return ImportedModel(context, imported, weights, [*inputs, *counts], outputs, described.form)
 
 
 def unsupported_ops(imported: ImportedModel) -> list[Unsupported]:
@@ -153,13 +158,15 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 def _export(
     flat: FlatModule, arguments: tuple[torch.Tensor, ...], name: str, apart: Collection[OpOverload]
 ) -> torch.export.ExportedProgram:
+    """The program of `flat`, whose last input is the number of tokens. Raises `FrontendError`."""
     # PyTorch logs what it raises as well; the user reads it once.
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
         with torch.no_grad():
-            program = make_functional(torch.export.export(flat, arguments, strict=False), apart)
+            given = (*arguments, torch.ones(1, dtype=torch.int32))
+            program = make_functional(torch.export.export(flat, given, strict=False), apart)
     except FrontendError:
         raise
     except Exception as error:

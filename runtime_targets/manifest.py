@@ -47,7 +47,8 @@ class TensorSpec(_Part):
 
     `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted),
     None where it is fixed. `limit`: an integer input holds row numbers of a table of that many rows; others would
-    be read from outside of it.
+    be read from outside of it. `counts`: an input of one int32 that says how many tokens the others have, so that
+    what they are padded with is not attended to; the run-time API fills it in.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TensorSpec(_Part):
     dtype: Annotated[str, AfterValidator(_dtype)]
     axes: tuple[Literal["batch", "tokens"] | None, ...]
     limit: Annotated[int, Field(ge=1)] | None = None
+    counts: Literal["tokens"] | None = None
 
     @model_validator(mode="after")
     def _rank(self) -> "TensorSpec":

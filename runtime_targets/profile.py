@@ -19,6 +19,7 @@ import numpy as np
 
 from .bundle import Bundle
 from .manifest import BundleError
+from .token_count import in_order
 
 # Runs before those that count: the first ones bring the weights into memory.
 WARM_UP = 3
@@ -84,9 +85,11 @@ def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, 
     chosen = bundle.target(target)
     with tempfile.TemporaryDirectory(prefix="secateur-profile-") as scratch:
         inputs = []
-        for position, spec in enumerate(bundle.manifest.inputs):
+        specs = bundle.manifest.inputs
+        zeros = {spec.name: np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype) for spec in specs}
+        for position, array in enumerate(in_order(specs, zeros)):
             path = Path(scratch) / f"{position}.npy"
-            np.save(path, np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype))
+            np.save(path, array)
             inputs.append(f"@{path}")
         return profile_module(bundle.file(chosen.module), bundle.parameters(chosen), inputs, threads, runs)
 

@@ -10,6 +10,7 @@ from secateur.dialects.errors import SecateurError
 
 from .manifest import TensorSpec
 from .output_form import as_returned
+from .token_count import given_by_caller, in_order
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -34,7 +35,8 @@ class Runner:
         # An unpacked bundle lives as long as the object.
         self._bundle = bundle
         self._session = session
-        self.inputs = bundle.manifest.inputs
+        self._all_inputs = bundle.manifest.inputs
+        self.inputs = tuple(given_by_caller(self._all_inputs))
         self.outputs = bundle.manifest.outputs
 
     def __call__(self, **inputs: Any) -> Any:
@@ -52,8 +54,9 @@ class Runner:
         if missing:
             raise InputError(f"the model needs the input '{missing[0]}', which was not given")
         sizes: dict[str, tuple[int, str]] = {}
-        arrays = [_prepare(spec, inputs[spec.name], sizes) for spec in self.inputs]
-        results = self._session.run(arrays)
+        arrays = {spec.name: _prepare(spec, inputs[spec.name], sizes) for spec in self.inputs}
+        counted = {axis: size for axis, (size, _) in sizes.items()}
+        results = self._session.run(in_order(self._all_inputs, arrays, counted))
         return {s.name: _cut(s, r, sizes) for s, r in zip(self.outputs, results, strict=True)}
 
 

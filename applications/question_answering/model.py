@@ -24,11 +24,12 @@ class QuestionModel:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         from secateur.runtime_targets.bundle import open_bundle
+        from secateur.runtime_targets.token_count import given_by_caller
 
         self._bundle = open_bundle(Path(path))
         manifest = self._bundle.manifest
         self.name: str = manifest.model.name
-        inputs = {spec.name: spec for spec in manifest.inputs}
+        inputs = {spec.name: spec for spec in given_by_caller(manifest.inputs)}
         outputs = [spec.name for spec in manifest.outputs]
         ids = inputs.get("input_ids")
         if any(name not in outputs for name in _OUTPUTS):

@@ -10,6 +10,7 @@ import numpy as np
 
 from secateur.compiler.errors import CompileError
 from secateur.runtime_targets.output_form import as_returned
+from secateur.runtime_targets.token_count import given_by_caller
 
 from .report import Report, TargetReport
 
@@ -54,12 +55,12 @@ class CompiledModel:
     @property
     def inputs(self) -> "tuple[TensorSpec, ...]":
         """Name, largest shape and type of every input, and which of its axes may be shorter."""
-        return self._opened().manifest.inputs
+        return tuple(given_by_caller(self._opened().manifest.inputs))
 
     @property
     def input_names(self) -> list[str]:
         """Names of the inputs, in the module's order."""
-        return [spec.name for spec in self._opened().manifest.inputs]
+        return [spec.name for spec in self.inputs]
 
     @property
     def output_names(self) -> list[str]:

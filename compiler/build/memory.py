@@ -75,9 +75,11 @@ def _main(path: str, target: str, threads: str) -> None:
     import iree.runtime  # noqa: F401 - its memory is not the model's
 
     from secateur.runtime_targets.bundle import open_bundle
+    from secateur.runtime_targets.token_count import in_order
 
     bundle = open_bundle(path, runnable=False)
-    arrays = [np.zeros(spec.shape, spec.dtype) for spec in bundle.manifest.inputs]
+    specs = bundle.manifest.inputs
+    arrays = in_order(specs, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs})
     before = _peak()
     bundle.session(target, int(threads)).run(arrays)
     print(json.dumps({"before_bytes": before, "peak_bytes": _peak()}))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
 from secateur.dialects.sparsity.attributes import TARGET
+from secateur.runtime_targets.token_count import in_order
 
 from .compile_options import Options, TargetOptions
 from .report import TargetReport
@@ -119,7 +120,7 @@ class TargetBuild:
                 archive = Path(scratch) / "weights.irpa"
                 iree.write_parameters(archive, assembly.parameters)
                 session = iree.Session(code, archive, threads=options.threads)
-                return session.run([arrays[spec.name] for spec in again.inputs])[0]
+                return session.run(in_order(again.inputs, arrays))[0]
 
         return first_wrong_layer(structural.module, loaded.module, arrays, run, options.progress)
 

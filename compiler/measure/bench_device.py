@@ -17,6 +17,7 @@ from secateur.compiler.verify.comparison import sample
 from secateur.runtime_targets.devices import Device, DeviceError, RemoteSession
 from secateur.runtime_targets.devices.adb import AdbDevice
 from secateur.runtime_targets.devices.local import LocalDevice, pin_words
+from secateur.runtime_targets.token_count import in_order
 
 from .deploy import Deployment, deployed
 from .self_test import stored_inputs
@@ -91,7 +92,7 @@ def bench_on_device(
         specs = bundle.manifest.inputs
         # Any integer is a position in some table; zero and one are in all of them.
         drawn = sample(specs, {s.name: np.array([0, 1]) for s in specs}, None, np.random.default_rng(0))
-        arrays = stored_inputs(bundle) or [drawn[spec.name] for spec in specs]
+        arrays = stored_inputs(bundle) or in_order(specs, drawn)
         progress(f"timing on {opened.name}")
         before = _temperature(opened)
         latencies = RemoteSession(opened, bundle, chosen, threads=threads).benchmark(arrays, runs)

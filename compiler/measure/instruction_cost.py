@@ -20,6 +20,7 @@ from secateur.runtime_targets.devices import DeviceError, RemoteSession
 from secateur.runtime_targets.devices.counting import Counts, Executed, cycle_estimates, plugin_option, read_counts
 from secateur.runtime_targets.devices.emulated import EmulatedCpu
 from secateur.runtime_targets.devices.remote_session import check_fits
+from secateur.runtime_targets.token_count import in_order
 
 from .self_test import stored_inputs
 
@@ -98,7 +99,7 @@ def count_bundle(
         specs = bundle.manifest.inputs
         # Any integer is a position in some table; zero and one are in all of them.
         drawn = sample(specs, {s.name: np.array([0, 1]) for s in specs}, None, np.random.default_rng(0))
-        arrays = stored_inputs(bundle) or [drawn[spec.name] for spec in specs]
+        arrays = stored_inputs(bundle) or in_order(specs, drawn)
 
         def calls(emulated: EmulatedCpu) -> Callable[[str], list[str]]:
             return RemoteSession(emulated, bundle, files.name).command

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secateur.runtime_targets.token_count import in_order
+
 from . import comparison as verify
 
 if TYPE_CHECKING:
@@ -45,11 +47,11 @@ class ReferenceOutputs:
         """
         from secateur.runtime_targets.manifest import AcceptedDifference, SelfTest
 
-        arrays = self.cases.get("padded", self.cases["random"])
+        arrays = self.cases.get(verify.PADDED, self.cases["random"])
         outputs = self.outputs(arrays)
         if sum(array.nbytes for array in (*arrays.values(), *outputs)) > _SELF_TEST_LIMIT_BYTES:
             return None
-        inputs = [arrays[spec.name] for spec in self._imported.inputs]
+        inputs = in_order(self._imported.inputs, arrays)
         files = {f"self-test/input-{i}.npy": _npy(array) for i, array in enumerate(inputs)}
         made = {f"self-test/output-{i}.npy": _npy(array) for i, array in enumerate(outputs)}
         accepted = [verify.compare("", "", array, array, self.accepted).tolerance for array in outputs]
