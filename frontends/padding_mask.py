@@ -127,33 +127,45 @@ def by_comparison(program: ExportedProgram, other: ExportedProgram) -> IsTokenAx
 
 
 class _Bias:
-    """What is added to scores: 0 for the first `count` tokens, minus infinity for the others; made when first used."""
+    """Which tokens are counted, and what is added to scores: 0 for these, minus infinity for the others.
+
+    All tensors have one axis longer than one, and are made when they are first used.
+    """
 
     def __init__(self, graph: Graph, count: Node, length: int) -> None:
         self._place = next(node for node in graph.nodes if node.op not in ("placeholder", "get_attr"))
         self._count, self._length = count, length
         self._made: dict[Any, Node] = {}
 
-    def along(self, rank: int, axis: int, dtype: torch.dtype) -> Node:
-        """The bias as a tensor of `rank` axes, all of length one but `axis`."""
-        key = (rank, axis, dtype)
-        if key not in self._made:
-            shape = [self._length if a == axis else 1 for a in range(rank)]
-            flat = self._flat() if dtype == torch.float32 else self._call(_aten.to.dtype, self._flat(), dtype)
-            self._made[key] = self._call(_aten.view.default, flat, shape)
-        return self._made[key]
+    def counted(self, rank: int, axis: int) -> Node:
+        """Booleans of `rank` axes along `axis`: true for tokens that are counted."""
 
-    def _flat(self) -> Node:
-        if "flat" not in self._made:
+        def make() -> Node:
             with self._count.meta["val"].fake_mode:
                 places = self._call(_aten.arange.default, self._length)
             # Floats: GPUs of phones have no integers of 64 bits.
             places = self._call(_aten.to.dtype, places, torch.float32)
             count = self._call(_aten.to.dtype, self._count, torch.float32)
-            self._made["flat"] = self._call(
-                _aten.where.Scalar, self._call(_aten.lt.Tensor, places, count), 0.0, -torch.inf
-            )
-        return self._made["flat"]
+            return self._call(_aten.lt.Tensor, places, count)
+
+        shape = [self._length if a == axis else 1 for a in range(rank)]
+        return self._once(
+            ("counted", rank, axis), lambda: self._call(_aten.view.default, self._once("lt", make), shape)
+        )
+
+    def along(self, rank: int, axis: int, dtype: torch.dtype) -> Node:
+        """The bias, of `rank` axes along `axis`."""
+
+        def make() -> Node:
+            flat = self._call(_aten.where.Scalar, self.counted(rank, axis), 0.0, -torch.inf)
+            return flat if dtype == torch.float32 else self._call(_aten.to.dtype, flat, dtype)
+
+        return self._once(("bias", rank, axis, dtype), make)
+
+    def _once(self, key: Any, make: Callable[[], Node]) -> Node:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _call(self, target: Any, *arguments: Any) -> Node:
         return call_before(self._place, target, *arguments)
@@ -167,13 +179,14 @@ def _mask_attention(node: Node, bias: _Bias, is_token_axis: IsTokenAxis) -> bool
     # A causal query sees no key behind itself, and padding is behind all that are asked for.
     if arguments.get("is_causal") or not is_token_axis(key, rank - 2):
         return False
-    padding = bias.along(rank, rank - 1, torch.float32)
     mask = arguments.get("attn_mask")
-    if mask is not None:
-        if mask.meta["val"].dtype == torch.bool:
-            mask = call_before(node, _aten.where.Scalar, mask, 0.0, -torch.inf)
-        padding = call_before(node, _aten.add.Tensor, mask, padding)
-    node.args = (*node.args[:3], padding, *node.args[4:])
+    if mask is None:
+        mask = bias.along(rank, rank - 1, torch.float32)
+    elif mask.meta["val"].dtype == torch.bool:
+        mask = call_before(node, _aten.logical_and.default, mask, bias.counted(rank, rank - 1))
+    else:
+        mask = call_before(node, _aten.where.ScalarOther, bias.counted(rank, rank - 1), mask, -torch.inf)
+    node.args = (*node.args[:3], mask, *node.args[4:])
     node.kwargs = {name: value for name, value in node.kwargs.items() if name != "attn_mask"}
     return True
 

@@ -18,6 +18,7 @@ class Spec:
     shape: tuple
     dtype: str
     axes: tuple
+    counts: str | None = None
 
 
 SPECS = [
@@ -76,12 +77,13 @@ def test_a_failure_names_output_case_and_figures():
 
 def test_cases_cover_padding_and_shorter_sequences():
     made = cases(SPECS, {"x": np.zeros(1)}, type("Config", (), {"vocab_size": 7}))
-    assert set(made) == {"random", "padded", "shorter"}
+    assert set(made) == {"random", "padded", "shorter", "masked"}
     assert made["random"]["attention_mask"].all()
     mask = made["padded"]["attention_mask"]
     assert mask.shape == (2, 12)
-    assert mask[:, :8].all()
-    assert not mask[:, 8:].any()
+    assert mask[0, :8].all()
+    assert not mask[0, 8:].any() and not mask[1].any()
+    assert made["masked"]["input_ids"].shape == (2, 1) and not made["masked"]["attention_mask"].any()
     assert made["shorter"]["input_ids"].shape == (2, 7)
     assert made["shorter"]["x"].shape == (2, 4)
     assert made["random"]["input_ids"].max() < 7

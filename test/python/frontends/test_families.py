@@ -12,6 +12,7 @@ from secateur.compiler.semantics.evaluation import evaluate
 from secateur.frontends import import_model
 from secateur.frontends.flattening import flatten_output
 from secateur.passes.base import PassContext, walk
+from secateur.runtime_targets.token_count import in_order
 
 _SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 _TEXT = {**_SIZES, "vocab_size": 30, "max_position_embeddings": 20}
@@ -53,7 +54,11 @@ def assert_equals_pytorch(model, example):
     run_pipeline(imported.module, "torch-to-structural", PassContext(weights=imported.weights))
     with torch.no_grad():
         _, expected, _ = flatten_output(model(**example))
-    found = evaluate(imported.module, [value.numpy() for value in example.values()], imported.weights)
+    found = evaluate(
+        imported.module,
+        in_order(imported.inputs, {name: value.numpy() for name, value in example.items()}),
+        imported.weights,
+    )
     assert len(found) == len(expected)
     for array, tensor in zip(found, expected, strict=True):
         assert np.linalg.norm(array - tensor.numpy()) < 1e-5 * np.linalg.norm(tensor.numpy())

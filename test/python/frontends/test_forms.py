@@ -13,6 +13,7 @@ from secateur.compiler.semantics.evaluation import evaluate
 from secateur.frontends import FrontendError, import_model
 from secateur.frontends.calling import call_by_name, input_names
 from secateur.runtime_targets.output_form import as_returned
+from secateur.runtime_targets.token_count import in_order
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 Pair = collections.namedtuple("Pair", "first second")
@@ -36,7 +37,11 @@ def module(forward, **buffers):
 def run(model, inputs):
     """What the imported model computes, in the form of PyTorch's result."""
     imported = import_model(model, inputs, make_context())
-    found = evaluate(imported.module, [value.numpy() for value in inputs.values()], imported.weights)
+    found = evaluate(
+        imported.module,
+        in_order(imported.inputs, {name: value.numpy() for name, value in inputs.items()}),
+        imported.weights,
+    )
     named = {spec.name: array for spec, array in zip(imported.outputs, found, strict=True)}
     return as_returned(named, imported.output_form)
 

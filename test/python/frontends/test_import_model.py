@@ -34,7 +34,9 @@ def test_inputs_and_outputs_are_described(build, inputs):
     assert [(s.name, s.shape, s.dtype, s.axes) for s in imported.inputs] == [
         ("input_ids", (2, 8), "int64", ("batch", "tokens")),
         ("attention_mask", (2, 8), "int64", ("batch", "tokens")),
+        ("token_count", (1,), "int32", (None,)),
     ]
+    assert [s.counts for s in imported.inputs] == [None, None, "tokens"]
     assert [(s.name, s.shape, s.dtype, s.axes) for s in imported.outputs] == [
         ("start_logits", (2, 8), "float32", ("batch", "tokens")),
         ("end_logits", (2, 8), "float32", ("batch", "tokens")),

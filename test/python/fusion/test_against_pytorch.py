@@ -11,6 +11,7 @@ from secateur.compression.prune import parse_scheme, prune_model
 from secateur.frontends import import_model
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.targets import get_target
+from secateur.runtime_targets.token_count import in_order
 
 SIZES = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 
@@ -61,7 +62,7 @@ def test_every_plan_agrees_with_pytorch(make, plan, tmp_path):
     iree.write_parameters(tmp_path / "weights.irpa", assembly.parameters)
     session = iree.Session(iree.compile_assembly(assembly, target), tmp_path / "weights.irpa", threads=1)
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
-    found = session.run([arrays[spec.name] for spec in imported.inputs])
+    found = session.run(in_order(imported.inputs, arrays))
     expected = verify.torch_outputs(model, arrays)
     for ours, theirs in zip(found, expected, strict=True):
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)

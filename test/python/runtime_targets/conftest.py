@@ -114,7 +114,7 @@ module attributes {{sparsity.target = #sparsity.target<{{vector_bytes = 64 : i64
 {KERNEL}
 func.func @main(%x: {panels}) -> {panels} {{
 {first.replace("%IN", "%x")}{second.replace("%IN", "%first")}
-  %shift = "sparsity.weight"() {{source = "shift", sparsity.note = 1 : i64}} : () -> tensor<{FEATURES}xf32>
+  %shift = "sparsity.weight"() {{source = "shift", test.note = 1 : i64}} : () -> tensor<{FEATURES}xf32>
   %empty = tensor.empty() : {panels}
   %y = linalg.generic {{indexing_maps = [affine_map<(p, f, t) -> (p, f, t)>, affine_map<(p, f, t) -> (f)>,
       affine_map<(p, f, t) -> (p, f, t)>], iterator_types = ["parallel", "parallel", "parallel"]}}

@@ -16,6 +16,7 @@ from secateur.frontends import import_model, load
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import lavapipe_driver
 from secateur.runtime_targets.targets import get_target
+from secateur.runtime_targets.token_count import in_order
 
 TOKENS = 20
 
@@ -90,7 +91,7 @@ class Built:
         self.build.lower()
         self.module, self.weights = lowered.module, lowered.weights
         self.assembly = iree.assemble(lowered.module, lowered.weights, target=self.target)
-        self.arguments = [inputs[spec.name].numpy() for spec in imported.inputs]
+        self.arguments = in_order(imported.inputs, {name: np.asarray(value) for name, value in inputs.items()})
         self.parameters = folder / "weights.irpa"
         iree.write_parameters(self.parameters, self.assembly.parameters)
 
