@@ -54,7 +54,7 @@ def test_kernels_that_share_memory_without_a_barrier_are_refused(build):
 
 def test_inputs_stay_64_bits_wide(build):
     built = build("android-vulkan")
-    assert "(tensor<1x20xi64>, tensor<1x20xi64>) -> " in built.assembly.text
+    assert "(tensor<1x20xi64>, tensor<1x20xi64>, tensor<1xi32>) -> " in built.assembly.text
     body = built.assembly.text.split("flow.tensor.bitcast", 1)[1]
     assert "flow.tensor.bitcast" in built.assembly.text
     assert "xi64>, tensor" not in body.replace("(tensor<1x20xi64>) -> tensor<1x20x2xi32>", "")
