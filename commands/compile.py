@@ -136,6 +136,8 @@ def command(
         elif as_json:
             report["ir"] = compiled.ir
     report["out"] = str(out) if out is not None else None
+    for text in report["notes"]:
+        output.note(f"note: {text}")
     output.result(report, lambda console: _show(console, report, out))
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from torch import nn
 
 from .checkpoint_files import read_state_dict
 from .errors import FrontendError
+from .hub import model_folder
 from .pruned_state import fold_masks
+from .state_dicts import check_finite, without_prefixes
 
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
@@ -33,17 +36,19 @@ class LoadedModel:
     config: Any
 
 
-def load_model(folder: str | Path, architecture: str | None = None) -> LoadedModel:
+def load_model(folder: str | os.PathLike[str], architecture: str | None = None) -> LoadedModel:
     """Loads the class that `config.json` names (or `architecture`, a class of transformers) with its weights.
 
+    `folder` may also be the name of a model of the Hugging Face hub (see `hub`). Only model classes of transformers are
+    loaded, and only they; no code of the checkpoint runs, and nothing that its config names is downloaded.
     Weights come from `model.safetensors` or `pytorch_model.bin`, in one file or several with an index; nothing is
     executed that a checkpoint holds. `weight_orig` with `weight_mask` become `weight`. Linear layers that are smaller
     than the config says (removed heads or neurons) keep the checkpoint's size. Raises `FrontendError`.
     """
-    folder = Path(folder)
+    folder = model_folder(folder)
     config = _read_config(folder)
     model_class = _find_class(folder, config, architecture)
-    state = fold_masks(read_state_dict(folder), folder)
+    state = fold_masks(without_prefixes(read_state_dict(folder), model_class), folder)
     with _quiet_transformers():
         try:
             module, info = model_class.from_pretrained(
@@ -59,6 +64,7 @@ def load_model(folder: str | Path, architecture: str | None = None) -> LoadedMod
             raise FrontendError(f"'{folder}' cannot be loaded as {model_class.__name__}: {reason}") from error
     _resize(module, info["mismatched_keys"], state, folder)
     _check_missing(module, sorted(info["missing_keys"]), folder)
+    check_finite(dict(module.named_parameters()), f"'{folder}'")
     module.eval()
     tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
     return LoadedModel(module, tokenizer, folder.resolve().name, config)
@@ -108,11 +114,19 @@ def _read_config(folder: Path) -> Any:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        _refuse_adapter(folder)
         raise FrontendError(f"'{folder}' has no config.json, so it is no Hugging Face folder") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FrontendError(f"'{path}' cannot be read: {error}") from None
     if not isinstance(values, dict) or "model_type" not in values:
         raise FrontendError(f"'{path}' names no 'model_type'; expected the config of a transformers model")
+    if "quantization_config" in values:
+        given = values["quantization_config"]
+        method = given.get("quant_method", "a method without a name") if isinstance(given, dict) else given
+        raise FrontendError(
+            f"the weights of '{folder}' are quantised by '{method}'; expected a checkpoint in floating point: load it "
+            "with transformers and that method's package, call `dequantize()`, and save it anew"
+        )
     from transformers import AutoConfig
 
     with _quiet_transformers():
@@ -123,15 +137,37 @@ def _read_config(folder: Path) -> Any:
             raise FrontendError(f"'{path}' is not accepted by transformers: {reason}") from error
 
 
+def _refuse_adapter(folder: Path) -> None:
+    """Raises `FrontendError` for a folder of PEFT, which has what is added to a model and not the model."""
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        return
+    try:
+        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        base = None
+    of = f" for the model '{base}'" if base else ""
+    raise FrontendError(
+        f"'{folder}' holds an adapter{of}; merge it into its model: "
+        "PeftModel.from_pretrained(model, folder).merge_and_unload().save_pretrained(new_folder)"
+    )
+
+
 def _find_class(folder: Path, config: Any, architecture: str | None) -> Any:
     import transformers
 
-    name = architecture or next(iter(getattr(config, "architectures", None) or []), None)
-    if name is None:
+    named = [architecture] if architecture is not None else getattr(config, "architectures", None) or []
+    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
+        raise FrontendError(f"'architectures' in '{folder / 'config.json'}' is {named!r}; expected a list of names")
+    if not named:
         return transformers.AutoModel
-    found = getattr(transformers, name, None)
-    if not isinstance(found, type) or not hasattr(found, "from_pretrained"):
-        raise FrontendError(f"'{folder}' asks for the class '{name}', which transformers does not have")
+    found = getattr(transformers, named[0], None)
+    # What is written in a config must not choose which other code of transformers runs.
+    if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
+        raise FrontendError(f"'{folder}' asks for the class '{named[0]}', which is no model class of transformers")
+    if getattr(found, "config_class", None) is None or not isinstance(config, found.config_class):
+        kind = type(config).__name__
+        raise FrontendError(f"'{folder}' asks for the class '{named[0]}', which does not take its config, a {kind}")
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from .errors import FrontendError
+from .state_dicts import inner_state_dict
 
 _NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -26,7 +27,7 @@ def read_state_dict(folder: Path) -> dict[str, torch.Tensor]:
 def _read_index(path: Path) -> dict[str, torch.Tensor]:
     try:
         files = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise FrontendError(f"'{path}' cannot be read: {error!r}") from None
     state: dict[str, torch.Tensor] = {}
     for file in files:
@@ -51,8 +52,12 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise FrontendError(f"'{path}' cannot be read: {reason}") from None
+    state = inner_state_dict(state)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise FrontendError(f"'{path}' is no state dict of tensors")
+    odd = next((name for name in state if not isinstance(name, str)), None)
+    if odd is not None:
+        raise FrontendError(f"'{path}' names a tensor {odd!r}; expected names that are texts")
     return dict(state)
 
 

@@ -12,6 +12,7 @@ from .calling import input_names
 from .checkpoint import example_inputs_for, load_model
 from .errors import FrontendError
 from .private_copy import evaluation_copy
+from .state_dicts import check_finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ def load(model: Any, example_inputs: Any, seq_len: int, batch: int) -> Loaded:
     `forward`), or a Hugging Face folder, for which inputs [batch, seq_len] are made. Raises `FrontendError`.
     """
     if isinstance(model, (str, os.PathLike)):
-        found = load_model(Path(model))
+        found = load_model(model)
         inputs = dict(example_inputs) if example_inputs else example_inputs_for(found.module, batch, seq_len)
         return Loaded(found.module, inputs, list(found.tokenizer_files), found.config, found.name)
     if not isinstance(model, torch.nn.Module):
@@ -38,6 +39,7 @@ def load(model: Any, example_inputs: Any, seq_len: int, batch: int) -> Loaded:
     if example_inputs is None:
         raise FrontendError("a module needs 'example_inputs': tensors by argument name, of the largest shapes to run")
     name = type(model).__name__
+    check_finite(dict(model.named_parameters()), f"'{name}'")
     return Loaded(evaluation_copy(model), _by_name(model, example_inputs), [], getattr(model, "config", None), name)
 
 

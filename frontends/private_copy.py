@@ -4,6 +4,7 @@ Only the copy is switched to evaluation, loses its pruning hooks and parametriza
 export, so the caller's module stays as it was.
 """
 
+import contextlib
 import copy
 from typing import Any
 
@@ -104,6 +105,8 @@ def _prepare_transformers(module: Any) -> None:
     if config is None or not hasattr(module, "set_attn_implementation"):
         return
     if getattr(module, "_supports_sdpa", False) and not getattr(config, "output_attentions", False):
-        module.set_attn_implementation("sdpa")
+        # A part of a model may have attention of its own kind only, as the backbones of detectors do.
+        with contextlib.suppress(ValueError, ImportError):
+            module.set_attn_implementation("sdpa")
     if getattr(config, "use_cache", None):
         config.use_cache = False

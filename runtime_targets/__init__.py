@@ -21,7 +21,7 @@ _HOMES = {
     "Target": "targets",
     "TargetError": "targets",
     "get_target": "targets",
-    "load": "runner",
+    "load": "bundle",
     "open_bundle": "bundle",
     "write_bundle": "bundle",
 }

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from .cpu import cpu_features
 from .manifest import MANIFEST, BundleError, FileEntry, Manifest, TargetFiles, parse_manifest
+from .runner import Runner
 from .writing import write_bundle
 
 if TYPE_CHECKING:
     from .iree.session import Session
-    from .runner import Runner
 
 __all__ = ["Bundle", "BundleError", "Manifest", "open_bundle", "write_bundle"]
 
@@ -86,15 +86,18 @@ class Bundle:
                 raise BundleError(f"the {kind} in the {MANIFEST} are not those of the module '{chosen.module}'")
         return session
 
-    def runner(self, target: str | None = None, threads: int = 1) -> "Runner":
+    def runner(self, target: str | None = None, threads: int = 1) -> Runner:
         """The model, called with arrays by name. Raises `BundleError` or `SessionError`."""
-        from .runner import Runner
-
-        return Runner(self, self.session(target, threads))
+        return Runner(self.manifest, self.session(target, threads), keep=self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the bundle again, as a folder or, where `path` ends in `.zip`, as one file. Raises `BundleError`."""
         write_bundle(path, self.manifest, {name: self.folder / name for name in self.manifest.files})
+
+
+def load(path: str | os.PathLike[str], threads: int = 1, target: str | None = None) -> Runner:
+    """Opens a bundle (folder or `.zip`) and loads its model. Raises `BundleError` or `SessionError`."""
+    return open_bundle(path).runner(target, threads)
 
 
 def open_bundle(path: str | os.PathLike[str], *, runnable: bool = True) -> Bundle:

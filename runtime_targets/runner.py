@@ -1,6 +1,5 @@
 """Calls a bundle's model with arrays by name; shorter sequences and smaller batches than compiled are padded."""
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +7,11 @@ import numpy as np
 
 from secateur.dialects.errors import SecateurError
 
-from .manifest import TensorSpec
+from .manifest import Manifest, TensorSpec
 from .output_form import as_returned
 from .token_count import given_by_caller, in_order
 
 if TYPE_CHECKING:
-    from .bundle import Bundle
     from .iree.session import Session
 
 
@@ -31,18 +29,17 @@ class Runner:
     and the outputs are cut. Several threads may call it; calls are made one after the other.
     """
 
-    def __init__(self, bundle: "Bundle", session: "Session") -> None:
-        # An unpacked bundle lives as long as the object.
-        self._bundle = bundle
-        self._session = session
-        self._all_inputs = bundle.manifest.inputs
+    def __init__(self, manifest: Manifest, session: "Session", keep: object = None) -> None:
+        """`keep`: what lives as long as the object, as an unpacked bundle has to."""
+        self._manifest, self._session, self._keep = manifest, session, keep
+        self._all_inputs = manifest.inputs
         self.inputs = tuple(given_by_caller(self._all_inputs))
-        self.outputs = bundle.manifest.outputs
+        self.outputs = manifest.outputs
 
     def __call__(self, **inputs: Any) -> Any:
         """Runs the model. Raises `InputError` or `SessionError`."""
         found = self.run(inputs)
-        return as_returned(found, self._bundle.manifest.output_form)
+        return as_returned(found, self._manifest.output_form)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Runs the model on arrays (or what NumPy takes for one) by name. Raises `InputError` or `SessionError`."""
@@ -58,13 +55,6 @@ class Runner:
         counted = {axis: size for axis, (size, _) in sizes.items()}
         results = self._session.run(in_order(self._all_inputs, arrays, counted))
         return {s.name: _cut(s, r, sizes) for s, r in zip(self.outputs, results, strict=True)}
-
-
-def load(path: str | os.PathLike[str], threads: int = 1, target: str | None = None) -> Runner:
-    """Opens a bundle (folder or `.zip`) and loads its model. Raises `BundleError` or `SessionError`."""
-    from .bundle import open_bundle
-
-    return open_bundle(path).runner(target, threads)
 
 
 def _prepare(spec: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]) -> np.ndarray:

@@ -72,7 +72,9 @@ def bundle_predict(path: str | os.PathLike[str], threads: int = 1) -> BundlePred
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Any:
     """The fast tokenizer in a Hugging Face folder, or in a bundle (folder or `.zip`). Raises `TaskError`."""
-    path = Path(folder)
+    from secateur.frontends.hub import model_folder
+
+    path = model_folder(folder)
     if path.is_file() or (path / "manifest.json").is_file():
         from secateur.runtime_targets.bundle import open_bundle
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.errors import CompileError
 from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to, write_whole
-from secateur.compiler.verify import comparison as verify
 from secateur.compiler.verify.quantized_model import StoredRows, quantized_reference
 from secateur.compiler.verify.reference_outputs import ReferenceOutputs
-from secateur.compiler.verify.verification_place import Place, session_at, verification_place
+from secateur.compiler.verify.verification_place import verification_place
 
 from . import cache as caching
 from .bundle_manifest import manifest_of, module_names, target_files
@@ -26,12 +25,12 @@ from .memory import csr_bytes, dense_bytes
 from .parameter_archives import Archive, parameter_archives
 from .report import Report, TargetReport
 from .target_build import TargetBuild, TargetCode, describe_target
+from .verified_build import note_of, verify_build
 
 if TYPE_CHECKING:
     from secateur.frontends import ImportedModel, Loaded
 
 _BUNDLE, _REPORT = "bundle", "report.json"
-_NOT_ASKED = "it was not asked for"
 
 
 class Compilation:
@@ -64,14 +63,16 @@ class Compilation:
         try:
             with cache.write(key) as folder:
                 self._fill(folder)
+            entry = cache.find(key)
         except OSError as error:
-            raise CompileError(
-                f"the cache cannot be written ({error}); set SECATEUR_CACHE to another folder, or to 'off'"
-            ) from error
-        entry = cache.find(key)
-        if entry is None:
-            raise CompileError("the cache entry vanished while it was written; set SECATEUR_CACHE to another folder")
-        return self._open(entry)
+            found = self.uncached()
+            found.report.notes.append(
+                f"the cache cannot be written ({error.strerror or error}), so the next compilation takes as long; set "
+                "SECATEUR_CACHE to another folder, or to 'off'"
+            )
+            return found
+        # Another process may have removed it to make room.
+        return self._open(entry) if entry is not None else self.uncached()
 
     def uncached(self) -> CompiledModel:
         """Compiles, as far as was asked for, without the cache."""
@@ -152,10 +153,10 @@ class Compilation:
             manifest = write_bundle(folder / _BUNDLE, manifest, files)
         began = time.perf_counter()
         for build in builds:
-            self._verify(build, Bundle(folder / _BUNDLE, manifest), reference)
+            verify_build(build, Bundle(folder / _BUNDLE, manifest), reference, options, alone=len(builds) == 1)
         self.report.seconds["verify"] = time.perf_counter() - began
         # What was found of the code's correctness is known last.
-        notes = {report.name: _note(report) for report in self.report.targets}
+        notes = {report.name: note_of(report) for report in self.report.targets}
         targets = tuple(t.model_copy(update={"note": notes[t.name]}) for t in manifest.targets)
         manifest = manifest.model_copy(update={"targets": targets})
         write_whole(folder / _BUNDLE / MANIFEST, dump_manifest(manifest))
@@ -248,45 +249,6 @@ class Compilation:
 
         used = b"".join(build.records() for build in builds)
         return {RECORDS_IN_BUNDLE: used} if used else {}
-
-    def _verify(self, build: TargetBuild, bundle: Any, reference: ReferenceOutputs) -> None:
-        """Compares a target's code with PyTorch where it can run, and notes why where it cannot."""
-        from secateur.runtime_targets.runner import Runner
-
-        place, reason = (None, _NOT_ASKED)
-        if self._options.verify:
-            place, reason = verification_place(build.chosen.target)
-        build.report.unverified_reason = reason
-        if place is None:
-            return
-        name = build.report.name
-        self._options.progress("verifying" if len(self._targets) == 1 else f"verifying {name}")
-        with session_at(place, bundle, name, self._options.threads) as session:
-            runner = Runner(bundle, session)
-            differences = verify.verify(
-                lambda arrays: list(runner.run(arrays).values()),
-                reference.outputs,
-                reference.cases,
-                [spec.name for spec in self._imported.outputs],
-                reference.accepted,
-            )
-        build.report.verification, build.report.verified_on = differences, place.where
-        verify.check(differences, self._first_wrong_layer(build, place, differences, reference))
-
-    def _first_wrong_layer(
-        self, build: TargetBuild, place: Place, differences: list[verify.Difference], reference: ReferenceOutputs
-    ) -> str:
-        where = f"for target '{build.report.name}'" if len(self._targets) > 1 or place.device else ""
-        if self._options.verify != "layers" or all(d.passed for d in differences) or place.device is not None:
-            return where
-        found = build.first_wrong_layer(reference.loaded, reference.cases["random"])
-        return "; ".join(part for part in (where, found) if part)
-
-
-def _note(report: TargetReport) -> str:
-    if report.unverified_reason:
-        return f"unverified: {report.unverified_reason}"
-    return f"verified against PyTorch on random and padded inputs, {report.verified_on}"
 
 
 def compile_imported(

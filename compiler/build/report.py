@@ -54,6 +54,7 @@ class Report:
     compilation that filled the cache where `cached`); `dense_bytes`: the model's arrays, dense, in the types that it
     computes with; `csr_bytes`: the same with every sparse layer in compressed sparse rows; `weights_bytes`: the
     arrays of all targets, those that several read counted once; `common_bytes`: those of them that all targets read.
+    `notes`: what did not go as usual, a sentence each.
     """
 
     threads: int
@@ -68,6 +69,7 @@ class Report:
     csr_bytes: int = 0
     weights_bytes: int = 0
     common_bytes: int = 0
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as values that JSON has."""

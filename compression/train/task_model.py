@@ -17,8 +17,9 @@ def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = 
     import transformers
 
     from secateur.frontends.errors import FrontendError
+    from secateur.frontends.hub import model_folder
 
-    folder = Path(folder)
+    folder = model_folder(folder)
     if not (folder / "config.json").is_file():
         raise FrontendError(f"'{folder}' is no Hugging Face folder: it has no config.json")
     loader = getattr(transformers, task.model_class)

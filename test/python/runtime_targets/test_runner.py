@@ -70,11 +70,6 @@ class _Echo:
         return list(inputs)
 
 
-class _Bundle:
-    def __init__(self, manifest):
-        self.manifest = manifest
-
-
 def _echo(manifest, form="tuple"):
     from secateur.runtime_targets import Runner
 
@@ -82,9 +77,7 @@ def _echo(manifest, form="tuple"):
         TensorSpec(name="ids", shape=(2, 8), dtype="int64", axes=("batch", "tokens"), limit=100),
         TensorSpec(name="mask", shape=(2, 8), dtype="int32", axes=("batch", "tokens")),
     )
-    return Runner(
-        _Bundle(manifest.model_copy(update={"inputs": specs, "outputs": specs, "output_form": form})), _Echo()
-    )
+    return Runner(manifest.model_copy(update={"inputs": specs, "outputs": specs, "output_form": form}), _Echo())
 
 
 def test_integers_keep_their_values_or_are_refused(manifest):

@@ -106,7 +106,8 @@ def test_what_cannot_be_compared_says_why_and_is_compared_once_it_can(model, inp
         return None, "'qemu-aarch64' is not installed"
 
     with monkeypatch.context() as patch:
-        patch.setattr("secateur.compiler.build.compilation.verification_place", missing)
+        for module in ("compilation", "verified_build"):
+            patch.setattr(f"secateur.compiler.build.{module}.verification_place", missing)
         first = compile_model(model, inputs)
         assert compile_model(model, inputs).report.cached
     assert first.report.unverified_reason == "'qemu-aarch64' is not installed"

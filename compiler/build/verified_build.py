@@ -1,0 +1,51 @@
+"""Compares what was built for a target with PyTorch, where its code can run."""
+
+from secateur.compiler.verify import comparison
+from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+from secateur.compiler.verify.verification_place import session_at, verification_place
+from secateur.runtime_targets.bundle import Bundle
+from secateur.runtime_targets.runner import Runner
+
+from .compile_options import Options
+from .report import TargetReport
+from .target_build import TargetBuild
+
+_NOT_ASKED = "it was not asked for"
+
+
+def verify_build(
+    build: TargetBuild, bundle: Bundle, reference: ReferenceOutputs, options: Options, alone: bool
+) -> None:
+    """Compares the target's code in `bundle` with the reference where it can run, and notes why where it cannot.
+
+    `alone`: it is the only target. Raises `VerificationError` with the figures of the worst difference.
+    """
+    report, place = build.report, None
+    report.unverified_reason = _NOT_ASKED
+    if options.verify:
+        place, report.unverified_reason = verification_place(build.chosen.target)
+    if place is None:
+        return
+    options.progress("verifying" if alone else f"verifying {report.name}")
+    with session_at(place, bundle, report.name, options.threads) as session:
+        runner = Runner(bundle.manifest, session)
+        differences = comparison.verify(
+            lambda arrays: list(runner.run(arrays).values()),
+            reference.outputs,
+            reference.cases,
+            [spec.name for spec in bundle.manifest.outputs],
+            reference.accepted,
+        )
+    report.verification, report.verified_on = differences, place.where
+    where = [] if alone and not place.device else [f"for target '{report.name}'"]
+    failed = not all(difference.passed for difference in differences)
+    if failed and options.verify == "layers" and place.device is None:
+        where += [build.first_wrong_layer(reference.loaded, reference.cases["random"])]
+    comparison.check(differences, "; ".join(filter(None, where)))
+
+
+def note_of(report: TargetReport) -> str:
+    """What a bundle says of the correctness of a target's code."""
+    if report.unverified_reason:
+        return f"unverified: {report.unverified_reason}"
+    return f"verified against PyTorch on random and padded inputs, {report.verified_on}"
