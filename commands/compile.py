@@ -9,6 +9,8 @@ import typer
 
 from secateur.compiler.measure.tables import percent, size, table
 
+from .durations import seconds_of
+from .early_checks import check_bundle_out, check_model, check_parent, check_targets
 from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
@@ -86,7 +88,7 @@ def command(
         False
     ),
     trials: Annotated[int | None, typer.Option(min=1, help="With --tune: schedules to try per kind of layer.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help="With --tune: time for it: 90s, 10m.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="With --tune: time for it: 90s, 10min.")] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse what was compiled before.")] = True,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -97,6 +99,13 @@ def command(
         raise typer.BadParameter("give -o OUT for the bundle, or --dump-ir DIR, or --compile-to LEVEL")
     if not tune and (trials is not None or budget is not None):
         raise typer.BadParameter("only of use with --tune", param_hint="--trials, --budget")
+    budget_seconds = seconds_of(budget, "--budget") if budget is not None else None
+    check_targets(targets or ())
+    check_model(model)
+    if out is not None:
+        (check_bundle_out if compile_to is Level.iree else check_parent)(out)
+    if out is not None and compile_to is not Level.iree and out.is_dir():
+        raise IsADirectoryError(f"'{out}' is a folder; IR is written to a file")
     output = Output(as_json, quiet)
     with output.progress(f"compiling {model}") as progress:
         from secateur.compiler import compile_model
@@ -116,7 +125,7 @@ def command(
             dump_ir=dump_ir,
             cache=cache,
             records=records,
-            tune=compile_options(trials, budget) if tune else False,
+            tune=compile_options(trials, budget_seconds) if tune else False,
             progress=progress,
         )
         if compile_to is Level.iree and out is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only: no progress and no remarks.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 
 
@@ -29,7 +29,7 @@ class Output:
         if self._as_json:
             json.dump(value, sys.stdout, indent=2, allow_nan=False, default=str)
             sys.stdout.write("\n")
-        elif not self._quiet:
+        else:
             show(_console(stderr=False))
 
     def note(self, text: str) -> None:

@@ -8,6 +8,7 @@ import typer
 from secateur.compiler.measure.tables import percent, table
 from secateur.compression.jobs.options import AT_ONCE, IN_TRAINING, Pruning
 
+from .durations import seconds_of
 from .output import Debug, Json, Output, Quiet
 from .training_options import (
     Batch,
@@ -149,7 +150,9 @@ def command(
         for option, given in (("--sparsity", sparsity), ("--block", block), ("--target", target or target_latency)):
             if given is not None:
                 raise typer.BadParameter("method fixed keeps the zeros that MODEL has", param_hint=option)
-    budget_ms = parse_latency(target_latency) if target_latency is not None else None
+    budget_ms = (
+        seconds_of(target_latency, "--target-latency", plain=0.001) * 1000 if target_latency is not None else None
+    )
     output = Output(as_json, quiet)
     with TrainingBar(output, f"pruning {model}", quiet).shown() as bar:
         from secateur.compression.jobs.pruning import prune_and_train, prune_at_once
@@ -212,22 +215,6 @@ def command(
 
     value = result_value(result) if trains else {**report.to_dict(), "out": str(out), "method": method}
     output.result({**value, **plan_value}, show)
-
-
-def parse_latency(text: str) -> float:
-    """Milliseconds from `20ms`, `20` or `0.5s`. Raises `typer.BadParameter`."""
-    number, factor = text.strip(), 1.0
-    for unit, in_ms in (("ms", 1.0), ("s", 1000.0)):
-        if number.endswith(unit):
-            number, factor = number.removesuffix(unit), in_ms
-            break
-    try:
-        value = float(number) * factor
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise typer.BadParameter(f"expected a latency such as 20ms, found '{text}'", param_hint="--target-latency")
-    return value
 
 
 def _check_choice(option: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from secateur.compiler.measure.tables import table
 
+from .durations import seconds_of
 from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
@@ -61,7 +62,7 @@ def command(
     arithmetic: LayerArithmetic = Arithmetic.f32,
     trials: Annotated[int, typer.Option(min=1, help="Schedules to try for each kind of layer.")] = 64,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time for all searches of a model: 90s, 10m, 1.5h.")
+        str | None, typer.Option(metavar="TIME", help="Time for all searches of a model: 90s, 10min, 1h30m.")
     ] = None,
     sampler: Annotated[
         Sampler, typer.Option(help="Genetic algorithm, tree-structured Parzen estimator, or random.")
@@ -91,15 +92,15 @@ def command(
     """Search for the fastest schedule of every layer; `secateur compile` uses what was found."""
     if not models and not imported:
         raise typer.BadParameter("name a model to tune, or a bundle with --import")
+    budget_seconds = seconds_of(budget, "--budget") if budget is not None else None
     output = Output(as_json, quiet)
     from secateur.compiler.records.objective import Objective
     from secateur.compiler.tune import TuneOptions, tune_model
     from secateur.compiler.tune.bundles import import_records, refuse_bundle
-    from secateur.compiler.tune.options import seconds_of
     from secateur.dialects.number_formats import number_format
 
     given: dict[str, Any] = {"objective": Objective(objective.value, device)} if device else {}
-    given["budget_seconds"] = seconds_of(budget) if budget else None
+    given["budget_seconds"] = budget_seconds
     given["numbers"] = number_format(weights.value, arithmetic.value)
     if jobs is not None:
         given["jobs"] = jobs
@@ -141,7 +142,7 @@ def _show(console: "Console", added: dict[str, dict[str, int]], reports: list[di
                 layer["name"],
                 str(layer["count"]),
                 f"{layer['rows']} x {layer['columns']}",
-                str(layer["trials"]) + (" (on record)" if layer["reused"] else ""),
+                _trials(layer),
                 str(layer["failed"]),
                 *(f"{layer[name]:{'.3f' if timed else ',.0f'}}" for name in ("default_cost", "best_cost")),
                 f"{layer['speedup']:.2f}x",
@@ -164,6 +165,12 @@ def _show(console: "Console", added: dict[str, dict[str, int]], reports: list[di
         if not timed:
             console.print(f"{report['objective']}: exact counts or estimates of kernels, and no times", markup=False)
         console.print(f"{report['seconds']:.0f} s; records in {report['records']}", markup=False, soft_wrap=True)
+
+
+def _trials(layer: dict[str, Any]) -> str:
+    if not layer["trials"]:
+        return "none, no time left" if not layer["reused"] else "none, on record"
+    return f"{layer['trials']} (on record)" if layer["reused"] else str(layer["trials"])
 
 
 def _times(ratios: dict[str, float | None]) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 from typing import Any, Literal, get_args
 
 from secateur.compiler.records.errors import TuneError
@@ -11,7 +10,6 @@ from secateur.dialects.number_formats import F32, NumberFormat
 
 SamplerName = Literal["ga", "tpe", "random"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def jobs_here() -> int:
@@ -59,17 +57,9 @@ class TuneOptions:
 COMPILE_OPTIONS = TuneOptions(trials=32, budget_seconds=300.0, resume=True)
 
 
-def compile_options(trials: int | None = None, budget: str | None = None) -> TuneOptions:
+def compile_options(trials: int | None = None, budget_seconds: float | None = None) -> TuneOptions:
     """The options of `compile --tune`; None for what it does by itself."""
     changes: dict[str, Any] = {} if trials is None else {"trials": trials}
-    if budget is not None:
-        changes["budget_seconds"] = seconds_of(budget)
+    if budget_seconds is not None:
+        changes["budget_seconds"] = budget_seconds
     return dataclasses.replace(COMPILE_OPTIONS, **changes)
-
-
-def seconds_of(text: str) -> float:
-    """`90s`, `10m`, `1.5h` or a number of seconds. Raises `TuneError`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise TuneError(f"expected a time such as 90s, 10m or 1.5h, found '{text}'")
-    return float(match[1]) * _UNITS[match[2] or "s"]

@@ -66,11 +66,12 @@ def tune_model(
     loaded = load(model, example_inputs, seq_len, batch)
     progress("importing")
     imported = import_model(loaded.module, loaded.example_inputs)
+    end = time.monotonic() + options.budget_seconds if options.budget_seconds else float("inf")
     layers, variants = tune_parts(imported, machine, threads, options, progress)
     runs = _Runs(loaded, imported, machine, threads, progress, options.numbers)
     timed = options.objective == TIME
-    if timed and panels and (options.budget_seconds is None or time.monotonic() < began + options.budget_seconds):
-        variants += runs.tune_panel(options)
+    if timed and panels:
+        variants += runs.tune_panel(options, end)
     return TuneReport(
         model=loaded.name,
         records=str(RecordsFile.of(machine).path),
@@ -249,14 +250,15 @@ class _Runs:
         loops, times = long_enough(calls, _MODEL_SECONDS)
         return {name: latency.median_ms / times for name, latency in interleave(loops, rounds=_MODEL_ROUNDS).items()}
 
-    def tune_panel(self, options: TuneOptions) -> list[VariantTuned]:
-        """Compares panels on the whole model, each with schedules of its own; nothing where there is but one."""
+    def tune_panel(self, options: TuneOptions, end: float) -> list[VariantTuned]:
+        """Compares panels on the whole model, each with schedules of its own that are searched for until `end`;
+        nothing where there is but one, or no time is left."""
         from .variants import other_panels, tune_panel
 
         tasks = tasks_of_model(self._imported.module, self._imported.weights, self._target, numbers=self._numbers)
         # The layer with the most work comes first.
         panels = other_panels(tasks[0].layer.tokens, self._target) if tasks else []
-        if not panels:
+        if not panels or time.monotonic() > end:
             return []
         # A panel that is no good is no better for many trials.
         few = dataclasses.replace(options, trials=max(1, options.trials // 4), again=False)
@@ -264,7 +266,10 @@ class _Runs:
         def compiled(panel: int) -> Callable[[], object]:
             if panel:
                 self._progress(f"tuning for panels of {panel} tokens")
-                tune_parts(self._imported, self._target, self._threads, few, self._progress, panel)
+                # The searches of all panels share one budget.
+                left = None if end == float("inf") else max(end - time.monotonic(), 0.001)
+                asked = dataclasses.replace(few, budget_seconds=left)
+                tune_parts(self._imported, self._target, self._threads, asked, self._progress, panel)
             return self._call(dataclasses.replace(self._tuned(), model={"panel": panel}), f"panel {panel or 'default'}")
 
         op, target = model_op(self._text, self._numbers), self._target.description_text()

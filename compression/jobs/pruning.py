@@ -9,6 +9,7 @@ from typing import Any
 
 from secateur.compression.prune import PruneReport, parse_scheme, prune_model
 from secateur.compression.train import TrainError, TrainingJob, TrainingResult, load_task_model, run_training
+from secateur.compression.train.folder_lock import locked_folder
 from secateur.compression.train.job import weights_hash
 from secateur.compression.train.run import quiet_transformers
 from secateur.compression.train.task_model import load_teacher
@@ -48,8 +49,6 @@ def prune_and_train(
     asked: Pruning, watcher: Watcher, teacher: str | None, teacher_weights: Path | None, **length: Any
 ) -> tuple[TrainingResult, Any]:
     """Prunes at once or in training, trains, and writes the folder. Goes on with a training that was stopped."""
-    from secateur.compression.prune import PruningCallback
-
     parse_scheme(asked.scheme, asked.block)
     watcher.stage("loading")
     task = task_of(asked.data, watcher)
@@ -57,6 +56,23 @@ def prune_and_train(
         raise TrainError(f"a training needs a task: --data squad or --data sentiment, found '{asked.data}'")
     module, tokenizer = load_task_model(asked.model, task, asked.weights, asked.seed)
     key = hashlib.sha256(json.dumps([asked.description(), weights_hash(module)]).encode()).hexdigest()[:16]
+    with locked_folder(asked.out):
+        return _trained(asked, watcher, module, tokenizer, task, key, teacher, teacher_weights, length)
+
+
+def _trained(
+    asked: Pruning,
+    watcher: Watcher,
+    module: Any,
+    tokenizer: Any,
+    task: Task,
+    key: str,
+    teacher: str | None,
+    teacher_weights: Path | None,
+    length: dict[str, Any],
+) -> tuple[TrainingResult, Any]:
+    from secateur.compression.prune import PruningCallback
+
     start = Start(asked.out, key)
     values, plan = start.read(), None
     if values is None:
@@ -137,6 +153,8 @@ def _save(model: Any, tokenizer_files: list[Path], out: Path) -> None:
         model.save_pretrained(folder)
         for file in tokenizer_files:
             shutil.copyfile(file, folder / Path(file).name)
+        # Another process may have written it since the first look.
+        _check_free(out)
         if out.is_dir():
             out.rmdir()
         folder.rename(out)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrainError
+from .folder_lock import locked_folder
 from .job import TrainingJob
 from .run_folder import RunFolder
 
@@ -44,17 +45,18 @@ def run_training(job: TrainingJob) -> TrainingResult:
     Where the folder holds a part of the same job, training goes on from its last checkpoint and ends with the same
     weights, bit by bit, as one that was never stopped (on the same machine and as many threads); where it holds
     the whole job, that is returned. Raises `TrainError`: another training in the folder, a loss that is NaN or
-    infinite, weights that are NaN, a full disk, a missing package.
+    infinite, weights that are NaN, a full disk, a missing package, another process in the folder.
     """
     _check_packages()
     _check_weights(job)
-    folder = RunFolder(job.out, job.identity())
-    record = folder.result()
-    if record is not None:
-        _load_weights(job.module, job.out)
-        return TrainingResult(job.module.eval(), job.out, record)
-    with _prepared(job), quiet_transformers():
-        return _run(job, folder)
+    with locked_folder(job.out):
+        folder = RunFolder(job.out, job.identity())
+        record = folder.result()
+        if record is not None:
+            _load_weights(job.module, job.out)
+            return TrainingResult(job.module.eval(), job.out, record)
+        with _prepared(job), quiet_transformers():
+            return _run(job, folder)
 
 
 def _run(job: TrainingJob, folder: RunFolder) -> TrainingResult:

@@ -140,9 +140,10 @@ def test_compile_to_a_level_prints_ir(secateur, pruned_folder, tmp_path):
     assert "sparsity.packed_linear" in (tmp_path / "a.mlir").read_text()
 
 
-def test_quiet_prints_nothing(secateur, pruned_folder, tmp_path):
+def test_quiet_prints_the_result_alone(secateur, pruned_folder, tmp_path):
     result = secateur("compile", pruned_folder, "-o", tmp_path / "m.bundle", "--seq-len", "16", "--quiet")
-    assert (result.code, result.out, result.err) == (0, "", "")
+    assert (result.code, result.err) == (0, "")
+    assert "m.bundle" in result.out
 
 
 def test_bench_compares(secateur, bundle, pruned_folder):
@@ -201,9 +202,10 @@ def test_a_bundle_for_several_targets(secateur, pruned_folder, inputs, tmp_path)
         (["compil"], 2, "Did you mean 'compile'?"),
         (["compile"], 2, "MODEL"),
         (["compile", "x"], 2, "give -o OUT"),
-        (["compile", "x", "-o", "y", "-t", "cortex-a67"], 1, "did you mean 'android-arm64:cortex-a"),
+        (["compile", "x", "-o", "y", "-t", "cortex-a67"], 2, "did you mean 'android-arm64:cortex-a"),
         (["compile", "x", "-o", "y", "--seq-len", "0"], 2, "--seq-len"),
         (["compile", "/nowhere", "-o", "y"], 1, "'/nowhere' does not exist"),
+        (["compile", "/nowhere", "-o", "/"], 1, "'/nowhere' does not exist"),
         (["run", "/nowhere", "--input", "a=/nowhere.npy"], 2, "there is no file '/nowhere.npy'"),
         (["bench", "/nowhere"], 1, "there is no bundle at '/nowhere'"),
         (["bench", "/nowhere", "--stock-iree"], 2, "needs --model"),
@@ -221,10 +223,23 @@ def test_errors_are_a_sentence_and_an_exit_code(secateur, arguments, code, messa
 
 def test_a_wrong_target_is_named_and_nothing_is_written(secateur, pruned_folder, tmp_path):
     result = secateur("compile", pruned_folder, "-o", tmp_path / "b", "--target", "host-cpi")
-    assert result.code == 1
+    assert result.code == 2
     assert "did you mean 'host-cpu'" in result.err
     assert "internal fault" not in result.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [[], ["--compile-to", "kernels"]])
+def test_an_output_that_cannot_be_written_is_said_before_the_model_is_loaded(secateur, tmp_path, more, monkeypatch):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    (tmp_path / "README.md").write_text("mine")
+    monkeypatch.setattr("secateur.compiler.compile_model", lambda *_, **__: pytest.fail("too late"))
+    inside = secateur("compile", tmp_path / "m", "-o", tmp_path / "README.md" / "b", *more)
+    assert (inside.code, "is no folder" in inside.err) == (1, True)
+    over = secateur("compile", tmp_path / "m", "-o", tmp_path / ("m" if more else "README.md"), *more)
+    assert (over.code, ("is a folder" if more else "is no bundle") in over.err) == (1, True)
+    assert (tmp_path / "README.md").read_text() == "mine"
 
 
 def test_inputs_that_do_not_fit_are_named(secateur, bundle, inputs, tmp_path):

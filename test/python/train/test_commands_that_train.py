@@ -183,7 +183,7 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
     assert refused.code == 1 and "no task 'squat'" in refused.err
     prune = ["prune", encoder, *out, "--sparsity", "0.5"]
     assert "method one-shot learns from a teacher when it trains" in secateur(*prune, "--distill").err
-    assert "expected a latency such as 20ms, found 'fast'" in secateur(*prune, "--target-latency", "fast").err
+    assert "found 'fast'; accepted are durations" in secateur(*prune, "--target-latency", "fast").err
     assert "goes with --target" in secateur(*prune, "--blocks", "4x1,16x1").err
     assert "goes with --target" in secateur(*prune, "--clock", "2").err
     fixed = ["prune", encoder, *out, "--method", "fixed", "--data", f"sentiment={reviews}"]

@@ -140,6 +140,15 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_training_asks_for_its_folder(tmp_path, monkeypatch):
+    def refuse(out):
+        raise TrainError(f"asked for {out.name}")
+
+    monkeypatch.setattr("secateur.compression.train.run.locked_folder", refuse)
+    with pytest.raises(TrainError, match="asked for out"):
+        run_training(job(tmp_path / "out"))
+
+
 def test_minutes_are_planned_once(tmp_path, monkeypatch):
     from secateur.compression.train import schedule
 

@@ -9,7 +9,7 @@ import pytest
 
 from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.records import RecordsFile
-from secateur.compiler.tune.options import TuneOptions, seconds_of
+from secateur.compiler.tune.options import TuneOptions
 from secateur.compiler.tune.search import Crew, Machine, Search
 from secateur.passes.scheduled.schedule_space import schedule_space
 
@@ -153,17 +153,6 @@ def test_two_tuners_at_once_time_one_candidate_at_a_time(target, tmp_path, recor
     assert not (records_folder / "overlap").exists()
     assert all(r["status"] in ("ok", "wrong") for r in trials(target))
     assert len([r for r in RecordsFile.of(target).read() if r["kind"] == "chosen"]) == 2
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("7", 7)])
-def test_times_are_read(text, seconds):
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "m", "-5m", "10d", "0", "ten"])
-def test_what_is_no_time_is_refused(text):
-    with pytest.raises(TuneError, match="expected a time such as 90s"):
-        seconds_of(text)
 
 
 @pytest.mark.parametrize("values", [{"sampler": "sa"}, {"trials": 0}, {"jobs": 0}, {"seed": -1}])

@@ -105,7 +105,7 @@ def test_compile_tunes_what_was_not_tuned(secateur, model, records, tmp_path):
     ("arguments", "code", "text"),
     [
         (["tune"], 2, "name a model to tune, or a bundle with --import"),
-        (["tune", "m", "--budget", "soon"], 1, "expected a time such as 90s, 10m or 1.5h, found 'soon'"),
+        (["tune", "m", "--budget", "soon"], 2, "found 'soon'; accepted are durations"),
         (["tune", "m", "--sampler", "sa"], 2, "'sa' is not one of 'ga', 'tpe', 'random'"),
         (["tune", "my.zip"], 1, "'my.zip' is a bundle, which holds finished code; name the folder of its model"),
         (["tune", "--import", "nowhere"], 1, "there is no bundle at 'nowhere'"),
