@@ -10,7 +10,7 @@ import typer
 from secateur.compiler.measure.tables import percent, size, table
 
 from .durations import seconds_of
-from .early_checks import check_bundle_out, check_model, check_parent, check_targets
+from .early_checks import after_model, check_bundle_out, check_file_out, check_targets
 from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
@@ -101,11 +101,9 @@ def command(
         raise typer.BadParameter("only of use with --tune", param_hint="--trials, --budget")
     budget_seconds = seconds_of(budget, "--budget") if budget is not None else None
     check_targets(targets or ())
-    check_model(model)
-    if out is not None:
-        (check_bundle_out if compile_to is Level.iree else check_parent)(out)
-    if out is not None and compile_to is not Level.iree and out.is_dir():
-        raise IsADirectoryError(f"'{out}' is a folder; IR is written to a file")
+    with after_model(model):
+        if out is not None:
+            (check_bundle_out if compile_to is Level.iree else check_file_out)(out)
     output = Output(as_json, quiet)
     with output.progress(f"compiling {model}") as progress:
         from secateur.compiler import compile_model

@@ -1,22 +1,30 @@
 """What is checked before anything that takes long, in the order in which a user would mend it."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import typer
 
+from secateur.dialects.errors import SecateurError
 
-def check_model(model: str) -> None:
-    """Raises `FrontendError` where `model` is no folder with a config."""
-    folder = Path(model)
-    if not (folder / "config.json").is_file():
+
+@contextlib.contextmanager
+def after_model(model: str) -> Iterator[None]:
+    """Where the block finds a fault, one of `model` itself is told first. A sound model is not touched, for a name of
+    the hub might be downloaded."""
+    try:
+        yield
+    except (SecateurError, OSError):
         from secateur.frontends.errors import FrontendError
+        from secateur.frontends.hub import model_folder
 
-        if folder.is_dir():
-            raise FrontendError(f"'{folder}' has no config.json, so it is no Hugging Face folder")
-        found = "is a file" if folder.exists() else "does not exist"
-        raise FrontendError(f"'{folder}' {found}; expected a Hugging Face folder with config.json and weights")
+        folder = model_folder(model)
+        if not folder.is_dir():
+            found = "is a file" if folder.exists() else "does not exist"
+            raise FrontendError(f"'{folder}' {found}; expected a Hugging Face folder") from None
+        raise
 
 
 def check_targets(names: Sequence[str], option: str = "--target") -> None:
@@ -36,10 +44,17 @@ def check_bundle_out(out: Path) -> None:
     from secateur.runtime_targets.writing import check_replaceable
 
     check_replaceable(out)
-    check_parent(out)
+    _check_parent(out)
 
 
-def check_parent(out: Path) -> None:
+def check_file_out(out: Path) -> None:
+    """Raises `OSError` where no file can be written at `out`."""
+    if out.is_dir():
+        raise IsADirectoryError(f"'{out}' is a folder; expected a file")
+    _check_parent(out)
+
+
+def _check_parent(out: Path) -> None:
     """Raises `OSError` where `out` could not be made: a file stands where a folder is needed, or one is read-only."""
     around = out.absolute().parent
     while not os.path.lexists(around):
