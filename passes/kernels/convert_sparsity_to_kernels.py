@@ -29,7 +29,8 @@ from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import TargetDescription, target_of
-from .attention import build_attention, query_vectors
+from .attention import build_attention
+from .attention_sizes import query_vectors
 from .build import Lanes, largest_divisor
 from .elementwise import build_layer_norm, build_pointwise
 from .linear import build_linear, token_vectors_of
