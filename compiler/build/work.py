@@ -25,7 +25,7 @@ import numpy as np
 from secateur.dialects.locations import module_paths
 from secateur.dialects.sparsity.attention_op import head_slices
 from secateur.dialects.sparsity.packed_ops import row_masks_of
-from secateur.dialects.sparsity.structural_ops import activation_of, feature_axis, layout_of
+from secateur.dialects.sparsity.structural_ops import activation_of, features_of, layout_of
 from secateur.dialects.sparsity.weights import array_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import operands_by_name, walk
@@ -69,7 +69,7 @@ def real_tokens(module: "ir.Module") -> Tokens:
     for op in walk(module, "sparsity.to_panels", "sparsity.from_panels"):
         ends = (op.x.type.shape, op.result.type.shape)
         whole, panels = ends if op.operation.name == "sparsity.to_panels" else ends[::-1]
-        key = (panels[1], panels[3])
+        key = (panels[1], op.layout.tile()[0])
         found[key] = max(found.get(key, 0), whole[1])
     return found
 
@@ -164,20 +164,21 @@ def _bytes(type_: "ir.Type") -> int:
     return elements * max(1, type_.element_type.width // 8)
 
 
-def _tokens(value: "ir.Value", tokens: Tokens, in_panels: bool) -> tuple[int, int]:
+def _tokens(op: "ir.OpView", value: "ir.Value", tokens: Tokens) -> tuple[int, int]:
     """Rows of all sequences of `value`: real ones and with padding."""
     shape = list(value.type.shape)
-    if not in_panels:
+    layout = layout_of(op)
+    if layout is None:
         count = 1
         for size in shape[:-1]:
             count *= size
         return count, count
-    batch, panels, _, panel = shape
+    batch, panels, _, panel = layout.sizes(shape)
     return batch * tokens.get((panels, panel), panels * panel), batch * panels * panel
 
 
 def _features(op: "ir.OpView", value: "ir.Value") -> int:
-    return value.type.shape[feature_axis(op, value.type.rank)]
+    return features_of(op, value)
 
 
 def _packed_linear(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tuple[int, int]:
@@ -190,7 +191,7 @@ def _packed_linear(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tup
         kept, computed = kept_weights(values, segments, offsets, rows_of_tiles, row_masks_of(op))
     rows = _features(op, op.result)
     after = ACTIVATION_FLOPS[activation_of(op)] + (op.residual is not None)
-    real, padded = _tokens(op.result, tokens, layout_of(op) is not None)
+    real, padded = _tokens(op, op.result, tokens)
     tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
     return real * (2 * kept + rows * after), padded * (2 * computed + tiled * after)
 
@@ -237,16 +238,15 @@ def _sliced_linear(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tup
 
 def _attention(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tuple[int, int]:
     _, depth, out_depth = head_slices(op)
-    in_panels = layout_of(op) is not None
     heads, batch = op.heads.value, op.query.type.shape[0]
     per_score = 2 * depth + 2 * out_depth + _SOFTMAX_FLOPS + (op.key_bias is not None) + (op.bias is not None)
-    queries, keys = _tokens(op.query, tokens, in_panels), _tokens(op.key, tokens, in_panels)
+    queries, keys = _tokens(op, op.query, tokens), _tokens(op, op.key, tokens)
     real, padded = (heads * q * (k // batch * per_score + out_depth) for q, k in zip(queries, keys, strict=True))
     return real, padded
 
 
 def _elementwise(op: "ir.OpView", tokens: Tokens, flops: int) -> tuple[int, int]:
-    real, padded = _tokens(op.result, tokens, layout_of(op) is not None)
+    real, padded = _tokens(op, op.result, tokens)
     features = _features(op, op.result)
     return real * features * flops, padded * features * flops
 

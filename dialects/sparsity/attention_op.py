@@ -7,7 +7,7 @@ from torch_mlir.dialects import ext
 
 from .attributes import to_python
 from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
-from .structural_ops import check_layout, feature_axis, layout_of
+from .structural_ops import check_layout, feature_axis, features_of, layout_of
 
 
 class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
@@ -46,33 +46,35 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
     @verifier
     def verify_invariants(op):
         query, key, value, result = (list(v.type.shape) for v in (op.query, op.key, op.value, op.result))
-        panels = layout_of(op) is not None
-        rank = 4 if panels else 3
+        layout = layout_of(op)
+        panels = layout is not None
+        rank = len(layout.shape(1, 1, 1)) if panels else 3
         for name, shape in (("query", query), ("key", key), ("value", value), ("result", result)):
             expect(len(shape) == rank, f"expected {name} to have {rank} dimensions, found {shape}")
         check_layout(op, op.query, op.key, op.value, op.result)
         axis = feature_axis(op, rank)
+        features = {name: features_of(op, getattr(op, name)) for name in ("query", "key", "value", "result")}
         expect(isinstance(op.causal, ir.BoolAttr), f"expected 'causal' to be true or false, found {op.causal}")
         heads, kv_heads = op.heads.value, op.kv_heads.value
         expect(heads > 0 and kv_heads > 0, f"expected positive heads, found {heads} and {kv_heads}")
         expect(heads % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide heads ({heads})")
         if "offsets" in op.attributes:
-            _check_merged(op, query[axis], key[axis], value[axis], result[axis])
+            _check_merged(op, *features.values())
         else:
             expect(
-                query[axis] % heads == 0,
-                f"expected heads ({heads}) to divide the query's features ({query[axis]})",
+                features["query"] % heads == 0,
+                f"expected heads ({heads}) to divide the query's features ({features['query']})",
             )
-            depth = query[axis] // heads
+            depth = features["query"] // heads
             expect(
-                key[axis] == depth * kv_heads,
-                f"expected key with {depth * kv_heads} features, found {key[axis]}",
+                features["key"] == depth * kv_heads,
+                f"expected key with {depth * kv_heads} features, found {features['key']}",
             )
-            expect(value[axis] % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide the value's features")
-            features = value[axis] // kv_heads * heads
-            expect(result[axis] == features, f"expected a result with {features} features, found {result[axis]}")
-        tokens = query[1] * query[3] if panels else query[1]
-        keys = key[1] * key[3] if panels else key[1]
+            expect(features["value"] % kv_heads == 0, f"expected kv_heads ({kv_heads}) to divide the value's features")
+            wanted, found = features["value"] // kv_heads * heads, features["result"]
+            expect(found == wanted, f"expected a result with {wanted} features, found {found}")
+        panel = layout.tile()[0] if panels else 1
+        tokens, keys = query[1] * panel, key[1] * panel
         expect(value[:axis] == key[:axis], f"expected key and value of equal length, found {key} and {value}")
         expect(result[:axis] == query[:axis], f"expected a result as long as the query {query}, found {result}")
         if op.key_bias is not None:
@@ -89,11 +91,11 @@ def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:
     """Where query, key and value begin in the features of their operands, and the features of a head of
     query/key and of value: `([q, k, v], depth, value depth)`.
     """
-    heads, axis = op.heads.value, feature_axis(op, op.query.type.rank)
-    out_depth = op.result.type.shape[axis] // heads
+    heads = op.heads.value
+    out_depth = features_of(op, op.result) // heads
     if "offsets" in op.attributes:
         return [o.value for o in op.attributes["offsets"]], op.attributes["depth"].value, out_depth
-    return [0, 0, 0], op.query.type.shape[axis] // heads, out_depth
+    return [0, 0, 0], features_of(op, op.query) // heads, out_depth
 
 
 def _check_merged(op: ir.OpView, *features: int) -> None:

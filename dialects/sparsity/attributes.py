@@ -6,7 +6,7 @@ Each holds one dictionary, printed as `#sparsity.bcr<{block_rows = 4 : i64, bloc
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch_mlir import ir
 
@@ -126,16 +126,37 @@ Dense, Bcr = ENCODINGS["dense"], ENCODINGS["bcr"]
 class Layout(Described, name="layout"):
     """Feature-major panels: `[batch][panel][features / inner][tokens in panel][inner]`.
 
-    `panel` is the number of tokens in a panel; `inner` (1 unless int8 dot products need 4) the number of
-    neighbouring features kept together.
+    `panel` is the number of tokens in a panel; `inner` (1; 4 or 8 for dot products of bytes) the number of neighbouring
+    features kept together. Tensors with `inner = 1` have no last dimension.
     """
 
     FIELDS = ("panel", "inner")
+    INNER = (1, 4, 8)
+    AXES = ("batch", "panels", "features", "tokens", "inner")
 
     def check(self) -> None:
         super().check()
         inner = self.values()["inner"]
-        expect(inner == 1, f"expected 'inner' of #sparsity.layout to be 1 (f32), found {inner}")
+        expect(inner in self.INNER, f"expected 'inner' of #sparsity.layout to be 1, 4 or 8, found {inner}")
+
+    def tile(self) -> tuple[int, int]:
+        """Tokens in a panel, and neighbouring features kept together."""
+        return self.values()["panel"], self.values()["inner"]
+
+    def axis(self, name: str) -> int:
+        """The dimension called `name`, one of `AXES`, in a tensor of this layout."""
+        return self.AXES.index(name)
+
+    def shape(self, batch: int, tokens: int, features: int) -> list[int]:
+        """The shape of a tensor of `[batch, tokens, features]` in this layout; the last panel is filled up."""
+        panel, inner = self.tile()
+        last = [panel] if inner == 1 else [panel, inner]
+        return [batch, -(-tokens // panel), features // inner, *last]
+
+    def sizes(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Batch, panels, features and tokens in a panel of a tensor of this layout, from its `shape`."""
+        panel, inner = self.tile()
+        return shape[0], shape[1], shape[2] * inner, panel
 
 
 class Schedule(Described, name="schedule"):

@@ -5,7 +5,7 @@ from torch_mlir.dialects import ext
 
 from .attributes import Layout
 from .dialect import Sparsity, Tensor, TensorResult, expect, note, verifier
-from .structural_ops import check_epilogue, check_scales, feature_axis
+from .structural_ops import check_epilogue, check_layout, check_scales, feature_axis, features_of
 
 VALUES_PADDING = 16
 """How many elements that no tile uses stand behind packed values of f16 and i8."""
@@ -102,11 +102,13 @@ class PackedLinearOp(Sparsity.Operation, name="packed_linear", traits=[ext.Pure]
             len(x) == len(result) and len(x) >= 1,
             f"expected x and result of equal rank, found {x} and {result}",
         )
+        check_layout(op, op.x, op.result)
         axis = feature_axis(op, len(x))
         equal = [a == b for i, (a, b) in enumerate(zip(x, result, strict=True)) if i != axis]
         expect(all(equal), f"expected x and result to differ in features only, found {x} and {result}")
-        check_scales(op, "scales", [result[axis]])
-        check_epilogue(op, result[axis])
+        features = features_of(op, op.result)
+        check_scales(op, "scales", [features])
+        check_epilogue(op, features)
         if HALF_SUMS in op.attributes:
             element = op.values.type.element_type
             expect(str(element) == "f16", f"expected values of f16 beside '{HALF_SUMS}', found {element}")
@@ -119,8 +121,9 @@ class ToPanelsOp(Sparsity.Operation, name="to_panels", traits=[ext.Pure]):
     %p = "sparsity.to_panels"(%x) {layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>}
          : (tensor<1x100x768xf32>) -> tensor<1x2x768x64xf32>
     ```
-    `result[b, p, f, t] = x[b, p * panel + t, f]`. Operand: `x` [batch, tokens, features]. Rejected: a result that is
-    not [batch, ceil(tokens / panel), features, panel].
+    `result[b, p, f, t] = x[b, p * panel + t, f]`; with `inner` above 1, `result[b, p, f / inner, t, f % inner]`.
+    Operand: `x` [batch, tokens, features]. Rejected: features that are no multiple of `inner`, a result that is not
+    [batch, ceil(tokens / panel), features / inner, panel, inner], without the last where `inner` is 1.
     """
 
     result: TensorResult
@@ -156,6 +159,7 @@ class FromPanelsOp(Sparsity.Operation, name="from_panels", traits=[ext.Pure]):
 def _check_panels(op: ir.OpView, tokens_major: list[int], panels: list[int]) -> None:
     expect(len(tokens_major) == 3, f"expected [batch, tokens, features], found shape {tokens_major}")
     batch, tokens, features = tokens_major
-    panel = op.layout.values()["panel"]
-    expected = [batch, -(-tokens // panel), features, panel]
+    _, inner = op.layout.tile()
+    expect(features % inner == 0, f"expected 'inner' ({inner}) to divide the features, found {features} of them")
+    expected = op.layout.shape(batch, tokens, features)
     expect(panels == expected, f"expected panels of shape {expected}, found {panels}")

@@ -32,19 +32,24 @@ def dtype_of(element: ir.Type | str) -> np.dtype:
     return np.dtype("u" + known[name]) if str(element).startswith("ui") else np.dtype(known[name])
 
 
-def to_panels(x: Array, panel: int) -> Array:
-    """`[batch, tokens, features]` to `[batch, panels, features, panel]`, the last panel filled with zeros."""
+def to_panels(x: Array, panel: int, inner: int = 1) -> Array:
+    """`[batch, tokens, features]` to `[batch, panels, features, panel]`, the last panel filled with zeros.
+
+    With `inner` above 1, to `[batch, panels, features / inner, panel, inner]`.
+    """
     batch, tokens, features = x.shape
     panels = -(-tokens // panel)
     padded = np.zeros((batch, panels * panel, features), x.dtype)
     padded[:, :tokens] = x
-    return padded.reshape(batch, panels, panel, features).transpose(0, 1, 3, 2)
+    cut = padded.reshape(batch, panels, panel, features // inner, inner).transpose(0, 1, 3, 2, 4)
+    return cut[..., 0] if inner == 1 else cut
 
 
 def from_panels(x: Array, tokens: int | None = None) -> Array:
-    """`[batch, panels, features, panel]` to `[batch, tokens, features]`; all tokens where no number is given."""
-    batch, panels, features, panel = x.shape
-    return x.transpose(0, 1, 3, 2).reshape(batch, panels * panel, features)[:, :tokens]
+    """What `to_panels` made, as `[batch, tokens, features]`; all tokens where no number is given."""
+    cut = x[..., None] if x.ndim == 4 else x
+    batch, panels, groups, panel, inner = cut.shape
+    return cut.transpose(0, 1, 3, 2, 4).reshape(batch, panels * panel, groups * inner)[:, :tokens]
 
 
 def activate(kind: str, x: Array) -> Array:
@@ -79,7 +84,7 @@ def as_token_major(op: ir.OpView, x: Array) -> Array:
 def in_layout(op: ir.OpView, x: Array) -> Array:
     """`x` in the op's panels, where it has any."""
     layout = layout_of(op)
-    return x if layout is None else to_panels(x, layout.values()["panel"])
+    return x if layout is None else to_panels(x, *layout.tile())
 
 
 def epilogue(op: ir.OpView, y: Array, bias: Array | None, residual: Array | None) -> Array:

@@ -27,8 +27,15 @@ def activation_of(op: ir.OpView) -> str:
 
 
 def feature_axis(op: ir.OpView, rank: int) -> int:
-    """Which dimension of an activation of `op` holds the features."""
-    return rank - 1 if layout_of(op) is None else rank - 2
+    """Which dimension of an activation of `op` holds the features, or groups of `inner` of them."""
+    layout = layout_of(op)
+    return rank - 1 if layout is None else layout.axis("features")
+
+
+def features_of(op: ir.OpView, value: ir.Value) -> int:
+    """The number of features of `value`, an activation of `op`."""
+    layout, shape = layout_of(op), value.type.shape
+    return shape[-1] if layout is None else layout.sizes(shape)[2]
 
 
 def check_layout(op: ir.OpView, *values: ir.Value) -> None:
@@ -38,12 +45,14 @@ def check_layout(op: ir.OpView, *values: ir.Value) -> None:
         return
     expect(isinstance(layout, Layout), f"expected 'layout' to be #sparsity.layout, found {layout}")
     layout.check()
-    panel = layout.values()["panel"]
+    panel, inner = layout.tile()
+    last = [panel] if inner == 1 else [panel, inner]
+    features = "features" if inner == 1 else f"features / {inner}"
     for value in values:
-        shape = value.type.shape
+        shape = list(value.type.shape)
         expect(
-            len(shape) == 4 and shape[3] == panel,
-            f"expected [batch, panels, features, {panel}] in this layout, found {shape}",
+            len(shape) == 3 + len(last) and shape[3:] == last,
+            f"expected [batch, panels, {features}, {', '.join(map(str, last))}] in this layout, found {shape}",
         )
 
 
@@ -169,9 +178,8 @@ class LayerNormOp(Sparsity.Operation, name="layer_norm", traits=[ext.Pure]):
     def verify_invariants(op):
         expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
         check_layout(op, op.x)
-        shape = list(op.x.type.shape)
-        expect(len(shape) >= 1, "expected x to have at least one dimension, found none")
-        features = shape[feature_axis(op, len(shape))]
+        expect(op.x.type.rank >= 1, "expected x to have at least one dimension, found none")
+        features = features_of(op, op.x)
         for name in ("weight", "bias"):
             found = list(getattr(op, name).type.shape)
             expect(found == [features], f"expected {name} of shape [{features}], found {found}")

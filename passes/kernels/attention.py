@@ -17,6 +17,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, vector
 
 from secateur.dialects.sparsity.attention_op import head_slices
+from secateur.dialects.sparsity.structural_ops import layout_of
 
 from .attention_sizes import Sizes, sizes_of
 from .build import F32_LOWEST, Lanes, Value, add, index, loop, mul
@@ -34,7 +35,7 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
         _Attention(op, arguments, lanes, sizes, head, queries).build()
         return []
 
-    loop(0, op.query.type.shape[3], vectors * lanes.width, [], some_queries)
+    loop(0, layout_of(op).tile()[0], vectors * lanes.width, [], some_queries)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,7 @@ class _Attention:
             score = arith.addf(score, lanes.spread_load(a["key_bias"], [head.batch, key]))
         if "bias" not in a and not op.causal.value:
             return score
-        token = arith.addi(mul(head.panel, op.query.type.shape[3]), query)
+        token = arith.addi(mul(head.panel, layout_of(op).tile()[0]), query)
         if "bias" in a:
             shape = op.bias.type.shape
             batch = head.batch if shape[0] > 1 else index(0)

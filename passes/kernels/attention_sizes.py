@@ -6,6 +6,7 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.attention_op import head_slices
 from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
+from secateur.dialects.sparsity.structural_ops import layout_of
 
 from .build import Lanes, largest_divisor
 
@@ -15,14 +16,14 @@ REGISTER_ROWS = 6
 
 def key_block(op: ir.OpView, vectors: int, lanes: int) -> int:
     """Panels of keys whose scores against `vectors` vectors of queries fit the scratch memory; 0 where none does."""
-    _, panels, _, panel = op.key.type.shape
+    _, panels, _, panel = layout_of(op).sizes(op.key.type.shape)
     fitting = SCRATCH_BYTES // (panel * vectors * lanes * 4)
     return largest_divisor(panels, fitting) if fitting else 0
 
 
 def query_vectors(op: ir.OpView, lanes: int) -> int:
     """How many vectors of queries share a load of a key: the most that registers and scratch memory allow."""
-    queries = op.query.type.shape[3]
+    queries, _ = layout_of(op).tile()
     return max((v for v in (4, 2, 1) if queries % (v * lanes) == 0 and key_block(op, v, lanes)), default=0)
 
 
@@ -49,7 +50,7 @@ class Sizes:
 
 def sizes_of(op: ir.OpView, lanes: Lanes, vectors: int) -> Sizes:
     """The sizes for `vectors` vectors of queries (`query_vectors`)."""
-    _, panels, _, key_panel = op.key.type.shape
+    _, panels, _, key_panel = layout_of(op).sizes(op.key.type.shape)
     _, depth, out_depth = head_slices(op)
     block_panels = key_block(op, vectors, lanes.width)
     # By lane, a load brings the next columns' numbers too: several columns make an iteration.

@@ -21,7 +21,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import func
 
 from secateur.dialects.sparsity.kernel_ops import dispatch
-from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
+from secateur.dialects.sparsity.structural_ops import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
 from .build import largest_divisor
@@ -34,9 +34,11 @@ _WORKGROUP = 64
 
 
 def _fits(op: ir.OpView) -> bool:
+    layout = layout_of(op)
     return (
-        layout_of(op) is not None
-        and op.result.type.shape[3] % TOKENS == 0
+        layout is not None
+        and layout.tile()[0] % TOKENS == 0
+        and layout.tile()[1] == 1
         and str(op.values.type.element_type) == "f32"
     )
 
@@ -53,7 +55,7 @@ class ConvertSparsityToGpuKernels(Pass):
         for op in walk(module, "sparsity.packed_linear"):
             if not _fits(op):
                 continue
-            batch, panels, _, tokens = op.result.type.shape
+            batch, panels, _, tokens = layout_of(op).sizes(op.result.type.shape)
             tiles = op.rows.type.shape[0]
             grid = [tokens // TOKENS, tiles, panels * batch]
             threads = [grid[0], largest_divisor(tiles, max(1, _WORKGROUP // grid[0])), 1]
@@ -73,7 +75,7 @@ class ConvertSparsityToGpuKernels(Pass):
 def _name(op: ir.OpView) -> str:
     activation = activation_of(op)
     suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
-    return f"gpu_linear_{op.result.type.shape[2]}x{op.x.type.shape[2]}{suffix}"
+    return f"gpu_linear_{features_of(op, op.result)}x{features_of(op, op.x)}{suffix}"
 
 
 def _unused(name: str, taken: set[str]) -> str:

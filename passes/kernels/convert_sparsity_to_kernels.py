@@ -9,8 +9,8 @@ after:
 
 Ops that differ in neither shape, scheme nor schedule share a kernel: lengths of packed arrays are dynamic in it.
 Preconditions, for an op to be lowered here (it is left alone otherwise, and `convert-sparsity-to-linalg` takes it):
-  it has a panel layout, or is a `sliced_linear`, whose lanes are rows. Rationale: the other kernels read a feature of
-    many tokens as one run of memory.
+  it has a panel layout with `inner = 1`, or is a `sliced_linear`, whose lanes are rows. Rationale: the other kernels
+    read a feature of many tokens as one run of memory.
   the panel is a multiple of the vector width. Rationale: no remainder loop over tokens exists, so that no load can
     pass the end of a panel.
   attention: the scores of one vector of queries against one panel of keys fit the scratch memory of a workgroup.
@@ -25,7 +25,7 @@ from torch_mlir.dialects import func
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.kernel_ops import dispatch
-from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
+from secateur.dialects.sparsity.structural_ops import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import TargetDescription, target_of
@@ -54,18 +54,15 @@ class _Plan:
     vectors: int
 
 
-def _features(op: ir.OpView) -> int:
-    return op.result.type.shape[2]
-
-
 def _plan(op: ir.OpView, width: int) -> _Plan | None:
     """How `op` becomes a kernel, or None where a precondition fails."""
     if op.operation.name == "sparsity.sliced_linear":
         return _Plan(build_sliced_linear, kernel_name(op), [op.work.type.shape[0] - 1, 1, 1], token_block(op))
-    if layout_of(op) is None or op.result.type.shape[3] % width:
+    layout = layout_of(op)
+    if layout is None or layout.tile()[0] % width or layout.tile()[1] > 1:
         return None
     name = op.operation.name.removeprefix("sparsity.")
-    batch, panels, features, tokens = op.result.type.shape
+    batch, panels, features, tokens = layout.sizes(op.result.type.shape)
     vectors = largest_divisor(tokens // width, 4)
     if name == "packed_linear":
         schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
@@ -76,7 +73,7 @@ def _plan(op: ir.OpView, width: int) -> _Plan | None:
         suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
         suffix += stored_as(op)
         workgroups = op.work.type.shape[0] - 1
-        shape = f"{features}x{op.x.type.shape[2]}"
+        shape = f"{features}x{features_of(op, op.x)}"
         return _Plan(build_linear, f"linear_{shape}{suffix}", [workgroups, panels, batch], vectors)
     if name == "attention":
         vectors = query_vectors(op, width)

@@ -12,8 +12,8 @@ entries weight zero (counted as `rectangle-padding`). A layer whose tiles keep a
 A layer in slices of rows gets its dense weight back. Ops in panels are computed token-major between two changes of
 layout. Weights stay `sparsity.weight`s.
 
-Preconditions: f32; token-major activations of any rank, panels of rank four. Packed arrays are `sparsity.weight`s
-(`PassFailure` otherwise). Rationale: the rectangle is computed from their values.
+Preconditions: f32; token-major activations of any rank, panels with `inner = 1`. Packed arrays are
+`sparsity.weight`s (`PassFailure` otherwise). Rationale: the rectangle is computed from their values.
 """
 
 import dataclasses
@@ -166,6 +166,10 @@ class ConvertSparsityToLinalg(Pass):
     def run(self, module: ir.Module, context: PassContext) -> None:
         for op in walk(module, "sparsity.sliced_linear"):
             leave_slices(op, context)
+        for op in walk(module, "sparsity.packed_linear", "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
+            layout = layout_of(op)
+            if layout is not None and layout.tile()[1] != 1:
+                raise PassFailure(op, f"expected a layout with inner = 1, found inner = {layout.tile()[1]}")
         for op in walk(module, "sparsity.packed_linear", *LOWERINGS):
             if layout_of(op) is not None:
                 leave_panels(op)
@@ -199,7 +203,7 @@ class ConvertSparsityToLinalg(Pass):
         if kind == "sparsity.packed_linear":
             result = _packed_linear(op, names, snippet, arrays)
         elif kind == "sparsity.to_panels":
-            panel = op.layout.values()["panel"]
+            panel, _ = op.layout.tile()
             result, _ = _to_panels(snippet, names["x"], list(op.x.type.shape), panel)
         elif kind == "sparsity.from_panels":
             result, _ = _from_panels(snippet, names["x"], list(op.x.type.shape), op.result.type.shape[1])
@@ -268,7 +272,7 @@ def leave_panels(op: ir.OpView) -> None:
     def token_major(value: ir.Value) -> ir.Value:
         if value.type.rank != 4:
             return value
-        batch, panels, features, panel = value.type.shape
+        batch, panels, features, panel = layout.sizes(value.type.shape)
         kind = ir.RankedTensorType.get([batch, panels * panel, features], f32)
         return FromPanelsOp(kind, value, layout).result
 
@@ -280,7 +284,7 @@ def leave_panels(op: ir.OpView) -> None:
             else:
                 operands.append(token_major(value))
         attributes = {n: a for n, a in op.operation.attributes.items() if n != "layout"}
-        batch, panels, features, panel = op.result.type.shape
+        batch, panels, features, panel = layout.sizes(op.result.type.shape)
         kind = ir.RankedTensorType.get([batch, panels * panel, features], f32)
         new = ir.Operation.create(op.operation.name, [kind], operands, attributes)
         result = ToPanelsOp(op.result.type, new.results[0], layout).result

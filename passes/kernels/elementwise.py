@@ -5,6 +5,8 @@ from collections.abc import Callable
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
+from secateur.dialects.sparsity.structural_ops import layout_of
+
 from .build import Lanes, Value, add, index, largest_divisor, loop
 
 
@@ -20,7 +22,7 @@ def build_layer_norm(
     """
     _, panel, batch = place
     a = arguments
-    _, _, features, tokens = op.x.type.shape
+    _, _, features, tokens = layout_of(op).sizes(op.x.type.shape)
     js = range(vectors)
     together = largest_divisor(features, 2)
     source = a["result"] if "residual" in a else a["x"]
@@ -86,7 +88,7 @@ def build_pointwise(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
     """`sparsity.activation` and `sparsity.add`, vector by vector. `place` is (0, panel, batch)."""
     _, panel, batch = place
     a = arguments
-    _, _, features, tokens = op.result.type.shape
+    _, _, features, tokens = layout_of(op).sizes(op.result.type.shape)
 
     def feature_body(feature: Value, _: list[Value]) -> list[Value]:
         def token_body(token: Value, _: list[Value]) -> list[Value]:

@@ -16,7 +16,7 @@ from torch_mlir.dialects import arith, vector
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_ops import half_sums_of, row_masks_of
-from secateur.dialects.sparsity.structural_ops import activation_of
+from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
 
 from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
 from .half_sums import HalfLanes
@@ -43,7 +43,7 @@ def token_vectors_of(op: ir.OpView, wanted: int, width: int) -> int:
 
     Vectors of f16 hold twice the tokens; they are counted as two. Where no part of the panel fits, 0.
     """
-    tokens = op.result.type.shape[3]
+    tokens, _ = layout_of(op).tile()
     if half_sums_of(op):
         return 0 if tokens % (2 * width) else 2 * largest_divisor(tokens // (2 * width), wanted)
     return 0 if tokens % width else largest_divisor(tokens // width, wanted)
@@ -55,7 +55,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
     """
     workgroup, panel, batch = place
     a = arguments
-    tokens = op.result.type.shape[3]
+    tokens, _ = layout_of(op).tile()
     masks, row_tile = row_masks_of(op), op.row_tile.value
     activation = activation_of(op)
     stored = str(op.values.type.element_type) != "f32"

@@ -50,13 +50,12 @@ def _f32(shape: list[int]) -> ir.RankedTensorType:
     return ir.RankedTensorType.get(shape, ir.F32Type.get())
 
 
-def _to_panels(value: ir.Value, layout: ir.Attribute) -> ir.Value:
+def _to_panels(value: ir.Value, layout: Layout) -> ir.Value:
     shape = list(value.type.shape)
     if len(shape) == 2:
         value = tensor.expand_shape(_f32([1, *shape]), value, [[0, 1], [2]], [], [1, *shape])
     batch, tokens, features = value.type.shape
-    panel = layout.values()["panel"]
-    return ToPanelsOp(_f32([batch, -(-tokens // panel), features, panel]), value, layout).result
+    return ToPanelsOp(_f32(layout.shape(batch, tokens, features)), value, layout).result
 
 
 def _from_panels(value: ir.Value, shape: list[int], layout: ir.Attribute) -> ir.Value:
@@ -161,17 +160,16 @@ class SparsityLayout(Pass):
             if op.operation.name == "sparsity.attention":
                 changed, key_bias = self._biases(op, layout)
             operands = [changed.get(v, replaced.get(i, v)) for i, v in enumerate(op.operation.operands)]
-            panels = list(seen[getattr(op, names[0])].type.shape)
-            panels[2] = shape[-1]
-            new = self._again(op, operands, _f32(panels), layout, key_bias)
+            whole = shape if len(shape) == 3 else [1, *shape]
+            new = self._again(op, operands, _f32(layout.shape(*whole)), layout, key_bias)
         with op.location, ir.InsertionPoint(op):
             result = _from_panels(new.operation.results[0], shape, layout)
         op.result.replace_all_uses_with(result)
         op.operation.erase()
 
-    def _biases(self, op: ir.OpView, layout: ir.Attribute) -> tuple[dict[ir.Value, ir.Value], ir.Value | None]:
+    def _biases(self, op: ir.OpView, layout: Layout) -> tuple[dict[ir.Value, ir.Value], ir.Value | None]:
         """Old bias -> new bias, and a key bias where padding makes one necessary that the op did not have."""
-        panel = layout.values()["panel"]
+        panel, _ = layout.tile()
         length = op.key.type.shape[1]
         padded = [-(-n // panel) * panel for n in (length, op.query.type.shape[1])]
         changed = {}

@@ -30,7 +30,7 @@ from torch_mlir import ir
 from secateur.dialects.number_formats import QuantizationError, Storage, largest_relative_error
 from secateur.dialects.sparsity.attributes import NUMBERS
 from secateur.dialects.sparsity.packed_ops import HALF_SUMS, VALUES_PADDING, row_masks_of
-from secateur.dialects.sparsity.structural_ops import EmbeddingOp, layout_of
+from secateur.dialects.sparsity.structural_ops import EmbeddingOp, features_of, layout_of
 from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
@@ -103,7 +103,7 @@ class SparsityQuantize(Pass):
         if any(weight is None for weight in weights):
             return None
         arrays = [context.array(weight) for weight in weights]
-        rows, last = arrays[-1], op.result.type.shape[-1 if layout_of(op) is None else -2] - 1
+        rows, last = arrays[-1], features_of(op, op.result) - 1
         if rows.min() < 0 or rows.max() > last:
             raise PassFailure(op, f"expected rows from 0 to {last}, found {rows.min()} to {rows.max()}")
         if packed:

@@ -73,7 +73,7 @@ class SparsityTile(Pass):
                 if layout is not None:
                     lanes = target.vector_bytes // 4
                     schedule["token_vectors"] = token_vectors(
-                        layout.values()["panel"],
+                        layout.tile()[0],
                         lanes,
                         schedule.get("token_vectors", 1),
                         op.row_tile.value,

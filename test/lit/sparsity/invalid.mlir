@@ -555,7 +555,7 @@ func.func @f(%x: tensor<1x6x4xf32>) {
 // -----
 
 func.func @f(%x: tensor<1x6x4xf32>) {
-  // expected-error @+1 {{expected 'inner' of #sparsity.layout to be 1 (f32), found 4}}
+  // expected-error @+1 {{expected [batch, panels, features / 4, 4, 4] in this layout, found [1, 6, 4]}}
   %0 = "sparsity.activation"(%x) {kind = "relu", layout = #sparsity.layout<{panel = 4 : i64, inner = 4 : i64}>} : (tensor<1x6x4xf32>) -> tensor<1x6x4xf32>
   return
 }
@@ -831,7 +831,7 @@ func.func @f(%x: tensor<1x6x4xf32>) {
 // -----
 
 func.func @f(%x: tensor<1x6x4xf32>) {
-  // expected-error @+1 {{expected 'inner' of #sparsity.layout to be 1 (f32), found 2}}
+  // expected-error @+1 {{expected 'inner' of #sparsity.layout to be 1, 4 or 8, found 2}}
   %0 = "sparsity.to_panels"(%x) {layout = #sparsity.layout<{panel = 4 : i64, inner = 2 : i64}>} : (tensor<1x6x4xf32>) -> tensor<1x2x4x4xf32>
   return
 }

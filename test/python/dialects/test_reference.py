@@ -193,24 +193,35 @@ def test_panels_there_and_back() -> None:
     np.testing.assert_array_equal(from_panels(panels, 5), x)
 
 
-LAYOUT = ", layout = #sparsity.layout<{panel = 4 : i64, inner = 1 : i64}>"
+def test_panels_of_neighbouring_features(context: ir.Context) -> None:
+    x = normal(2, 5, 8)
+    panels = run("to_panels", [x], layout(4), "tensor<2x2x2x4x4xf32>")
+    assert panels[1, 1, 1, 0, 3] == x[1, 4, 7]
+    assert (panels[:, 1, :, 1:] == 0).all()
+    np.testing.assert_array_equal(run("from_panels", [panels], layout(4), "tensor<2x5x8xf32>"), x)
 
 
-def test_attention_in_panels_is_attention(context: ir.Context) -> None:
+def layout(inner: int) -> str:
+    return f", layout = #sparsity.layout<{{panel = 4 : i64, inner = {inner} : i64}}>"
+
+
+@pytest.mark.parametrize("inner", [1, 4, 8])
+def test_attention_in_panels_is_attention(context: ir.Context, inner: int) -> None:
     q, k, v = (normal(2, 8, 8, seed=s) for s in range(3))
     key_bias, bias = normal(2, 8), normal(1, HEADS, 8, 8)
     expected = attention(q, k, v, key_bias, bias)
-    panels = [to_panels(x, 4) for x in (q, k, v)]
-    found = attention(*panels, key_bias, np.ascontiguousarray(bias.swapaxes(2, 3)), extra=LAYOUT)
+    panels = [to_panels(x, 4, inner) for x in (q, k, v)]
+    found = attention(*panels, key_bias, np.ascontiguousarray(bias.swapaxes(2, 3)), extra=layout(inner))
     np.testing.assert_array_equal(from_panels(found), expected)
 
 
-def test_layer_norm_in_panels_is_layer_norm(context: ir.Context) -> None:
-    x, w, b = normal(1, 8, 6), normal(6, seed=1), normal(6, seed=2)
+@pytest.mark.parametrize("inner", [1, 4, 8])
+def test_layer_norm_in_panels_is_layer_norm(context: ir.Context, inner: int) -> None:
+    x, w, b = normal(1, 8, 16), normal(16, seed=1), normal(16, seed=2)
     epsilon = "epsilon = 1.0e-5 : f64"
     expected = run("layer_norm", [x, w, b, None], epsilon, tensor_type(x), segments=True)
-    panels = to_panels(x, 4)
-    found = run("layer_norm", [panels, w, b, None], epsilon + LAYOUT, tensor_type(panels), segments=True)
+    panels = to_panels(x, 4, inner)
+    found = run("layer_norm", [panels, w, b, None], epsilon + layout(inner), tensor_type(panels), segments=True)
     np.testing.assert_array_equal(from_panels(found), expected)
 
 
