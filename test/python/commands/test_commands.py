@@ -64,7 +64,7 @@ def test_running_a_bundle_does_not_import_torch(bundle, inputs):
     )
     command = [sys.executable, "-c", script, "run", bundle, *inputs, "--quiet"]
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    assert done.stdout.split() == ["0", "False"], done.stderr
+    assert done.stdout.split()[-2:] == ["0", "False"], done.stderr
 
 
 def test_prune_writes_a_hugging_face_folder_with_zeros(pruned_folder, dense_folder):
