@@ -114,13 +114,14 @@ def stock_row(dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", optio
     from secateur.compiler.measure.instruction_cost import count_module
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.targets import get_target
+    from secateur.runtime_targets.token_count import in_order
 
-    code, parameters, names = compile_stock(dense, inputs, get_target(f"android-arm64:{options.cpu}", workers=1))
+    code, parameters, specs = compile_stock(dense, inputs, get_target(f"android-arm64:{options.cpu}", workers=1))
     with tempfile.TemporaryDirectory(prefix="secateur-arm-") as scratch:
         module, archive = Path(scratch) / "model.vmfb", Path(scratch) / "weights.irpa"
         module.write_bytes(code)
         iree.write_parameters(archive, parameters)
-        arrays = [inputs[name].numpy() for name in names]
+        arrays = in_order(specs, {name: tensor.numpy() for name, tensor in inputs.items()})
         cost = count_module(module, archive, arrays, f"qemu:{options.cpu}", mca=True)
     return Row(STOCK, cost.kernels, cost.rest.instructions, cost.cycles, None, None, cost.loops)
 

@@ -12,7 +12,8 @@ from .output import Debug, Json, Output, Quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from secateur.compiler.measure.profile import BundleProfile, Row
+    from secateur.compiler.measure.profile import BundleProfile
+    from secateur.compiler.measure.profile_rows import Row
 
 EXAMPLE = "Example: secateur profile bert.bundle --threads 2 --scaling --html profile.html"
 

@@ -55,8 +55,11 @@ class WeightHooks(FxImporterHooks):
     def resolve_literal(self, gni: GraphNodeImporter, literal: Any, info: InputInfo | None) -> ir.Value | None:
         return self.constant(literal, "constant") if isinstance(literal, torch.Tensor) else None
 
-    def constant(self, tensor: torch.Tensor, name: str) -> ir.Value:
-        """The torch value of a constant tensor, at the current insertion point and location."""
+    def constant(self, tensor: torch.Tensor, name: str, place: str | None = None) -> ir.Value:
+        """The torch value of a constant tensor, at the current insertion point.
+
+        `place`: the module it is of, by default its name; where that is empty, the current location.
+        """
         tensor = tensor.detach()
         element = _ELEMENTS.get(tensor.dtype)
         if element is None:
@@ -71,7 +74,7 @@ class WeightHooks(FxImporterHooks):
             source: ir.Attribute = _literal(array, builtin)
         else:
             source = ir.StringAttr.get(self._symbol(tensor, array, name))
-        with ir.Location.name(name):
+        with ir.Location.name(name) if place is None else ir.Location.name(place) if place else ir.Location.current:
             weight = ir.Operation.create("sparsity.weight", results=[builtin], attributes={"source": source})
         assert isinstance(weight.opview, WeightOp)
         return ir.Operation.create(
@@ -140,7 +143,9 @@ class _Nodes(GraphNodeImporter):
             tensor = getattr(operand.graph.owning_module, str(operand.target), None)
             if isinstance(tensor, torch.Tensor):
                 name = hooks.names.get(str(operand.target), str(operand.target))
-                self._v[operand, 0] = lambda tensor=tensor, name=name: hooks.constant(tensor, name)
+                # What was folded is named after its op, which is no module of the model.
+                place = name.rpartition(".")[0] if str(operand.target) in hooks.names else None
+                self._v[operand, 0] = lambda t=tensor, name=name, place=place: hooks.constant(t, name, place)
         super().import_nodes(nodes, **options)
 
     def _import_argument(self, loc: ir.Location, arg: Any, expected_jit_type: Any = None) -> ir.Value:

@@ -91,6 +91,7 @@ def mask_padding(program: ExportedProgram, length: int, is_token_axis: IsTokenAx
     for node in list(program.graph.nodes):
         if node.op != "call_function":
             continue
+        bias.use_in(node)
         if node.target is _aten.scaled_dot_product_attention.default:
             masked += _mask_attention(node, bias, is_token_axis)
         elif node.target in _OVER_AN_AXIS:
@@ -135,7 +136,12 @@ class _Bias:
     def __init__(self, graph: Graph, count: Node, length: int) -> None:
         self._place = next(node for node in graph.nodes if node.op not in ("placeholder", "get_attr"))
         self._count, self._length = count, length
+        self._user: Node | None = None
         self._made: dict[Any, Node] = {}
+
+    def use_in(self, node: Node) -> None:
+        """What is made from now on is of the module that `node` is of."""
+        self._user = node
 
     def counted(self, rank: int, axis: int) -> Node:
         """Booleans of `rank` axes along `axis`: true for tokens that are counted."""
@@ -168,7 +174,7 @@ class _Bias:
         return self._made[key]
 
     def _call(self, target: Any, *arguments: Any) -> Node:
-        return call_before(self._place, target, *arguments)
+        return call_before(self._place, target, *arguments, like=self._user)
 
 
 def _mask_attention(node: Node, bias: _Bias, is_token_axis: IsTokenAxis) -> bool:

@@ -14,6 +14,7 @@ from secateur.passes.base import PassContext
 if TYPE_CHECKING:
     import torch
 
+    from secateur.frontends import TensorSpec
     from secateur.runtime_targets.targets import Target
 
 Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
@@ -37,8 +38,8 @@ def torch_eager(module: "torch.nn.Module", threads: int) -> Run:
 
 def compile_stock(
     module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", target: "Target"
-) -> tuple[bytes, dict[str, np.ndarray], list[str]]:
-    """The code of `stock_iree` for a CPU `target`, its parameters, and the names of its inputs in order."""
+) -> "tuple[bytes, dict[str, np.ndarray], list[TensorSpec]]":
+    """The code of `stock_iree` for a CPU `target`, its parameters, and its inputs in order."""
     from secateur.frontends import evaluation_copy, import_model
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.iree.compile import STOCK_FLAGS
@@ -52,7 +53,7 @@ def compile_stock(
     run_pipeline(imported.module, "torch-to-linalg", PassContext(imported.weights))
     assembly = iree.assemble(imported.module, imported.weights)
     code = iree.compile_assembly(assembly, target, flags=STOCK_FLAGS)
-    return code, dict(assembly.parameters), [spec.name for spec in imported.inputs]
+    return code, dict(assembly.parameters), imported.inputs
 
 
 def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Tensor]", threads: int) -> Run:
@@ -63,8 +64,9 @@ def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Te
     """
     from secateur.runtime_targets import iree
     from secateur.runtime_targets.targets import get_target
+    from secateur.runtime_targets.token_count import in_order
 
-    code, parameters, names = compile_stock(module, example_inputs, get_target("host-cpu", workers=threads))
+    code, parameters, specs = compile_stock(module, example_inputs, get_target("host-cpu", workers=threads))
     scratch = tempfile.TemporaryDirectory(prefix="secateur-stock-")
     archive = Path(scratch.name) / "weights.irpa"
     iree.write_parameters(archive, parameters)
@@ -73,6 +75,6 @@ def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Te
     def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         # The archive is mapped: the folder must live as long as the session.
         assert scratch.name
-        return session.run([arrays[name] for name in names])
+        return session.run(in_order(specs, arrays))
 
     return run

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from html import escape
 
 from .module_paths import layer_of, short_path
-from .profile import MODEL_OF_BOUNDS, RECOMPILE, BundleProfile, Row
+from .profile import MODEL_OF_BOUNDS, RECOMPILE, BundleProfile
+from .profile_rows import Row
 
 # Pairs that stay apart for colour-blind readers (Okabe and Ito), with text that has a contrast of 4.5 or more.
 _COLOURS = (

@@ -40,30 +40,17 @@ from .narrow import narrow_integers
 from .scratch import scratch_bytes
 from .spirv import separate_reductions
 from .threads import as_iree_prints, threads_of
+from .weight_globals import DTYPES, SCOPE, WeightGlobals
 
 if TYPE_CHECKING:
     from ..targets import Target as TargetMachine
 
 __all__ = ["SCOPE", "SIGNATURE", "Assembly", "AssemblyError", "assemble"]
 
-SCOPE = "model"
-"""The scope under which a parameter archive is given to the module."""
 SIGNATURE = "secateur.signature"
 """The reflection entry of `@main`: JSON `{"inputs": [[dtype, shape], ...], "outputs": [...]}`, and where the code
 relies on the size of a GPU's subgroups, `"subgroup"`: that number of lanes."""
-_INLINE_BYTES = 64
 _IREE_OPS = {"flow.dispatch", "flow.tensor.bitcast", "util.global.load", "util.optimization_barrier"}
-
-_DTYPES = {
-    "f16": "float16",
-    "f32": "float32",
-    "f64": "float64",
-    "i1": "bool",
-    "i8": "int8",
-    "i16": "int16",
-    "i32": "int32",
-    "i64": "int64",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +86,7 @@ def assemble(
             clone = module.operation.clone().operation
             if target is not None and target.backend == "vulkan":
                 weights = {**weights, **_prepare_for_gpu(clone, weights)}
-            parameters = _Weights(weights)
+            parameters = WeightGlobals(weights)
             _convert(clone, parameters)
             texts = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
             text, located = map(as_iree_prints, texts)
@@ -138,7 +125,7 @@ def _walk(op: ir.Operation) -> list[ir.Operation]:
     return found
 
 
-def _convert(module: ir.Operation, weights: "_Weights") -> None:
+def _convert(module: ir.Operation, weights: WeightGlobals) -> None:
     body = module.regions[0].blocks[0]
     kernels: dict[str, ir.Operation] = {}
     functions = []
@@ -174,7 +161,7 @@ def _convert(module: ir.Operation, weights: "_Weights") -> None:
 
 
 def _convert_functions(
-    functions: list[ir.Operation], kernels: dict[str, ir.Operation], weights: "_Weights"
+    functions: list[ir.Operation], kernels: dict[str, ir.Operation], weights: WeightGlobals
 ) -> dict[str, int]:
     """Replaces dispatches and weights; returns, of every kernel that is called, how many results it writes."""
     called: dict[str, int] = {}
@@ -255,10 +242,10 @@ def _describe(main: ir.Operation, subgroup: int | None) -> None:
         found = []
         for position, type_ in enumerate(types):
             element = str(type_.element_type) if isinstance(type_, ir.RankedTensorType) else ""
-            if element not in _DTYPES:
-                refuse(main, f"has the {what} {position} of type {type_}; tensors of {', '.join(_DTYPES)} are accepted")
+            if element not in DTYPES:
+                refuse(main, f"has the {what} {position} of type {type_}; tensors of {', '.join(DTYPES)} are accepted")
             shape = [-1 if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
-            found.append([_DTYPES[element], shape])
+            found.append([DTYPES[element], shape])
         return found
 
     signature: dict[str, object] = {"inputs": specs(kind.inputs, "input"), "outputs": specs(kind.results, "output")}
@@ -266,83 +253,3 @@ def _describe(main: ir.Operation, subgroup: int | None) -> None:
         signature["subgroup"] = subgroup
     text = ir.StringAttr.get(json.dumps(signature, separators=(",", ":")))
     main.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})
-
-
-class _Weights:
-    """Weights on their way out: one global per array, tiny ones as constants in the code."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
-        self.weights = weights
-        self.used: dict[str, np.ndarray] = {}
-        self._globals: dict[tuple, tuple[str, str, ir.Type]] = {}
-
-    def replace(self, op: ir.Operation) -> None:
-        """Replaces a `sparsity.weight` that has uses by a load of its global, or by a constant."""
-        result = op.results[0]
-        if not list(result.uses):
-            op.erase()
-            return
-        source = op.attributes["source"]
-        literal, name = source, ""
-        if isinstance(source, ir.StringAttr):
-            array = self._array(op, source.value, result.type)
-            # A constant can be folded into the ops that use it, but a kernel would get it from a buffer anyway.
-            dispatched = any(use.owner.operation.name == "flow.dispatch" for use in result.uses)
-            if array.nbytes <= _INLINE_BYTES and not dispatched:
-                literal = _literal(array, result.type)
-            else:
-                literal, name = None, self._global(source.value, array, result.type)
-        with op.location, ir.InsertionPoint(op):
-            if literal is not None:
-                attributes = {"value": literal}
-                new = ir.Operation.create("arith.constant", [result.type], attributes=attributes)
-            else:
-                attributes = {"global": ir.FlatSymbolRefAttr.get(name), "is_immutable": ir.UnitAttr.get()}
-                new = ir.Operation.create("util.global.load", [result.type], attributes=attributes)
-        result.replace_all_uses_with(new.result)
-        op.erase()
-
-    def _array(self, op: ir.Operation, symbol: str, type_: ir.Type) -> np.ndarray:
-        if symbol not in self.weights:
-            refuse(op, f"names the weight '{symbol}', which the weight store does not hold")
-        array = self.weights[symbol]
-        wanted = _DTYPES.get(str(type_.element_type))
-        if list(array.shape) != list(type_.shape) or array.dtype.name != wanted:
-            found = f"{array.dtype.name} of shape {list(array.shape)}"
-            refuse(op, f"has the type {type_}, but the weight store holds '{symbol}' as {found}")
-        return array
-
-    def _global(self, symbol: str, array: np.ndarray, type_: ir.Type) -> str:
-        # Tied weights are one array under two symbols: they leave as one parameter.
-        place = array.__array_interface__["data"][0]
-        key = (place, array.dtype.str, array.shape, array.strides) if array.size else (symbol,)
-        if key not in self._globals:
-            self.used[symbol] = array
-            self._globals[key] = (f"weight_{len(self._globals)}", symbol, type_)
-        return self._globals[key][0]
-
-    def declare(self, body: ir.Block) -> None:
-        """Adds the globals at the top of the module."""
-        with ir.InsertionPoint.at_block_begin(body):
-            for name, symbol, type_ in self._globals.values():
-                source = f"#flow.parameter.named<{json.dumps(SCOPE)}::{_quote(symbol)}> : {type_}"
-                attributes = {
-                    "sym_name": ir.StringAttr.get(name),
-                    "sym_visibility": ir.StringAttr.get("private"),
-                    "type": ir.TypeAttr.get(type_),
-                    "initial_value": ir.Attribute.parse(source),
-                }
-                ir.Operation.create("util.global", attributes=attributes)
-
-
-def _literal(array: np.ndarray, type_: ir.Type) -> ir.Attribute:
-    contiguous = np.asarray(array, order="C")
-    if contiguous.dtype == np.bool_:
-        values = [ir.BoolAttr.get(bool(v)) for v in contiguous.reshape(-1)]
-        return ir.DenseElementsAttr.get(values, type_)
-    return ir.DenseElementsAttr.get(contiguous, type=type_.element_type, shape=list(type_.shape))
-
-
-def _quote(text: str) -> str:
-    """A string as MLIR's lexer reads it back."""
-    return str(ir.StringAttr.get(text))

@@ -124,7 +124,7 @@ def test_compile_as_json_says_what_was_verified(secateur, pruned_folder, tmp_pat
     report = result.json
     assert result.code == 0
     assert report["out"] == str(tmp_path / "m.zip")
-    assert {d["case"] for d in report["targets"][0]["verification"]} == {"random", "padded", "shorter"}
+    assert {d["case"] for d in report["targets"][0]["verification"]} == {"random", "padded", "shorter", "masked"}
     assert (tmp_path / "m.zip").is_file()
 
 
