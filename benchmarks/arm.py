@@ -100,11 +100,13 @@ def _error(path: Path, device: str, target: str, module: "torch.nn.Module", inpu
 
     from secateur.runtime_targets.bundle import open_bundle
     from secateur.runtime_targets.devices import RemoteSession, open_device
+    from secateur.runtime_targets.token_count import in_order
 
     from .peers.process import relative_l2
 
     with open_bundle(path, runnable=False) as bundle, open_device(device) as opened, torch.no_grad():
-        found = RemoteSession(opened, bundle, target).run([tensor.numpy() for tensor in inputs.values()])
+        arrays = in_order(bundle.manifest.inputs, {name: tensor.numpy() for name, tensor in inputs.items()})
+        found = RemoteSession(opened, bundle, target).run(arrays)
         return relative_l2(found, [module(**inputs).last_hidden_state.numpy()])
 
 
