@@ -103,31 +103,41 @@ iree_status_t model_open(const char* driver, const char* module_path, const char
   return status;
 }
 
-static iree_status_t push_ids(model_t* model, iree_runtime_call_t* call, const int64_t* ids, int tokens) {
-  const iree_hal_dim_t shape[2] = {1, (iree_hal_dim_t)tokens};
+// Pushes |bytes| bytes of |data| as a tensor of that shape and element type.
+static iree_status_t push(model_t* model, iree_runtime_call_t* call, const void* data, size_t bytes, int rank,
+                          const iree_hal_dim_t* shape, iree_hal_element_type_t type) {
   iree_hal_buffer_params_t params = {0};
   params.type = IREE_HAL_MEMORY_TYPE_DEVICE_LOCAL;
   params.usage = IREE_HAL_BUFFER_USAGE_DEFAULT;
   iree_hal_buffer_view_t* view = NULL;
   IREE_RETURN_IF_ERROR(iree_hal_buffer_view_allocate_buffer_copy(
       iree_runtime_session_device(model->session), iree_runtime_session_device_allocator(model->session),
-      IREE_ARRAYSIZE(shape), shape, IREE_HAL_ELEMENT_TYPE_SINT_64, IREE_HAL_ENCODING_TYPE_DENSE_ROW_MAJOR, params,
-      iree_make_const_byte_span(ids, (iree_host_size_t)tokens * sizeof(*ids)), &view));
+      (iree_host_size_t)rank, shape, type, IREE_HAL_ENCODING_TYPE_DENSE_ROW_MAJOR, params,
+      iree_make_const_byte_span(data, bytes), &view));
   iree_status_t status = iree_runtime_call_inputs_push_back_buffer_view(call, view);
   iree_hal_buffer_view_release(view);
   return status;
 }
 
 // |inputs| are |count| rows of |tokens| integers, in the order and of the length in manifest.json: shorter sentences
-// are padded with zeros, and so is their attention mask. |out| takes |size| bytes, the whole first output. Calls of one
-// model must not overlap.
-iree_status_t model_run(model_t* model, const int64_t* inputs, int count, int tokens, void* out, size_t size) {
+// are padded with zeros, and so is their attention mask. |used| is the number of tokens without the padding: the
+// manifest's last input, `token_count`. |out| takes |size| bytes, the whole first output. Calls of one model must not
+// overlap.
+iree_status_t model_run(model_t* model, const int64_t* inputs, int count, int tokens, int used, void* out,
+                        size_t size) {
   iree_runtime_call_t call;
   IREE_RETURN_IF_ERROR(
       iree_runtime_call_initialize_by_name(model->session, iree_make_cstring_view("model.main"), &call));
   iree_status_t status = iree_ok_status();
+  const iree_hal_dim_t row[2] = {1, (iree_hal_dim_t)tokens};
   for (int i = 0; i < count && iree_status_is_ok(status); ++i) {
-    status = push_ids(model, &call, inputs + (size_t)i * tokens, tokens);
+    status = push(model, &call, inputs + (size_t)i * tokens, (size_t)tokens * sizeof(*inputs), 2, row,
+                  IREE_HAL_ELEMENT_TYPE_SINT_64);
+  }
+  const iree_hal_dim_t one[1] = {1};
+  const int32_t token_count = used;
+  if (iree_status_is_ok(status)) {
+    status = push(model, &call, &token_count, sizeof(token_count), 1, one, IREE_HAL_ELEMENT_TYPE_SINT_32);
   }
   if (iree_status_is_ok(status)) status = iree_runtime_call_invoke(&call, /*flags=*/0);
   iree_hal_buffer_view_t* result = NULL;
@@ -145,10 +155,10 @@ iree_status_t model_run(model_t* model, const int64_t* inputs, int count, int to
   return status;
 }
 
-// JNI, for `external fun run(handle: Long, inputs: LongArray, count: Int, out: FloatArray): Boolean` of
+// JNI, for `external fun run(handle: Long, inputs: LongArray, count: Int, used: Int, out: FloatArray): Boolean` of
 // `class Model` in `package org.example`. The handle is a model_t* that another function made with model_open.
 JNIEXPORT jboolean JNICALL Java_org_example_Model_run(JNIEnv* env, jobject self, jlong handle, jlongArray inputs,
-                                                      jint count, jfloatArray out) {
+                                                      jint count, jint used, jfloatArray out) {
   jsize length = (*env)->GetArrayLength(env, inputs);
   if (count <= 0 || length % count != 0) return JNI_FALSE;
   jlong* ids = (*env)->GetLongArrayElements(env, inputs, NULL);
@@ -157,7 +167,7 @@ JNIEXPORT jboolean JNICALL Java_org_example_Model_run(JNIEnv* env, jobject self,
   if (ids != NULL && values != NULL) {
     size_t size = (size_t)(*env)->GetArrayLength(env, out) * sizeof(jfloat);
     iree_status_t status =
-        model_run((model_t*)(intptr_t)handle, (const int64_t*)ids, count, length / count, values, size);
+        model_run((model_t*)(intptr_t)handle, (const int64_t*)ids, count, length / count, used, values, size);
     ok = iree_status_is_ok(status) ? JNI_TRUE : JNI_FALSE;
     if (!ok) iree_status_fprint(stderr, status);
     iree_status_free(status);
