@@ -98,7 +98,32 @@ def dialect() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"cli.md": cli, "passes.md": passes, "dialect.md": dialect}
+def ops() -> str:
+    """docs/ops.md: which ops of PyTorch can be compiled."""
+    from secateur.frontends.coverage import NOT_COVERED, core_ops
+
+    covered = [name for name in core_ops() if name not in NOT_COVERED]
+    parts = [
+        NOTE,
+        "# Ops of PyTorch\n",
+        "`torch.export` turns a module into ATen ops. Secateur compiles the ops below, their in-place forms and",
+        "aliases, and every op that PyTorch decomposes into them (`lstm`, `einsum`, `unfold`, ...). Any other op is",
+        "reported with its module and its line of Python before compilation starts. A test calls every op.\n",
+        f"## The {len(covered)} core ATen ops that are compiled\n",
+        *textwrap.wrap(", ".join(f"`{name.removesuffix('.default')}`" for name in covered), 110),
+        "",
+        "## The core ATen ops that are reported\n",
+        "| op | because |",
+        "|---|---|",
+        *(f"| `{name.removesuffix('.default')}` | {reason} |" for name, reason in NOT_COVERED.items()),
+        "",
+        "Sorting (`sort`, `topk`), products so far (`cumprod`, `cummax`) and writes to computed places (`scatter`,",
+        "`index_put`) cost quadratic work; beyond 1,024 values (writes: 16 million comparisons) they are reported.",
+    ]
+    return "\n".join(parts)
+
+
+PAGES = {"cli.md": cli, "passes.md": passes, "dialect.md": dialect, "ops.md": ops}
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,8 @@ import torch
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
+from .elementary import ELEMENTARY
+from .scattering import SCATTERING
 from .sorting import SORTING
 
 _aten = torch.ops.aten
@@ -70,7 +72,18 @@ def _batch_norm(
     return y if bias is None else y + bias.view(shape), x.new_empty(0), x.new_empty(0)
 
 
-_OWN: dict[OpOverload, Callable[..., Any]] = {**SORTING, _BATCH_NORM: _batch_norm}
+def _squeeze(x: torch.Tensor, dims: Collection[int]) -> torch.Tensor:
+    gone = {dim % max(x.dim(), 1) for dim in dims}
+    return x.view([size for axis, size in enumerate(x.shape) if axis not in gone or size != 1])
+
+
+_OWN: dict[OpOverload, Callable[..., Any]] = {
+    **SORTING,
+    **SCATTERING,
+    **ELEMENTARY,
+    _BATCH_NORM: _batch_norm,
+    _aten.squeeze.dims: _squeeze,
+}
 # Torch-mlir takes these, and then fails where it can no longer name them.
 ALWAYS = frozenset({_aten.meshgrid.default, _aten.meshgrid.indexing})
 
@@ -86,6 +99,8 @@ def decompose(program: ExportedProgram, ops: Collection[OpOverload]) -> Exported
     """The program with each of `ops` taken apart; also without in-place ops."""
     _keep_statistics(program)
     ops = {*ops, _BATCH_NORM}
+    # Decompositions of others use the aliases too.
+    ops |= {alias for alias, op in _RENAMED.items() if op in ops}
     return program.run_decompositions({op: found for op in ops if (found := _decomposition(op)) is not None})
 
 
@@ -115,7 +130,7 @@ def _overload(name: str) -> OpOverload | None:
 
 
 def _decomposition(op: OpOverload) -> Callable[..., Any] | None:
-    found = _OWN.get(op) or _core().get(op)
+    found = _OWN.get(_RENAMED.get(op, op)) or _core().get(op)
     if found is not None:
         return found
     composite = torch._C.DispatchKey.CompositeImplicitAutograd

@@ -27,7 +27,7 @@ from .functional_graph import make_functional
 from .fx_hooks import WeightHooks, make_importer
 from .padding_mask import hide_padding
 from .private_copy import private_copy
-from .unsupported import Unsupported, as_written, describe, refused_ops
+from .unsupported import Unsupported, as_written, describe, refused_ops, without_messages
 
 # Ops that stay whole: the structural ops have a form for them, and their decomposition would hide it.
 WHOLE_OPS = (
@@ -234,7 +234,7 @@ def _simplify(module: ir.Module, name: str) -> list[Unsupported]:
     """
     legal = ",".join(WHOLE_OPS)
     pipeline = f"builtin.module(torchdynamo-export-to-torch-backend-pipeline{{backend-legal-ops={legal}}})"
-    with module.context:
+    with module.context as context, without_messages(context):
         before = module.operation.clone()
         try:
             passmanager.PassManager.parse(pipeline).run(module.operation)

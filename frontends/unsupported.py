@@ -1,10 +1,13 @@
 """Finds what cannot be compiled before compilation starts: every op, with its line of Python."""
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from torch_mlir import ir, passmanager
+
+from .coverage import NOT_COVERED
 
 _LOWERING = (
     "builtin.module(torchdynamo-export-to-torch-backend-pipeline,torch-backend-to-linalg-on-tensors-backend-pipeline)"
@@ -28,7 +31,13 @@ class Unsupported:
         place = f" at {self.file}:{self.line}" if self.file else ""
         inside = f" in '{self.module}'" if self.module else ""
         times = f" ({self.count} times)" if self.count > 1 else ""
-        return f"{self.op}{place}{inside}{times}"
+        reason = _reason(self.op)
+        return f"{self.op}{place}{inside}{times}{reason and f': {reason}'}"
+
+
+def _reason(op: str) -> str:
+    name = op.removeprefix("aten.")
+    return NOT_COVERED.get(name) or NOT_COVERED.get(f"{name}.default", "")
 
 
 def describe(found: Iterable[Unsupported], name: str) -> str:
@@ -58,7 +67,7 @@ def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
     """
     verdicts: dict[str, bool] = {}
     failing = []
-    with module.context:
+    with module.context as context, without_messages(context):
         for op in _ops(module):
             if not op.name.startswith("torch.") or _CONSTANT.match(op.name) or _is_attention(op) or _gives_list(op):
                 continue
@@ -68,6 +77,16 @@ def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
             if not verdicts[text]:
                 failing.append(op)
     return _collect(failing)
+
+
+@contextlib.contextmanager
+def without_messages(context: ir.Context) -> Iterator[None]:
+    """Keeps MLIR from printing what fails: an error holds its diagnostics then."""
+    before, context.emit_error_diagnostics = context.emit_error_diagnostics, False
+    try:
+        yield
+    finally:
+        context.emit_error_diagnostics = before
 
 
 def _is_attention(op: ir.Operation) -> bool:

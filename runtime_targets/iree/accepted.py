@@ -11,9 +11,10 @@ _ARITH = """addf addi addui_extended andi bitcast ceildivsi ceildivui cmpf cmpi 
 _MATH = """absf absi acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh ctlz ctpop cttz erf exp
     exp2 expm1 floor fma fpowi ipowi isfinite isinf isnan log log10 log1p log2 powf round roundeven rsqrt
     sin sinh sqrt tan tanh trunc"""
-_LINALG = """batch_matmul batch_matvec broadcast conv_1d_ncw_fcw conv_2d_nchw_fchw conv_2d_nhwc_hwcf copy
-    depthwise_conv_2d_nchw_chw depthwise_conv_2d_nhwc_hwc dot fill generic index matmul matvec pooling_nchw_max
-    pooling_nchw_sum reduce transpose vecmat yield"""
+_LINALG = """batch_matmul batch_matvec broadcast conv_1d_ncw_fcw conv_2d_nchw_fchw conv_2d_ngchw_gfchw
+    conv_2d_nhwc_hwcf conv_3d_ncdhw_fcdhw copy depthwise_conv_2d_nchw_chw depthwise_conv_2d_nhwc_hwc dot fill generic
+    index matmul matvec pooling_nchw_max pooling_nchw_sum pooling_ncw_max pooling_ncw_sum pooling_ndhwc_max
+    pooling_ndhwc_sum reduce transpose vecmat yield"""
 _TENSOR = """cast collapse_shape concat dim empty expand_shape extract extract_slice from_elements generate insert
     insert_slice pad splat yield"""
 _SCF = "condition for if while yield"

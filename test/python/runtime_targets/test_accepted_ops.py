@@ -11,7 +11,8 @@ _T, _V, _M = "tensor<4x8xf32>", "vector<16xf32>", "memref<4x16xf32>"
 _ARGUMENTS = (
     f"%b: i1, %n: i32, %h: f16, %f: f32, %d: f64, %i: index, %t: {_T}, %s: tensor<8x4xf32>, %q: tensor<8xf32>, "
     f"%r: tensor<4xf32>, %t3: tensor<2x4x8xf32>, %s3: tensor<2x8x4xf32>, %q3: tensor<2x8xf32>, %v: {_V}, %m: {_M}, "
-    "%vi: vector<16xindex>, %vb: vector<16xi1>, %g: memref<?xf32>, %im: tensor<1x3x8x8xf32>, %ih: tensor<1x8x8x3xf32>"
+    "%vi: vector<16xindex>, %vb: vector<16xi1>, %g: memref<?xf32>, %im: tensor<1x3x8x8xf32>, %ih: tensor<1x8x8x3xf32>, "
+    "%ig: tensor<1x2x2x8x8xf32>, %iv: tensor<1x2x6x6x6xf32>"
 )
 
 
@@ -52,6 +53,15 @@ _POOL = """%w = tensor.empty() : tensor<2x2xf32>
 %e = tensor.empty() : tensor<1x3x4x4xf32>
 %x = linalg.{} {{strides = dense<2> : tensor<2xi64>, dilations = dense<1> : tensor<2xi64>}}
     ins(%im, %w : tensor<1x3x8x8xf32>, tensor<2x2xf32>) outs(%e : tensor<1x3x4x4xf32>) -> tensor<1x3x4x4xf32>"""
+_POOL_1D = """%w = tensor.empty() : tensor<2xf32>
+%e = tensor.empty() : tensor<2x4x4xf32>
+%x = linalg.{} {{strides = dense<2> : tensor<1xi64>, dilations = dense<1> : tensor<1xi64>}}
+    ins(%t3, %w : tensor<2x4x8xf32>, tensor<2xf32>) outs(%e : tensor<2x4x4xf32>) -> tensor<2x4x4xf32>"""
+_POOL_3D = """%w = tensor.empty() : tensor<2x2x2xf32>
+%e = tensor.empty() : tensor<1x1x3x3x6xf32>
+%x = linalg.{} {{strides = dense<2> : tensor<3xi64>, dilations = dense<1> : tensor<3xi64>}}
+    ins(%iv, %w : tensor<1x2x6x6x6xf32>, tensor<2x2x2xf32>) outs(%e : tensor<1x1x3x3x6xf32>)
+    -> tensor<1x1x3x3x6xf32>"""
 _CONV = """%w = tensor.empty() : tensor<{filter}xf32>
 %e = tensor.empty() : tensor<{result}xf32>
 %x = linalg.{name} {{dilations = dense<1> : tensor<{rank}xi64>, strides = dense<1> : tensor<{rank}xi64>}}
@@ -132,6 +142,12 @@ SAMPLES = {
     "outs(%e : tensor<4xf32>) dimensions = [1]",
     "linalg.pooling_nchw_max": _POOL.format("pooling_nchw_max"),
     "linalg.pooling_nchw_sum": _POOL.format("pooling_nchw_sum"),
+    "linalg.pooling_ncw_max": _POOL_1D.format("pooling_ncw_max"),
+    "linalg.pooling_ncw_sum": _POOL_1D.format("pooling_ncw_sum"),
+    "linalg.pooling_ndhwc_max": _POOL_3D.format("pooling_ndhwc_max"),
+    "linalg.pooling_ndhwc_sum": _POOL_3D.format("pooling_ndhwc_sum"),
+    **_conv("conv_2d_ngchw_gfchw", "ig", "2x3x2x3x3", "1x2x3x6x6"),
+    **_conv("conv_3d_ncdhw_fcdhw", "iv", "3x2x3x3x3", "1x3x4x4x4", 3),
     **_conv("conv_1d_ncw_fcw", "t3", "5x4x3", "2x5x6", 1),
     **_conv("conv_2d_nchw_fchw", "im", "5x3x3x3", "1x5x6x6"),
     **_conv("conv_2d_nhwc_hwcf", "ih", "3x3x3x5", "1x6x6x5"),
