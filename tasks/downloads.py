@@ -5,7 +5,6 @@ which is compared whenever the files are asked for.
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.user_folders import user_folder
 
 _TEMPORARY = ".new-"
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -41,7 +41,7 @@ class DownloadError(SecateurError):
 
 def default_cache() -> Path:
     """Where downloaded files are kept: `secateur-models` in `$XDG_CACHE_HOME` (by default `~/.cache`)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "secateur-models"
+    return user_folder("XDG_CACHE_HOME") / "secateur-models"
 
 
 def fetch_minilm(

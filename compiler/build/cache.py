@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from secateur.dialects.user_folders import user_folder
+
 # Least recently used entries go when the cache grows past this; a fresh one may be in use and stays.
 LIMIT_BYTES = 20 << 30
 _FRESH_SECONDS = 3600.0
@@ -35,8 +37,7 @@ def cache_folder() -> Path | None:
         return None
     if chosen:
         return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "secateur"
+    return user_folder("XDG_CACHE_HOME") / "secateur"
 
 
 def hash_weights(weights: Mapping[str, np.ndarray]) -> str:

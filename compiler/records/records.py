@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.dialects.user_folders import user_folder
 from secateur.passes.scheduled.schedule_records import FORMAT, code_generator, parse_line, read_lines, record_key
 
 from .digest import digest_of
@@ -38,8 +39,7 @@ def records_folder() -> Path:
     chosen = os.environ.get("SECATEUR_RECORDS", "")
     if chosen:
         return Path(chosen).expanduser()
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(base).expanduser() / "secateur" / "records"
+    return user_folder("XDG_DATA_HOME") / "secateur" / "records"
 
 
 def machine_of(target: "Target") -> str:

@@ -6,12 +6,13 @@ import fnmatch
 import hashlib
 import importlib.util
 import itertools
-import os
 import platform
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from secateur.dialects.user_folders import user_folder
 
 from .errors import TrainError
 from .folder_lock import locked_folder
@@ -225,7 +226,7 @@ def _load_weights(module: "torch.nn.Module", folder: Path) -> None:
 
 def default_teacher_cache() -> Path:
     """Where teachers' logits are kept: `secateur-teachers` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "secateur-teachers"
+    return user_folder("XDG_CACHE_HOME") / "secateur-teachers"
 
 
 def _data_key(windows: Any, job: TrainingJob) -> str:

@@ -41,7 +41,13 @@ def emulator() -> str:
 def cpu_models() -> tuple[str, ...]:
     """The CPU models that the installed QEMU emulates. Raises `DeviceError`."""
     listed = run_program([emulator(), "-cpu", "help"], timeout=60)
-    return tuple(sorted(re.findall(r"^\s+(\S+)", listed.out, re.MULTILINE)))
+    names = re.findall(r"^\s+(\S+)", listed.out, re.MULTILINE)
+    # The status tells nothing: QEMU ends with 1 after a whole list too.
+    if not names:
+        raise DeviceError(
+            f"'{emulator()}' lists no CPU models, so it cannot emulate one: {listed.fault() or 'no text'}"
+        )
+    return tuple(sorted(names))
 
 
 @functools.cache

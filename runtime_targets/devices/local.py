@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 
+from secateur.dialects.user_folders import user_folder
+
 from ..cpu import cpu_features
 from .device import Completed, DeviceError, FolderDevice, Properties
 
 
 def installation_folder(device: str) -> str:
     """Where what is deployed to a device of this machine lies: in `$XDG_DATA_HOME`, by default `~/.local/share`."""
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return str(Path(base).expanduser().absolute() / "secateur" / device.replace(":", "-"))
+    return str(user_folder("XDG_DATA_HOME").absolute() / "secateur" / device.replace(":", "-"))
 
 
 class LocalDevice(FolderDevice):

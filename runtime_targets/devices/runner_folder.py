@@ -27,6 +27,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from secateur.dialects.user_folders import user_folder
+
 from .device import DeviceError
 
 LOADER = "ld-linux-aarch64.so.1"
@@ -103,8 +105,7 @@ def cache_folder() -> Path:
         folder = tempfile.mkdtemp(prefix="secateur-runner-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(chosen or f"{base}/secateur").expanduser().absolute()
+    return (Path(chosen).expanduser() if chosen else user_folder("XDG_CACHE_HOME") / "secateur").absolute()
 
 
 def _is_whole(folder: Path) -> bool:

@@ -181,3 +181,19 @@ def test_without_qemu_a_sentence_says_what_to_install(monkeypatch):
             emulator()
     finally:
         emulator.cache_clear()
+
+
+@pytest.mark.parametrize("script", ["exit 0", "echo broken >&2; exit 3", "kill -9 $$"])
+def test_a_broken_qemu_is_a_sentence(script, monkeypatch, tmp_path):
+    program = tmp_path / "qemu-aarch64"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    emulator.cache_clear()
+    cpu_models.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    try:
+        with pytest.raises(DeviceError, match=r"qemu-aarch64' lists no CPU models"):
+            open_device("qemu:cortex-a76")
+    finally:
+        emulator.cache_clear()
+        cpu_models.cache_clear()

@@ -2,12 +2,17 @@
 
 import multiprocessing
 import os
+import pwd
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from secateur.compiler.build import cache as caching
 from secateur.compiler.build.cache import Cache, cache_folder, cache_key, hash_weights
+from secateur.compiler.records.records import records_folder
+from secateur.runtime_targets.devices.local import installation_folder
+from secateur.tasks.downloads import default_cache
 
 
 def test_an_entry_appears_when_it_is_complete(tmp_path):
@@ -67,6 +72,20 @@ def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("SECATEUR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "secateur"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "secateur"
+
+
+def test_an_empty_home_is_the_one_of_the_table_of_users(monkeypatch):
+    for name in ("SECATEUR_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "SECATEUR_RECORDS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert cache_folder() == home / ".cache" / "secateur"
+    assert records_folder() == home / ".local" / "share" / "secateur" / "records"
+    assert default_cache() == home / ".cache" / "secateur-models"
+    assert Path(installation_folder("local")) == home / ".local" / "share" / "secateur" / "local"
 
 
 def test_keys_and_weight_hashes_follow_their_content():
