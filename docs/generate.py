@@ -68,15 +68,9 @@ def passes() -> str:
 
 def dialect() -> str:
     """docs/dialect.md: attributes and ops of the dialect."""
-    from secateur.dialects.sparsity import (
-        attention_op,
-        attributes,
-        dialect,
-        kernel_ops,
-        packed_ops,
-        sliced_op,
-        structural_ops,
-    )
+    from secateur.dialects.sparsity import attributes, kernel_ops
+    from secateur.dialects.sparsity.dialect import Sparsity
+    from secateur.dialects.sparsity.ops import OPS
 
     def classes(module: types.ModuleType, base: type) -> list[Any]:
         found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, base) and v is not base]
@@ -90,11 +84,10 @@ def dialect() -> str:
             continue
         shown.add(attribute)
         parts += [f"### `#{attribute.attr_name}`\n", inspect.cleandoc(attribute.__doc__ or "") + "\n"]
-    for module in (structural_ops, attention_op, packed_ops, sliced_op, kernel_ops):
-        title = inspect.cleandoc(module.__doc__ or "").split("\n")[0].rstrip(".")
-        parts.append(f"## {title}\n")
-        for op in classes(module, dialect.Sparsity.Operation):
-            parts += [f"### `{op.OPERATION_NAME}`\n", inspect.cleandoc(op.__doc__ or "") + "\n"]
+    parts.append("## Ops\n")
+    for op in (*OPS.values(), *classes(kernel_ops, Sparsity.Operation)):
+        title = inspect.cleandoc(sys.modules[op.__module__].__doc__ or "").split("\n")[0].rstrip(".")
+        parts += [f"### `{op.OPERATION_NAME}`\n", f"{title}.\n", inspect.cleandoc(op.__doc__ or "") + "\n"]
     return "\n".join(parts)
 
 

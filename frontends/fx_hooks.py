@@ -11,7 +11,7 @@ from torch.fx import Node
 from torch_mlir import ir
 from torch_mlir.extras.fx_importer import ContextCache, FxImporter, FxImporterHooks, GraphNodeImporter, InputInfo
 
-from secateur.dialects.sparsity.structural_ops import WeightOp
+from secateur.dialects.sparsity.ops.weight import WeightOp
 from secateur.dialects.weight_store import WeightStore
 
 from .constant_folding import module_path

@@ -10,8 +10,7 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from secateur.dialects.sparsity.structural_ops import WeightOp
-from secateur.dialects.sparsity.weights import WeightError, array_of
+from secateur.dialects.sparsity.ops.weight import WeightError, WeightOp, array_of
 from secateur.dialects.weight_store import WeightStore
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateur.dialects.sparsity.attributes import ENCODING
-from secateur.dialects.sparsity.weights import array_of, symbol_of
+from secateur.dialects.sparsity.ops.weight import array_of, symbol_of
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
 

@@ -17,16 +17,13 @@ Bytes count every array once, however often a kernel reads it: the traffic that 
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from secateur.dialects.locations import module_paths
-from secateur.dialects.sparsity.attention_op import head_slices
-from secateur.dialects.sparsity.packed_ops import row_masks_of
-from secateur.dialects.sparsity.structural_ops import activation_of, features_of, layout_of
-from secateur.dialects.sparsity.weights import array_of, weight_behind
+from secateur.dialects.sparsity.operation import SparsityOp
+from secateur.dialects.sparsity.ops import OPS
+from secateur.dialects.sparsity.work_parts import Tokens
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import operands_by_name, walk
 
@@ -36,19 +33,8 @@ if TYPE_CHECKING:
     from secateur.runtime_targets.iree.dispatches import DispatchCall
     from secateur.runtime_targets.manifest import DispatchWork
 
-ACTIVATION_FLOPS = {"none": 0, "relu": 1, "tanh": 1, "sigmoid": 3, "silu": 4, "gelu": 5, "gelu_tanh": 9}
-"""Operations of an activation per element, `exp`, `erf` and `tanh` as one each."""
-_SOFTMAX_FLOPS = 5
-_NORM_FLOPS = 8
-_INDICES = ("columns", "segments", "offsets", "rows", "work")
-_WEIGHTS = ("values", "weight", "bias", "slice_bias", "scales", "slice_scales")
-OPS = tuple(
-    f"sparsity.{name}" for name in ("packed_linear", "sliced_linear", "attention", "layer_norm", "activation", "add")
-)
+COUNTED = tuple(name for name, op in OPS.items() if op.flops is not SparsityOp.flops)
 """The ops whose work is known."""
-
-Tokens = Mapping[tuple[int, int], int]
-"""Real tokens of a sequence by (panels, tokens in a panel)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,19 +61,18 @@ def real_tokens(module: "ir.Module") -> Tokens:
 
 
 def work_of(op: "ir.OpView", weights: WeightStore, tokens: Tokens | None = None) -> Work:
-    """The work of one of `OPS`. `tokens` as `real_tokens` finds them; None: the last panels are full.
+    """The work of one of `COUNTED`. `tokens` as `real_tokens` finds them; None: the last panels are full.
 
-    Raises `WeightError` where a packed array is missing from `weights`, `KeyError` for another op.
+    Raises `WeightError` where a packed array is missing from `weights`.
     """
-    real, padded = _counted[op.operation.name](op, weights, tokens or {})
+    real, padded = op.flops(weights, tokens or {})
     kinds = {"weight": 0, "index": 0, "read": 0}
     seen = set()
     for name, value in operands_by_name(op).items():
         # Query, key and value may be one tensor.
         if value not in seen:
             seen.add(value)
-            constant = name in _INDICES or (name in _WEIGHTS and op.operation.name != "sparsity.attention")
-            kinds["index" if name in _INDICES else "weight" if constant else "read"] += _bytes(value.type)
+            kinds["index" if name in op.INDICES else "weight" if name in op.CONSTANTS else "read"] += _bytes(value.type)
     return Work(
         flops=real,
         padding_flops=padded - real,
@@ -108,11 +93,11 @@ class LocatedWork:
 
 
 def work_of_module(module: "ir.Module", weights: WeightStore) -> list[LocatedWork]:
-    """The work of every op of `OPS` in a level-3 module, in program order."""
+    """The work of every op of `COUNTED` in a level-3 module, in program order."""
     tokens = real_tokens(module)
     return [
         LocatedWork(module_paths(op.location), str(op.result.type), work_of(op, weights, tokens))
-        for op in walk(module, *OPS)
+        for op in walk(module, *COUNTED)
     ]
 
 
@@ -162,100 +147,3 @@ def _bytes(type_: "ir.Type") -> int:
     for size in type_.shape:
         elements *= size
     return elements * max(1, type_.element_type.width // 8)
-
-
-def _tokens(op: "ir.OpView", value: "ir.Value", tokens: Tokens) -> tuple[int, int]:
-    """Rows of all sequences of `value`: real ones and with padding."""
-    shape = list(value.type.shape)
-    layout = layout_of(op)
-    if layout is None:
-        count = 1
-        for size in shape[:-1]:
-            count *= size
-        return count, count
-    batch, panels, _, panel = layout.sizes(shape)
-    return batch * tokens.get((panels, panel), panels * panel), batch * panels * panel
-
-
-def _features(op: "ir.OpView", value: "ir.Value") -> int:
-    return features_of(op, value)
-
-
-def _packed_linear(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tuple[int, int]:
-    found = [weight_behind(getattr(op, name)) for name in ("values", "segments", "offsets", "rows")]
-    if any(weight is None for weight in found):
-        size = op.values.type.shape[0]
-        kept, computed = size, size
-    else:
-        values, segments, offsets, rows_of_tiles = (array_of(weight, weights) for weight in found)
-        kept, computed = kept_weights(values, segments, offsets, rows_of_tiles, row_masks_of(op))
-    rows = _features(op, op.result)
-    after = ACTIVATION_FLOPS[activation_of(op)] + (op.residual is not None)
-    real, padded = _tokens(op, op.result, tokens)
-    tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
-    return real * (2 * kept + rows * after), padded * (2 * computed + tiled * after)
-
-
-def kept_weights(
-    values: np.ndarray, segments: np.ndarray, offsets: np.ndarray, rows: np.ndarray, masks: list[int]
-) -> tuple[int, int]:
-    """Weights of packed tiles that are not zero, each once, and weights that a kernel multiplies by.
-
-    Arrays as in `sparsity.packed_linear`.
-    """
-    lengths = (segments[..., 1] - segments[..., 0]).astype(np.int64)
-    ones = np.array([mask.bit_count() for mask in masks])
-    computed = int((lengths * ones).sum())
-    # A tile that ends early repeats its last row, with equal weights.
-    repeated = np.zeros(rows.shape, bool)
-    repeated[:, 1:] = rows[:, 1:] == rows[:, :-1]
-    again = 0
-    for tile in np.flatnonzero(repeated.any(axis=1)):
-        place = int(offsets[tile])
-        for mask, length in zip(masks, lengths[tile], strict=True):
-            used = [i for i in range(rows.shape[1]) if mask >> i & 1]
-            block = values[place : place + length * len(used)].reshape(length, len(used))
-            again += int(np.count_nonzero(block[:, repeated[tile, used]]))
-            place += length * len(used)
-    return int(np.count_nonzero(values)) - again, computed
-
-
-def _sliced_linear(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tuple[int, int]:
-    found = [weight_behind(getattr(op, name)) for name in ("values", "offsets", "rows")]
-    computed = kept = int(np.prod(op.values.type.shape))
-    if all(weight is not None for weight in found):
-        values, offsets, rows = (array_of(weight, weights) for weight in found)
-        counts = np.zeros(rows.shape, np.int64)
-        np.add.at(counts, np.repeat(np.arange(len(rows)), np.diff(offsets)), values[: offsets[-1]] != 0)
-        # A slice that ends early repeats rows, with equal weights.
-        _, first = np.unique(rows, return_index=True)
-        kept = int(counts.reshape(-1)[first].sum())
-    after = ACTIVATION_FLOPS[activation_of(op)] + (op.residual is not None)
-    count, features = op.result.type.shape
-    lanes = int(np.prod(op.rows.type.shape))
-    return count * (2 * kept + features * after), count * (2 * computed + lanes * after)
-
-
-def _attention(op: "ir.OpView", weights: WeightStore, tokens: Tokens) -> tuple[int, int]:
-    _, depth, out_depth = head_slices(op)
-    heads, batch = op.heads.value, op.query.type.shape[0]
-    per_score = 2 * depth + 2 * out_depth + _SOFTMAX_FLOPS + (op.key_bias is not None) + (op.bias is not None)
-    queries, keys = _tokens(op, op.query, tokens), _tokens(op, op.key, tokens)
-    real, padded = (heads * q * (k // batch * per_score + out_depth) for q, k in zip(queries, keys, strict=True))
-    return real, padded
-
-
-def _elementwise(op: "ir.OpView", tokens: Tokens, flops: int) -> tuple[int, int]:
-    real, padded = _tokens(op, op.result, tokens)
-    features = _features(op, op.result)
-    return real * features * flops, padded * features * flops
-
-
-_counted = {
-    "sparsity.packed_linear": _packed_linear,
-    "sparsity.sliced_linear": _sliced_linear,
-    "sparsity.attention": _attention,
-    "sparsity.layer_norm": lambda op, _, tokens: _elementwise(op, tokens, _NORM_FLOPS + (op.residual is not None)),
-    "sparsity.activation": lambda op, _, tokens: _elementwise(op, tokens, ACTIVATION_FLOPS[op.kind.value]),
-    "sparsity.add": lambda op, _, tokens: _elementwise(op, tokens, 1),
-}

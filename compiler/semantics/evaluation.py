@@ -12,6 +12,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import func, tensor
 
 from secateur.dialects.sparsity import reference
+from secateur.dialects.sparsity.ops import OPS
 from secateur.dialects.sparsity.reference_parts import EvaluationError
 from secateur.dialects.weight_store import WeightStore
 
@@ -93,7 +94,7 @@ class _Interpreter:
         name = op.operation.name
         if name == "sparsity.dispatch":
             return self._dispatch
-        if name in reference.REFERENCES:
+        if name in OPS:
             return lambda op, operands: reference.evaluate(op, operands, self.weights)
         if name == "func.call":
             return lambda op, operands: self.call(op.attributes["callee"].value, operands)

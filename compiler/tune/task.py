@@ -18,7 +18,7 @@ import numpy as np
 
 from secateur.dialects.number_formats import F32, NumberFormat, Tolerance
 from secateur.dialects.sparsity.attributes import TARGET, numbers_of
-from secateur.dialects.sparsity.weights import symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import symbol_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, operands_by_name, walk
 from secateur.passes.scheduled import schedule_records

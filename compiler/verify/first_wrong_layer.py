@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secateur.dialects.sparsity.weights import symbol_of
+from secateur.dialects.sparsity.ops.weight import symbol_of
 from secateur.passes.base import walk
 
 from .comparison import Difference, compare, torch_outputs

@@ -13,7 +13,7 @@ import numpy as np
 
 from secateur.compiler.errors import CompileError, VerificationError
 from secateur.dialects.number_formats import QuantizationError, Storage, Tolerance
-from secateur.dialects.sparsity.weights import array_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import array_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
 from secateur.passes.structural.fusion.affine import LAYER_NORM_AFFINE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.compiler.records.digest import digest_of
 from secateur.compiler.records.tuned import Tuned
 from secateur.compiler.tune.task import task_text
-from secateur.dialects.sparsity.weights import symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import symbol_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, operands_by_name, walk
 from secateur.passes.scheduled import schedule_records

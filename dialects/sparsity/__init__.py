@@ -1,13 +1,13 @@
 """The `sparsity` dialect: transformers whose weights were pruned, from structure to kernels.
 
-Level 2 (`structural_ops`) says what a model computes; where a weight is zero is an encoding on the
-weight, never in a tensor type. Level 3 (`packed_ops`, `sliced_op`) holds packed weights and feature-major panels.
-Level 4 (`kernel_ops`) calls kernels written in upstream dialects. `reference` computes every op with NumPy.
+Level 2 says what a model computes; where a weight is zero is an encoding on the weight, never in a tensor type.
+Level 3 holds packed weights and feature-major panels. Level 4 (`kernel_ops`) calls kernels written in upstream
+dialects. `ops` has a file for each op of levels 2 and 3, with its NumPy reference.
 """
 
 from torch_mlir import ir
 
-from . import attention_op, kernel_ops, packed_ops, sliced_op, structural_ops  # noqa: F401  (a class registers itself)
+from . import kernel_ops, ops  # noqa: F401  (a class registers itself)
 from .dialect import Sparsity, VerifyError
 
 __all__ = ["Sparsity", "VerifyError", "load"]

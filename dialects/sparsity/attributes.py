@@ -18,7 +18,10 @@ from .dialect import Sparsity, VerifyError, expect, note
 TARGET = "sparsity.target"
 
 
-def _to_attr(value: object) -> ir.Attribute:
+def to_attribute(value: object) -> ir.Attribute:
+    """The attribute of a Python value: integers are i64, floats f64; an attribute stays as it is."""
+    if isinstance(value, ir.Attribute):
+        return value
     if isinstance(value, bool):
         return ir.BoolAttr.get(value)
     if isinstance(value, int):
@@ -28,9 +31,9 @@ def _to_attr(value: object) -> ir.Attribute:
     if isinstance(value, str):
         return ir.StringAttr.get(value)
     if isinstance(value, (list, tuple)):
-        return ir.ArrayAttr.get([_to_attr(v) for v in value])
+        return ir.ArrayAttr.get([to_attribute(v) for v in value])
     if isinstance(value, Mapping):
-        return ir.DictAttr.get({k: _to_attr(v) for k, v in value.items()})
+        return ir.DictAttr.get({k: to_attribute(v) for k, v in value.items()})
     raise TypeError(f"no attribute for a {type(value).__name__}")
 
 
@@ -59,7 +62,7 @@ class Described(Sparsity.Attribute):
     @classmethod
     def of(cls, **values: object) -> ir.Attribute:
         """Builds the attribute from Python values: `Bcr.of(block_rows=4, block_columns=16)`."""
-        return cls.get(_to_attr(values))
+        return cls.get(to_attribute(values))
 
     def values(self) -> dict:
         """The fields as Python values."""

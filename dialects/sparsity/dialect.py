@@ -111,7 +111,7 @@ def _check_names(op: ir.OpView) -> None:
         if name in NOTES:
             NOTES[name](op.attributes[name])
         elif name not in own and ("." not in name or name.startswith(prefix)):
-            known = [*own, *NOTES] if name.startswith(prefix) or not own else own
+            known = [*own, *sorted(NOTES)] if name.startswith(prefix) or not own else own
             nearest = difflib.get_close_matches(name, [*own, *NOTES], 1)
             hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
             raise VerifyError(f"has the unknown attribute '{name}'; accepted: {', '.join(known)}{hint}")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from torch_mlir import ir
 
-from .structural_ops import activation_of, layout_of
+from .rules import activation_of, layout_of
 
 Array = np.ndarray
 _INTEGERS = {"i1": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "index": "int64"}
@@ -53,7 +53,7 @@ def from_panels(x: Array, tokens: int | None = None) -> Array:
 
 
 def activate(kind: str, x: Array) -> Array:
-    """`kind(x)`, element-wise, in float64. `kind` is one of `structural_ops.ACTIVATIONS`."""
+    """`kind(x)`, element-wise, in float64. `kind` is one of `rules.ACTIVATIONS`."""
     x = x.astype(np.float64)
     if kind == "none":
         return x

@@ -16,13 +16,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, vector
 
-from secateur.dialects.sparsity.attention_op import head_slices
-from secateur.dialects.sparsity.structural_ops import layout_of
+from secateur.dialects.sparsity.ops.attention import head_slices
+from secateur.dialects.sparsity.rules import layout_of
 
-from .attention_sizes import Sizes, sizes_of
+from .attention_sizes import Sizes, query_vectors, sizes_of
 from .build import F32_LOWEST, Lanes, Value, add, index, loop, mul
 from .functions import exp, maximum
+from .plan import Plan, fits_panels
 from .weights_by_lane import spread_run
+
+
+def plan_attention(op: ir.OpView, width: int) -> Plan | None:
+    """The kernel for vectors of `width` f32 lanes; None where scratch memory cannot hold the least that it needs."""
+    vectors = query_vectors(op, width) if fits_panels(op, width) else 0
+    if vectors == 0:
+        return None
+    batch, panels, features, _ = layout_of(op).sizes(op.result.type.shape)
+    heads = op.heads.value
+    return Plan(build_attention, f"attention_{heads}x{features // heads}", [heads, panels, batch], vectors)
 
 
 def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:

@@ -4,9 +4,9 @@ import dataclasses
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attention_op import head_slices
 from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
-from secateur.dialects.sparsity.structural_ops import layout_of
+from secateur.dialects.sparsity.ops.attention import head_slices
+from secateur.dialects.sparsity.rules import layout_of
 
 from .build import Lanes, largest_divisor
 

@@ -21,11 +21,11 @@ from torch_mlir import ir
 from torch_mlir.dialects import func
 
 from secateur.dialects.sparsity.kernel_ops import dispatch
-from secateur.dialects.sparsity.structural_ops import activation_of, features_of, layout_of
+from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
 from .build import largest_divisor
-from .convert_sparsity_to_kernels import kernel_memref
+from .convert_sparsity_to_kernels import kernel_memrefs
 from .gpu_linear import TOKENS, build_gpu_linear
 
 THREADS = "sparsity.threads"
@@ -89,19 +89,16 @@ def _unused(name: str, taken: set[str]) -> str:
 
 def _signature(op: ir.OpView, threads: list[int]) -> str:
     """What two ops must have in common to share a kernel."""
-    types = [str(kernel_memref(n, v.type)) for n, v in operands_by_name(op).items()]
-    return "|".join([*types, str(op.result.type), str(op.row_masks), activation_of(op), str(threads)])
+    return "|".join([*map(str, kernel_memrefs(op)), str(op.row_masks), activation_of(op), str(threads)])
 
 
 def _kernel(module: ir.Module, op: ir.OpView, name: str, threads: list[int]) -> None:
-    operands = operands_by_name(op)
-    types: list[ir.Type] = [kernel_memref(n, v.type) for n, v in operands.items()]
-    types += [kernel_memref("result", op.result.type), *[ir.IndexType.get()] * 3]
+    types = [*kernel_memrefs(op), *[ir.IndexType.get()] * 3]
     kernel = func.FuncOp(name, (types, []), visibility="private", ip=ir.InsertionPoint.at_block_begin(module.body))
     kernel.attributes["sparsity.kernel"] = ir.UnitAttr.get()
     kernel.attributes[THREADS] = ir.DenseI64ArrayAttr.get(threads)
     block = kernel.add_entry_block()
-    arguments = dict(zip([*operands, "result"], block.arguments, strict=False))
+    arguments = dict(zip([*operands_by_name(op), "result"], block.arguments, strict=False))
     with ir.InsertionPoint(block):
         build_gpu_linear(op, arguments, list(block.arguments)[-3:], op.result.type.shape[1])
         func.ReturnOp([])

@@ -23,10 +23,12 @@ from torch_mlir import ir, passmanager
 from torch_mlir.dialects import func, linalg
 from torch_mlir.dialects import tensor as tensor_dialect
 
-from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp, row_masks_of
-from secateur.dialects.sparsity.packed_reference import unpack_slices
-from secateur.dialects.sparsity.structural_ops import layout_of
-from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.linear import LinearOp
+from secateur.dialects.sparsity.ops.packed_linear import row_masks_of
+from secateur.dialects.sparsity.ops.panels import FromPanelsOp, ToPanelsOp
+from secateur.dialects.sparsity.ops.sliced_linear import unpack_slices
+from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import layout_of
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
 from .linalg_ops import LOWERINGS, epilogue
@@ -249,18 +251,14 @@ def leave_slices(op: ir.OpView, context: PassContext) -> None:
     like = weight_behind(op.values)
     symbol = (symbol_of(like) or "literal").removesuffix("/slices/values")
     with op.location, ir.InsertionPoint(op):
-        operands = [op.x, make_weight(dense, f"{symbol}/dense", context.weights, like).result]
+        weight = make_weight(dense, f"{symbol}/dense", context.weights, like).result
         if bias is not None:
             whole = np.zeros(len(dense), dtype=bias.dtype)
             whole[arrays["rows"]] = bias
-            operands.append(make_weight(whole, f"{symbol}/bias", context.weights, like).result)
-        if op.residual is not None:
-            operands.append(op.residual)
-        attributes = {n: op.attributes[n] for n in ("activation",) if n in op.attributes}
-        sizes = [1, 1, int(bias is not None), int(op.residual is not None)]
-        attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(sizes)
-        new = ir.Operation.create("sparsity.linear", [op.result.type], operands, attributes)
-    op.result.replace_all_uses_with(new.results[0])
+            bias = make_weight(whole, f"{symbol}/bias", context.weights, like).result
+        activation = op.attributes.get("activation", None)
+        new = LinearOp.build(x=op.x, weight=weight, bias=bias, residual=op.residual, activation=activation)
+    op.result.replace_all_uses_with(new.result)
     op.operation.erase()
 
 
@@ -270,24 +268,18 @@ def leave_panels(op: ir.OpView) -> None:
     f32 = ir.F32Type.get(context=op.context)
 
     def token_major(value: ir.Value) -> ir.Value:
-        if value.type.rank != 4:
-            return value
         batch, panels, features, panel = layout.sizes(value.type.shape)
         kind = ir.RankedTensorType.get([batch, panels * panel, features], f32)
         return FromPanelsOp(kind, value, layout).result
 
     with op.location, ir.InsertionPoint(op):
-        operands = []
-        for name, value in operands_by_name(op).items():
-            if op.operation.name == "sparsity.attention" and name == "bias":
-                operands.append(_untransposed(value))
-            else:
-                operands.append(token_major(value))
-        attributes = {n: a for n, a in op.operation.attributes.items() if n != "layout"}
+        changed = {name: token_major(getattr(op, name)) for name in op.IN_PANELS if getattr(op, name) is not None}
+        if op.operation.name == "sparsity.attention" and op.bias is not None:
+            changed["bias"] = _untransposed(op.bias)
         batch, panels, features, panel = layout.sizes(op.result.type.shape)
         kind = ir.RankedTensorType.get([batch, panels * panel, features], f32)
-        new = ir.Operation.create(op.operation.name, [kind], operands, attributes)
-        result = ToPanelsOp(op.result.type, new.results[0], layout).result
+        new = op.rebuild(kind, layout=None, **changed)
+        result = ToPanelsOp(op.result.type, new.result, layout).result
     op.result.replace_all_uses_with(result)
     op.operation.erase()
 

@@ -5,9 +5,27 @@ from collections.abc import Callable
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
-from secateur.dialects.sparsity.structural_ops import layout_of
+from secateur.dialects.sparsity.rules import layout_of
 
 from .build import Lanes, Value, add, index, largest_divisor, loop
+from .plan import Plan, fits_panels
+
+
+def plan_layer_norm(op: ir.OpView, width: int) -> Plan | None:
+    """The kernel for vectors of `width` f32 lanes; None where the op is not in panels of whole vectors."""
+    return _plan(op, width, build_layer_norm, "layer_norm")
+
+
+def plan_pointwise(op: ir.OpView, width: int) -> Plan | None:
+    """The kernel of an activation or addition, as `plan_layer_norm` has it."""
+    return _plan(op, width, build_pointwise, "add" if op.operation.name == "sparsity.add" else op.kind.value)
+
+
+def _plan(op: ir.OpView, width: int, build: Callable[..., None], name: str) -> Plan | None:
+    if not fits_panels(op, width):
+        return None
+    batch, panels, features, tokens = layout_of(op).sizes(op.result.type.shape)
+    return Plan(build, f"{name}_{features}", [1, panels, batch], largest_divisor(tokens // width, 4))
 
 
 def build_layer_norm(

@@ -2,8 +2,8 @@
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attention_op import head_slices
-from secateur.dialects.sparsity.structural_ops import activation_of
+from secateur.dialects.sparsity.ops.attention import head_slices
+from secateur.dialects.sparsity.rules import activation_of
 
 from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 

@@ -15,11 +15,12 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
-from secateur.dialects.sparsity.packed_ops import half_sums_of, row_masks_of
-from secateur.dialects.sparsity.structural_ops import activation_of, layout_of
+from secateur.dialects.sparsity.ops.packed_linear import half_sums_of, row_masks_of
+from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
 from .half_sums import HalfLanes
+from .plan import Plan, fits_panels, schedule_of, stored_as
 from .staged_weights import STAGED, StagedWeights
 from .weights_by_lane import spread_run
 
@@ -47,6 +48,18 @@ def token_vectors_of(op: ir.OpView, wanted: int, width: int) -> int:
     if half_sums_of(op):
         return 0 if tokens % (2 * width) else 2 * largest_divisor(tokens // (2 * width), wanted)
     return 0 if tokens % width else largest_divisor(tokens // width, wanted)
+
+
+def plan_linear(op: ir.OpView, width: int) -> Plan | None:
+    """The kernel of a `packed_linear` in panels, for vectors of `width` f32 lanes; None where there is none."""
+    vectors = token_vectors_of(op, schedule_of(op).get("token_vectors", 4), width) if fits_panels(op, width) else 0
+    if vectors == 0:
+        return None
+    batch, panels, features, _ = layout_of(op).sizes(op.result.type.shape)
+    activation = activation_of(op)
+    suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
+    name = f"linear_{features}x{features_of(op, op.x)}{suffix}{stored_as(op)}"
+    return Plan(build_linear, name, [op.work.type.shape[0] - 1, panels, batch], vectors)
 
 
 def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:

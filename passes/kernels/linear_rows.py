@@ -9,10 +9,10 @@ reading the weights. `x` stays token-major: a token's features are one run of me
 from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, scf, vector
 
-from secateur.dialects.sparsity.attributes import SCHEDULE
-from secateur.dialects.sparsity.structural_ops import activation_of
+from secateur.dialects.sparsity.rules import activation_of
 
 from .build import Lanes, Value, add, index, load_index, loop, mul
+from .plan import Plan, schedule_of, stored_as
 
 # Sums that do not wait for each other: enough to hide the latency of a multiply-add.
 _INDEPENDENT_SUMS = 4
@@ -22,25 +22,17 @@ _INDEPENDENT_SUMS = 4
 _WITHOUT_GATHER = 4
 
 
-def _schedule(op: ir.OpView) -> dict[str, int]:
-    return op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
-
-
-def token_block(op: ir.OpView) -> int:
+def _token_block(op: ir.OpView) -> int:
     """Tokens that share each load of a weight: as many as the schedule says (`token_vectors`), or one."""
-    return min(op.x.type.shape[0], _schedule(op).get("token_vectors", 1))
+    return min(op.x.type.shape[0], schedule_of(op).get("token_vectors", 1))
 
 
-def stored_as(op: ir.OpView) -> str:
-    """What a linear layer's weights are stored as, as the end of its kernel's name: `_f16`, `_int8`, or nothing."""
-    return {"f16": "_f16", "i8": "_int8"}.get(str(op.values.type.element_type), "")
-
-
-def kernel_name(op: ir.OpView) -> str:
-    """`rows_3072x768_gelu`: the shape of the weight and what follows the product."""
+def plan_sliced_linear(op: ir.OpView, width: int) -> Plan:
+    """The kernel of a `sliced_linear`, named after the shape of the weight and what follows the product."""
     activation = activation_of(op)
     parts = [f"rows_{op.result.type.shape[1]}x{op.x.type.shape[1]}", activation if activation != "none" else ""]
-    return "_".join(filter(None, [*parts, "residual" if op.residual is not None else ""])) + stored_as(op)
+    name = "_".join(filter(None, [*parts, "residual" if op.residual is not None else ""])) + stored_as(op)
+    return Plan(build_sliced_linear, name, [op.work.type.shape[0] - 1, 1, 1], _token_block(op))
 
 
 def build_sliced_linear(
@@ -53,7 +45,7 @@ def build_sliced_linear(
     tokens = op.result.type.shape[0]
     height, width = op.values.type.shape[1], op.vector_rows.value
     lanes, vectors = Lanes(width), height // width
-    unroll = _schedule(op).get("unroll", max(1, _INDEPENDENT_SUMS // (vectors * block)))
+    unroll = schedule_of(op).get("unroll", max(1, _INDEPENDENT_SUMS // (vectors * block)))
     source = _Source(op, arguments, lanes)
 
     def slice_body(s: Value, _: list[Value]) -> list[Value]:

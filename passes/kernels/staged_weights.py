@@ -8,7 +8,7 @@ f32 buffer that stays in the first-level cache, and the loop over those columns 
 from torch_mlir import ir
 from torch_mlir.dialects import memref
 
-from secateur.dialects.sparsity.packed_ops import VALUES_PADDING
+from secateur.dialects.sparsity.ops.packed_linear import VALUES_PADDING
 
 from .build import Lanes, Value, add, index, loop
 

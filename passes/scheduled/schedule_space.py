@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import Bcr, Dense
-from secateur.dialects.sparsity.weights import encoding_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..target import TargetDescription
 from .sparsity_layout import choose_panel

@@ -26,19 +26,14 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, linalg, tensor
 
 from secateur.dialects.sparsity.attributes import Layout
-from secateur.dialects.sparsity.packed_ops import FromPanelsOp, ToPanelsOp
-from secateur.dialects.sparsity.structural_ops import layout_of
+from secateur.dialects.sparsity.ops import OPS
+from secateur.dialects.sparsity.ops.panels import FromPanelsOp, ToPanelsOp
+from secateur.dialects.sparsity.rules import layout_of
 
 from ..base import Pass, PassContext, PassFailure, walk
 
 PANELS = (64, 32, 16)
-_OPS = {
-    "sparsity.packed_linear": ("x", "residual"),
-    "sparsity.attention": ("query", "key", "value"),
-    "sparsity.layer_norm": ("x", "residual"),
-    "sparsity.activation": ("x",),
-    "sparsity.add": ("lhs", "rhs"),
-}
+_OPS = tuple(name for name, op in OPS.items() if op.IN_PANELS)
 
 
 def choose_panel(tokens: int) -> int:
@@ -98,7 +93,7 @@ def _transposed_bias(bias: ir.Value, keys: int, tokens: int) -> ir.Value:
 
 
 def _fits(op: ir.OpView) -> bool:
-    shapes = [getattr(op, name).type for name in _OPS[op.operation.name] if getattr(op, name) is not None]
+    shapes = [getattr(op, name).type for name in op.IN_PANELS if getattr(op, name) is not None]
     if layout_of(op) is not None or any(str(t.element_type) != "f32" or not t.has_static_shape for t in shapes):
         return False
     if op.operation.name == "sparsity.attention":
@@ -142,7 +137,7 @@ class SparsityLayout(Pass):
         _drop_unused(module)
 
     def _convert(self, op: ir.OpView) -> None:
-        names = _OPS[op.operation.name]
+        names = op.IN_PANELS
         shape = list(op.result.type.shape)
         with op.location, ir.InsertionPoint(op):
             layouts, seen = {}, {}
@@ -154,49 +149,23 @@ class SparsityLayout(Pass):
                 if value not in seen:
                     seen[value] = _to_panels(value, layouts[name])
             layout = layouts[names[0]]
-            replaced = {i: seen[v] for i, v in enumerate(op.operation.operands) if v in seen}
-            changed: dict[ir.Value, ir.Value] = {}
-            key_bias = None
+            changed = {name: seen[getattr(op, name)] for name in layouts}
             if op.operation.name == "sparsity.attention":
-                changed, key_bias = self._biases(op, layout)
-            operands = [changed.get(v, replaced.get(i, v)) for i, v in enumerate(op.operation.operands)]
+                changed |= self._biases(op, layout)
             whole = shape if len(shape) == 3 else [1, *shape]
-            new = self._again(op, operands, _f32(layout.shape(*whole)), layout, key_bias)
-        with op.location, ir.InsertionPoint(op):
-            result = _from_panels(new.operation.results[0], shape, layout)
+            new = op.rebuild(_f32(layout.shape(*whole)), layout=layout, **changed)
+            result = _from_panels(new.result, shape, layout)
         op.result.replace_all_uses_with(result)
         op.operation.erase()
 
-    def _biases(self, op: ir.OpView, layout: Layout) -> tuple[dict[ir.Value, ir.Value], ir.Value | None]:
-        """Old bias -> new bias, and a key bias where padding makes one necessary that the op did not have."""
+    def _biases(self, op: ir.OpView, layout: Layout) -> dict[str, ir.Value]:
+        """The biases for panels, by operand; a key bias too where there was none and keys are padded."""
         panel, _ = layout.tile()
         length = op.key.type.shape[1]
         padded = [-(-n // panel) * panel for n in (length, op.query.type.shape[1])]
-        changed = {}
-        if op.bias is not None:
-            changed[op.bias] = _transposed_bias(op.bias, *padded)
-        key_bias = _key_bias(op, length, padded[0])
-        if op.key_bias is None:
-            return changed, key_bias
-        changed[op.key_bias] = key_bias
-        return changed, None
-
-    def _again(
-        self,
-        op: ir.OpView,
-        operands: list[ir.Value],
-        result: ir.Type,
-        layout: ir.Attribute,
-        key_bias: ir.Value | None,
-    ) -> ir.Operation:
-        attributes = dict(op.operation.attributes.items())
-        attributes["layout"] = layout
-        if key_bias is not None:
-            operands.insert(3, key_bias)
-            sizes = list(op.attributes["operandSegmentSizes"])
-            sizes[3] = 1
-            attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(sizes)
-        return ir.Operation.create(op.operation.name, [result], operands, attributes)
+        changed = {} if op.bias is None else {"bias": _transposed_bias(op.bias, *padded)}
+        changed["key_bias"] = _key_bias(op, length, padded[0])
+        return {name: value for name, value in changed.items() if value is not None}
 
 
 def _drop_unused(module: ir.Module) -> None:

@@ -21,16 +21,13 @@ from torch_mlir import ir
 
 from secateur.dialects.number_formats import NumberFormatError, number_format
 from secateur.dialects.sparsity.attributes import NUMBERS, Numbers
+from secateur.dialects.sparsity.ops import OPS
 
 from ..base import Pass, PassContext, PassFailure, walk
 
 # The operand of an op that is stored.
-_STORED = {
-    "sparsity.linear": "weight",
-    "sparsity.packed_linear": "values",
-    "sparsity.sliced_linear": "values",
-    "sparsity.embedding": "table",
-}
+
+_OPS = tuple(name for name, op in OPS.items() if op.STORED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +58,8 @@ class SparsityNumberFormat(Pass):
         with module.context:
             layer = Numbers.of(weights=self.weights, arithmetic=self.arithmetic, **sums)
             table = Numbers.of(weights=self.weights, arithmetic="f32")
-        for op in walk(module, *_STORED):
-            element = str(getattr(op, _STORED[op.operation.name]).type.element_type)
+        for op in walk(module, *_OPS):
+            element = str(getattr(op, op.STORED[0]).type.element_type)
             if NUMBERS in op.operation.attributes or element != "f32":
                 continue
             is_table = op.operation.name == "sparsity.embedding"

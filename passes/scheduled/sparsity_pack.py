@@ -24,8 +24,8 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import NUMBERS, ORDER, SCHEDULE
-from secateur.dialects.sparsity.packed_ops import PackedLinearOp
-from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.packed_linear import PackedLinearOp
+from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 from .sparsity_reorder import row_patterns
@@ -119,19 +119,17 @@ class SparsityPack(Pass):
             arrays |= {name: getattr(packed, name) for name in ("segments", "offsets", "rows")}
             arrays["work"] = np.array([0, tiles], dtype=np.int32)
             made = {n: make_weight(a, f"{symbol}/{n}", context.weights, weight).result for n, a in arrays.items()}
-            i64 = ir.IntegerType.get_signless(64)
-            new = PackedLinearOp(
+            kept = {name: op.attributes.get(name, None) for name in ("activation", SCHEDULE, NUMBERS)}
+            new = PackedLinearOp.build(
                 op.result.type,
-                op.x,
-                *made.values(),
-                ir.IntegerAttr.get(i64, row_tile),
-                ir.ArrayAttr.get([ir.IntegerAttr.get(i64, 1 << i) for i in range(row_tile)]),
+                x=op.x,
+                **made,
+                row_tile=row_tile,
+                row_masks=[1 << i for i in range(row_tile)],
                 bias=op.bias,
                 residual=op.residual,
+                **kept,
             )
-            for name in ("activation", SCHEDULE, NUMBERS):
-                if name in op.attributes:
-                    new.attributes[name] = op.attributes[name]
         op.result.replace_all_uses_with(new.result)
         op.operation.erase()
         context.count("packed-values", int(packed.values.size))

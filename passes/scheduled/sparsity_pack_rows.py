@@ -29,8 +29,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import tensor
 
 from secateur.dialects.sparsity.attributes import NUMBERS, SCHEDULE, Bcr, Dense
-from secateur.dialects.sparsity.sliced_op import SlicedLinearOp
-from secateur.dialects.sparsity.weights import encoding_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.sliced_linear import SlicedLinearOp
+from secateur.dialects.sparsity.ops.weight import encoding_of, make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, walk
 from ..target import TargetDescription, target_of
@@ -112,7 +112,6 @@ class SparsityPackRows(Pass):
     ) -> None:
         symbol = symbol_of(weight) or "literal"
         pieces = min(op.attributes[SCHEDULE].values().get("workgroups", 1), len(form.steps))
-        i64 = ir.IntegerType.get_signless(64)
         with op.location, ir.InsertionPoint(op):
             arrays = {name: getattr(packed, name) for name in ("values", "columns", "offsets", "rows")}
             arrays["work"] = balanced_bounds(form.steps + 1, pieces)
@@ -122,18 +121,16 @@ class SparsityPackRows(Pass):
                 n: make_weight(a, f"{symbol}/slices/{n}", context.weights, weight).result for n, a in arrays.items()
             }
             shape = list(op.result.type.shape)
-            new = SlicedLinearOp(
+            kept = {name: op.attributes.get(name, None) for name in ("activation", SCHEDULE, NUMBERS)}
+            new = SlicedLinearOp.build(
                 _flat(op.result.type),
-                _flattened(op.x),
-                *(made[name] for name in ("values", "columns", "offsets", "rows", "work")),
-                ir.IntegerAttr.get(i64, form.vector_rows),
-                consecutive=ir.BoolAttr.get(form.consecutive),
-                slice_bias=made.get("slice_bias"),
+                x=_flattened(op.x),
+                **made,
+                vector_rows=form.vector_rows,
+                consecutive=form.consecutive,
                 residual=None if op.residual is None else _flattened(op.residual),
+                **kept,
             )
-            for name in ("activation", SCHEDULE, NUMBERS):
-                if name in op.attributes:
-                    new.attributes[name] = op.attributes[name]
             result = new.result
             if len(shape) == 1:
                 result = tensor.collapse_shape(op.result.type, result, [[0, 1]])

@@ -29,18 +29,14 @@ from torch_mlir import ir
 
 from secateur.dialects.number_formats import QuantizationError, Storage, largest_relative_error
 from secateur.dialects.sparsity.attributes import NUMBERS
-from secateur.dialects.sparsity.packed_ops import HALF_SUMS, VALUES_PADDING, row_masks_of
-from secateur.dialects.sparsity.structural_ops import EmbeddingOp, features_of, layout_of
-from secateur.dialects.sparsity.weights import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops import OPS
+from secateur.dialects.sparsity.ops.packed_linear import HALF_SUMS, VALUES_PADDING, row_masks_of
+from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import features_of, layout_of
 
-from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
+from ..base import Pass, PassContext, PassFailure, walk
 
-# The field of an op that holds its weights, and the one for their scales.
-_FIELDS = {
-    "sparsity.packed_linear": ("values", "scales"),
-    "sparsity.sliced_linear": ("values", "slice_scales"),
-    "sparsity.embedding": ("table", "scales"),
-}
+_OPS = tuple(name for name, op in OPS.items() if op.STORED and op.STORED[1])
 _LARGEST_ERROR = "largest-error-ppm"
 
 
@@ -82,8 +78,8 @@ class SparsityQuantize(Pass):
     name = "sparsity-quantize"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        for op in walk(module, *_FIELDS):
-            field, _ = _FIELDS[op.operation.name]
+        for op in walk(module, *_OPS):
+            field, _ = op.STORED
             if NUMBERS not in op.operation.attributes or str(getattr(op, field).type.element_type) != "f32":
                 continue
             weight, rows = weight_behind(getattr(op, field)), self._rows(op, context)
@@ -172,22 +168,13 @@ def _replace(
     context: PassContext,
 ) -> None:
     """Gives `op` the `stored` weights instead of `weight`, and their scales."""
-    field, scales_field = _FIELDS[op.operation.name]
+    field, scales_field = op.STORED
     with op.location, ir.InsertionPoint(op):
-        operands = operands_by_name(op)
-        operands[field] = make_weight(stored, f"{symbol}/{storage.name}", context.weights, weight).result
+        changed = {field: make_weight(stored, f"{symbol}/{storage.name}", context.weights, weight).result}
         if scales is not None:
-            operands[scales_field] = make_weight(scales, f"{symbol}/scales", context.weights, weight).result
-        if op.operation.name == "sparsity.embedding":
-            new = EmbeddingOp(op.result.type, **operands).operation
-        else:
-            attributes = dict(op.operation.attributes.items())
-            del attributes[NUMBERS]
-            sizes = list(ir.DenseI32ArrayAttr(attributes["operandSegmentSizes"]))
-            sizes[-1] = int(scales is not None)
-            attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(sizes)
-            new = ir.Operation.create(op.operation.name, [op.result.type], list(operands.values()), attributes)
-    op.result.replace_all_uses_with(new.results[0])
+            changed[scales_field] = make_weight(scales, f"{symbol}/scales", context.weights, weight).result
+        new = op.rebuild(**changed, **{NUMBERS: None})
+    op.result.replace_all_uses_with(new.result)
     op.operation.erase()
     if next(iter(weight.result.uses), None) is None:
         weight.operation.erase()

@@ -21,7 +21,7 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import ORDER, SCHEDULE, Bcr, Dense
-from secateur.dialects.sparsity.weights import encoding_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, walk
 

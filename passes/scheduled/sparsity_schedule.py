@@ -28,19 +28,19 @@ from pathlib import Path
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule
-from secateur.dialects.sparsity.weights import encoding_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import TargetDescription, target_of
 from .schedule_records import chosen_schedules, code_generator, record_key, signature_of, target_text
-from .schedule_space import is_legal, is_mixed, layer_of
+from .schedule_space import KNOBS, is_legal, is_mixed, layer_of
 from .sparsity_pack_rows import default_row_vectors
 
 # Rows of a tile whose columns differ are told apart by a mask; 2^4 - 1 loops are still little code.
 MASKED_ROW_TILE = 4
 TOKEN_VECTORS = 4
 # The fields of the schedule that an option gives to all layers.
-_FIELDS = ("row_tile", "token_vectors", "workgroups", "row_vectors", "unroll", "tile_group")
+_FIELDS = tuple(knob.name for knob in KNOBS)
 # Fraction of the multiply-add peak reached by the number of rows that share a load of x (one core, AVX-512).
 _THROUGHPUT = {1: 0.35, 2: 0.6, 3: 0.75, 4: 0.9, 5: 0.95, 6: 1.0}
 # NEON: instructions are what counts, as far as can be told without the machine. The fourth column of an iteration still
@@ -113,16 +113,14 @@ def default_schedule(op: ir.OpView, target: TargetDescription, row_tile: int = 0
     return schedule | rows_as_lanes
 
 
+# A pass with an option for every knob.
+_Knobs: type = dataclasses.make_dataclass("_Knobs", [(name, int, 0) for name in _FIELDS], bases=(Pass,), frozen=True)
+
+
 @dataclasses.dataclass(frozen=True)
-class SparsitySchedule(Pass):
+class SparsitySchedule(_Knobs):
     """Attaches a tuned, a given or a default schedule to every linear layer that has none."""
 
-    row_tile: int = 0
-    token_vectors: int = 0
-    workgroups: int = 0
-    row_vectors: int = 0
-    unroll: int = 0
-    tile_group: int = 0
     records: str = ""
     panel: int = 0
 

@@ -4,7 +4,12 @@ import dataclasses
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import ActivationOp, AddOp, EmbeddingOp, LayerNormOp, LinearOp, WeightOp
+from secateur.dialects.sparsity.ops.activation import ActivationOp
+from secateur.dialects.sparsity.ops.add import AddOp
+from secateur.dialects.sparsity.ops.embedding import EmbeddingOp
+from secateur.dialects.sparsity.ops.layer_norm import LayerNormOp
+from secateur.dialects.sparsity.ops.linear import LinearOp
+from secateur.dialects.sparsity.ops.weight import WeightOp
 
 from ..base import Pass, PassContext, functions
 from . import torch_activations
@@ -36,11 +41,10 @@ def _linear(op: ir.Operation) -> ir.Value | None:
         return None
     if not is_none(bias) and not is_f32(bias):
         return None
-    result = tensor_of(op.results[0])
-    if result is None:
+    if tensor_of(op.results[0]) is None:
         return None
     given = None if is_none(bias) else to_builtin(bias)
-    return LinearOp(result.builtin, to_builtin(x), to_builtin(weight), bias=given).result
+    return LinearOp.build(x=to_builtin(x), weight=to_builtin(weight), bias=given).result
 
 
 def _layer_norm(op: ir.Operation) -> ir.Value | None:
@@ -53,9 +57,7 @@ def _layer_norm(op: ir.Operation) -> ir.Value | None:
     features = shape_of(x)[-1]
     scale = _splat(features, 1.0) if is_none(weight) else to_builtin(weight)
     shift = _splat(features, 0.0) if is_none(bias) else to_builtin(bias)
-    attribute = ir.FloatAttr.get(ir.F64Type.get(), number(epsilon))
-    x = to_builtin(x)
-    return LayerNormOp(x.type, x, scale, shift, epsilon=attribute).result
+    return LayerNormOp.build(x=to_builtin(x), weight=scale, bias=shift, epsilon=number(epsilon)).result
 
 
 def _splat(features: int, value: float) -> ir.Value:
@@ -69,8 +71,7 @@ def _add(op: ir.Operation) -> ir.Value | None:
     left, right, alpha = op.operands
     if not is_f32(left) or left.type != right.type or number(alpha) != 1.0:
         return None
-    left, right = to_builtin(left), to_builtin(right)
-    return AddOp(left.type, left, right).result
+    return AddOp.build(lhs=to_builtin(left), rhs=to_builtin(right)).result
 
 
 def _embedding(op: ir.Operation) -> ir.Value | None:
@@ -79,7 +80,7 @@ def _embedding(op: ir.Operation) -> ir.Value | None:
     found, result = tensor_of(indices), tensor_of(op.results[0])
     if not is_f32(table) or found is None or found.element not in ("si64", "si32") or result is None:
         return None
-    return EmbeddingOp(result.builtin, to_builtin(indices), to_builtin(table)).result
+    return EmbeddingOp.build(indices=to_builtin(indices), table=to_builtin(table)).result
 
 
 def _activation(op: ir.Operation) -> ir.Value | None:
@@ -90,8 +91,7 @@ def _activation(op: ir.Operation) -> ir.Value | None:
 def _make_activation(found: tuple[str, ir.Value] | None) -> ir.Value | None:
     if found is None:
         return None
-    x = to_builtin(found[1])
-    return ActivationOp(x.type, x, kind=ir.StringAttr.get(found[0])).result
+    return ActivationOp.build(x=to_builtin(found[1]), kind=found[0]).result
 
 
 _CONVERSIONS = {

@@ -7,7 +7,8 @@ from torch_mlir import ir
 
 from secateur.dialects import schemes
 from secateur.dialects.sparsity.attributes import ENCODING, EncodingAttribute
-from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp
+from secateur.dialects.sparsity.ops.linear import LinearOp
+from secateur.dialects.sparsity.ops.weight import WeightOp
 
 from ..base import Pass, PassContext, PassFailure, walk
 

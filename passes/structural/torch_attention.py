@@ -9,7 +9,7 @@ import math
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attention_op import AttentionOp
+from secateur.dialects.sparsity.ops.attention import AttentionOp
 
 from .torch_masks import MaskReader, ScoreShape
 from .torch_values import (
@@ -164,15 +164,14 @@ def convert_attention(op: ir.Operation, masks: MaskReader) -> bool:
             return False
         key_bias, bias = (to_builtin(b) if b is not None else None for b in biases)
         operands = [to_builtin(_token_major(v)) for v in (found.query, found.key, found.value)]
-        i64 = ir.IntegerType.get_signless(64)
         shape = [query[0], query[-2], heads * value[-1]]
-        made = AttentionOp(
+        made = AttentionOp.build(
             ir.RankedTensorType.get(shape, ir.F32Type.get()),
-            *operands,
-            heads=ir.IntegerAttr.get(i64, heads),
-            kv_heads=ir.IntegerAttr.get(i64, kv_heads),
-            scale=ir.FloatAttr.get(ir.F64Type.get(), found.scale),
-            causal=ir.BoolAttr.get(found.causal),
+            **dict(zip(("query", "key", "value"), operands, strict=True)),
+            heads=heads,
+            kv_heads=kv_heads,
+            scale=found.scale,
+            causal=found.causal,
             key_bias=key_bias,
             bias=bias,
         )

@@ -10,8 +10,8 @@ a tuner may find otherwise on a target whose kernel skips them.
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import layout_of
-from secateur.dialects.sparsity.weights import encoding_of, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import encoding_of, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import layout_of
 from secateur.passes.base import PassContext
 
 from .kinds import Found, Kind, Saving, describe

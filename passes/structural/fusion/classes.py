@@ -13,15 +13,8 @@ import enum
 
 from torch_mlir import ir
 
-
-class MappingClass(enum.StrEnum):
-    """How elements of an op's result depend on elements of its operands."""
-
-    ONE_TO_ONE = "one-to-one"
-    ONE_TO_MANY = "one-to-many"
-    MANY_TO_MANY = "many-to-many"
-    REORGANISE = "reorganise"
-    SHUFFLE = "shuffle"
+from secateur.dialects.sparsity.operation import MappingClass
+from secateur.dialects.sparsity.ops import OPS
 
 
 class Verdict(enum.StrEnum):
@@ -66,16 +59,7 @@ LEGALITY: dict[tuple[MappingClass, MappingClass], tuple[Verdict, MappingClass | 
 # DNNFusion classes Gather (an embedding) and broadcasting as one-to-many, GEMM, InstanceNormalization and Softmax as
 # many-to-many, Slice and Concat as one-to-one, Transpose as shuffle.
 CLASSES: dict[str, MappingClass] = {
-    "sparsity.linear": _M,
-    "sparsity.packed_linear": _M,
-    "sparsity.sliced_linear": _M,
-    "sparsity.attention": _M,
-    "sparsity.layer_norm": _M,
-    "sparsity.activation": _1,
-    "sparsity.add": _1,
-    "sparsity.embedding": _N,
-    "sparsity.to_panels": _S,
-    "sparsity.from_panels": _S,
+    **{name: op.MAPPING for name, op in OPS.items() if op.MAPPING is not None},
     "tensor.expand_shape": _R,
     "tensor.collapse_shape": _R,
     "tensor.reshape": _R,

@@ -6,7 +6,7 @@ them), which the published table allows without a measurement.
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import LayerNormOp, activation_of, layout_of
+from secateur.dialects.sparsity.rules import activation_of, layout_of
 from secateur.passes.base import PassContext
 
 from .classes import CONSTANTS
@@ -161,7 +161,7 @@ def fuse_residual(op: ir.OpView, variant: str, context: PassContext) -> bool:
 def _into_layer_norm(add: ir.OpView) -> bool:
     norm = readers(add.result)[0].operation.opview
     with joined_location(norm, add), ir.InsertionPoint(norm):
-        new = LayerNormOp(norm.result.type, add.lhs, norm.weight, norm.bias, norm.epsilon, residual=add.rhs)
+        new = norm.rebuild(x=add.lhs, residual=add.rhs)
     replace(norm, new.result, add)
     return True
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import activation_of
-from secateur.dialects.sparsity.weights import encoding_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
+from secateur.dialects.sparsity.rules import activation_of
 from secateur.passes.base import PassContext
 
 from .readers import known_array

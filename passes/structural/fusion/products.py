@@ -11,8 +11,9 @@ pruned pair is never made dense unless the dense one multiplies less. All of the
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import AddOp, layout_of
-from secateur.dialects.sparsity.weights import symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.add import AddOp
+from secateur.dialects.sparsity.ops.weight import symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import layout_of
 from secateur.passes.base import PassContext, walk
 
 from .readers import (
@@ -71,7 +72,7 @@ def _share_weight(op: ir.OpView, linears: list[ir.OpView], context: PassContext)
     if _kept([first], context) <= first.weight.type.shape[1] or not fits_f32(biases[0] + biases[1]):
         return False
     with op.location, ir.InsertionPoint(op):
-        x = AddOp(first.x.type, first.x, second.x).result
+        x = AddOp.build(lhs=first.x, rhs=second.x).result
     changed: dict[str, ir.Value | None] = {"x": x}
     if any(linear.bias is not None for linear in linears):
         like = weight_behind(first.weight)

@@ -4,10 +4,10 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects import schemes
-from secateur.dialects.sparsity.attention_op import AttentionOp
 from secateur.dialects.sparsity.attributes import ENCODINGS
-from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp, activation_of, layout_of
-from secateur.dialects.sparsity.weights import encoding_of, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.linear import LinearOp
+from secateur.dialects.sparsity.ops.weight import WeightOp, encoding_of, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import activation_of, layout_of
 from secateur.passes.base import PassContext
 
 from .kinds import Found, Kind, Saving, describe
@@ -144,26 +144,13 @@ def merge_projections(op: ir.OpView, variant: str, context: PassContext) -> bool
     biases = [None if linear.bias is None else weight_behind(linear.bias) for linear in linears]
     bias = _merged_weight(biases, rows, op, context) if any(b is not None for b in biases) else None
     x = linears[0].x
-    operands, starts = [op.query, op.key, op.value], [0, 0, 0]
+    operands, starts = {}, [0, 0, 0]
     with joined_location(*linears), ir.InsertionPoint(op):
-        kind = ir.RankedTensorType.get([*x.type.shape[:-1], sum(rows)], x.type.element_type)
-        merged = LinearOp(kind, x, weight, bias=bias).result
+        merged = LinearOp.build(x=x, weight=weight, bias=bias).result
     with op.location, ir.InsertionPoint(op):
         for place, i in enumerate(which):
-            operands[i], starts[i] = merged, sum(rows[:place])
-        new = AttentionOp(
-            op.result.type,
-            *operands,
-            op.heads,
-            op.kv_heads,
-            op.scale,
-            causal=op.causal,
-            key_bias=op.key_bias,
-            bias=op.bias,
-        )
-        i64 = ir.IntegerType.get_signless(64)
-        new.attributes["offsets"] = ir.ArrayAttr.get([ir.IntegerAttr.get(i64, s) for s in starts])
-        new.attributes["depth"] = ir.IntegerAttr.get(i64, depth)
+            operands[_OPERANDS[i]], starts[i] = merged, sum(rows[:place])
+        new = op.rebuild(**operands, offsets=starts, depth=depth)
     replace(op, new.result, *linears)
     return True
 

@@ -5,8 +5,9 @@ from torch_mlir import ir
 
 from secateur.dialects import schemes
 from secateur.dialects.sparsity.attributes import ENCODING, EncodingAttribute
-from secateur.dialects.sparsity.structural_ops import LinearOp, WeightOp, activation_of
-from secateur.dialects.sparsity.weights import encoding_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.linear import LinearOp
+from secateur.dialects.sparsity.ops.weight import WeightOp, encoding_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import activation_of
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext
 
@@ -50,16 +51,9 @@ def rebuild_linear(linear: ir.OpView, at: ir.OpView, *others: ir.OpView, **chang
 
     The new one stands for `linear`, for `at`, and for the `others`.
     """
-    operands = {"x": linear.x, "weight": linear.weight, "bias": linear.bias, "residual": linear.residual, **changed}
-    x, weight = operands.pop("x"), operands.pop("weight")
-    shape = [*x.type.shape[:-1], weight.type.shape[0]]
+    result = LinearOp.result_type(changed.get("x", linear.x), changed.get("weight", linear.weight))
     with joined_location(linear, at, *others), ir.InsertionPoint(at):
-        result = ir.RankedTensorType.get(shape, linear.result.type.element_type)
-        new = LinearOp(result, x, weight, **operands)
-    for name, attribute in linear.operation.attributes.items():
-        if name != "operandSegmentSizes":
-            new.attributes[name] = attribute
-    return new
+        return linear.rebuild(result, **changed)
 
 
 def replace(op: ir.OpView, value: ir.Value, *dead: ir.OpView) -> None:

@@ -16,8 +16,9 @@ more than they must. All but a scale by a power of two change the last bits of t
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import AddOp, EmbeddingOp, layout_of
-from secateur.dialects.sparsity.weights import encoding_of, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.add import AddOp
+from secateur.dialects.sparsity.ops.weight import encoding_of, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import layout_of
 from secateur.passes.base import PassContext, walk
 
 from .constants import ADD, MULTIPLY, WithConstant, with_constant
@@ -162,7 +163,7 @@ def fold_scales_into_tables(module: ir.Module, context: PassContext) -> int:
         hint = f"{symbol_of(old) or 'literal'}*c"
         new = derived_weight(table * c, hint, old, embedding, context, None)
         with embedding.location, ir.InsertionPoint(op):
-            made = EmbeddingOp(embedding.result.type, embedding.indices, new).result
+            made = embedding.rebuild(table=new).result
         replace(op, made, embedding)
         count += 1
     return count
@@ -182,7 +183,7 @@ def factor_scales(module: ir.Module, context: PassContext) -> int:
         if first.constant.shape != second.constant.shape or not (first.constant == second.constant).all():  # type: ignore[union-attr]
             continue
         with joined_location(op, *owners), ir.InsertionPoint(op):
-            total = AddOp(op.result.type, first.x, second.x).result  # type: ignore[union-attr]
+            total = AddOp.build(lhs=first.x, rhs=second.x).result  # type: ignore[union-attr]
             product = owners[0].operation.clone()  # type: ignore[union-attr]
         for place, value in enumerate(product.operands):
             if value == first.x:  # type: ignore[union-attr]

@@ -14,8 +14,8 @@ import functools
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.structural_ops import AddOp, WeightOp
-from secateur.dialects.sparsity.weights import weight_behind
+from secateur.dialects.sparsity.ops.add import AddOp
+from secateur.dialects.sparsity.ops.weight import WeightOp, weight_behind
 from secateur.passes.base import PassContext, walk
 
 from .constants import ADD, with_constant
@@ -142,7 +142,7 @@ def _rebuild(op: ir.OpView, found: _Sum, alone: int, context: PassContext) -> in
         others.append(derived_weight(np.broadcast_to(constant, kind.shape), "sum", found.like, op, context, None))
     # Each linear takes in the sum of all terms before it.
     with op.location, ir.InsertionPoint(op):
-        total = functools.reduce(lambda before, value: AddOp(kind, value, before).result, [*others, *linears])
+        total = functools.reduce(lambda before, value: AddOp.build(lhs=value, rhs=before).result, [*others, *linears])
     op.operation.results[0].replace_all_uses_with(total)
     for dead in found.ops:
         dead.operation.erase()

@@ -930,7 +930,7 @@ func.func @f(%x: tensor<2x4xf32>, %w: tensor<8x4xf32>) -> tensor<2x8xf32> {
 // -----
 
 func.func @f(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
-  // expected-error @+1 {{'sparsity.add' op has the unknown attribute 'sparsity.shedule'; accepted: layout, sparsity.encoding, sparsity.schedule}}
+  // expected-error @+1 {{'sparsity.add' op has the unknown attribute 'sparsity.shedule'; accepted: layout, sparsity.chain, sparsity.encoding}}
   %y = "sparsity.add"(%x, %x) {sparsity.shedule = #sparsity.schedule<{}>} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }

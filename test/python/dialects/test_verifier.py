@@ -6,7 +6,7 @@ from torch_mlir import ir
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.pipeline.diagnostics import DiagnosticLog
 from secateur.dialects.sparsity.dialect import verifier
-from secateur.dialects.sparsity.structural_ops import AddOp
+from secateur.dialects.sparsity.ops.add import AddOp
 
 
 @pytest.mark.parametrize("fault", [IndexError, KeyError, AttributeError])

@@ -7,7 +7,7 @@ import pytest
 from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
-from secateur.dialects.sparsity.reference import REFERENCES
+from secateur.dialects.sparsity.ops import OPS
 from secateur.passes.base import walk
 from secateur.passes.structural.fusion import KINDS, REWRITES
 from secateur.passes.structural.fusion.classes import CLASSES, LEGALITY, MappingClass, Verdict, judge, mapping_class
@@ -46,7 +46,7 @@ def test_an_op_without_a_class_is_never_fused():
 
 def test_every_structural_op_has_a_class():
     constants = {"sparsity.weight"}
-    assert {name for name in REFERENCES if name not in CLASSES} <= constants
+    assert {name for name in OPS if name not in CLASSES} <= constants
 
 
 GENERIC = """

@@ -6,8 +6,7 @@ from torch_mlir import ir
 
 from secateur.dialects.schemes import Bcr
 from secateur.dialects.sparsity import load
-from secateur.dialects.sparsity.structural_ops import WeightOp
-from secateur.dialects.sparsity.weights import WeightError, array_of, encoding_of, make_weight, symbol_of
+from secateur.dialects.sparsity.ops.weight import WeightError, WeightOp, array_of, encoding_of, make_weight, symbol_of
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext, PassFailure, walk
 from secateur.passes.structural.sparsity_detect import SparsityDetect

@@ -1,11 +1,47 @@
-"""The arrays behind `sparsity.weight` ops: reading one, and making an op for a derived one."""
+"""The arrays that a model holds: the op, reading its array, and making an op for a derived array."""
+
+from typing import Any
 
 import numpy as np
 from torch_mlir import ir
+from torch_mlir.dialects import ext
 
-from ..weight_store import WeightStore
-from .attributes import ENCODING
-from .structural_ops import WeightOp
+from ...weight_store import WeightStore
+from ..attributes import ENCODING
+from ..dialect import TensorResult, expect, verifier
+from ..operation import SparsityOp
+
+
+class WeightOp(SparsityOp, name="weight", traits=[ext.Pure]):
+    """An array of the weight store, named by symbol, or a small literal.
+
+    ```mlir
+    %w = "sparsity.weight"() {source = "encoder.0.query.weight", sparsity.encoding = #sparsity.dense<{}>}
+         : () -> tensor<768x768xf32>
+    ```
+    Attributes: `source`, a string (symbol in the weight store) or a dense literal of the result's type;
+    `sparsity.encoding`, optional, how the zeros lie. Rejected: another kind of source, a literal of
+    another type, an encoding with wrong fields, an encoding on an array of fewer than two dimensions.
+    """
+
+    result: TensorResult
+    source: Any
+
+    @verifier
+    def verify_invariants(op):
+        source = op.source
+        literal = isinstance(source, (ir.DenseElementsAttr, ir.DenseResourceElementsAttr))
+        expect(
+            literal or isinstance(source, ir.StringAttr),
+            f"expected 'source' to be a symbol (string) or a dense literal, found {source}",
+        )
+        if literal:
+            expect(source.type == op.result.type, f"expected a literal of {op.result.type}, found {source.type}")
+        else:
+            expect(source.value != "", "expected 'source' to name an array, found an empty string")
+        if "sparsity.encoding" in op.attributes:
+            rank = op.result.type.rank
+            expect(rank >= 2, f"expected an encoded weight to have two or more dimensions, found {rank}")
 
 
 class WeightError(Exception):

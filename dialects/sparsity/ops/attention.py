@@ -1,16 +1,24 @@
-"""Level 2: multi-head attention. See `structural_ops` for how activations lie."""
+"""Level 2: multi-head attention."""
 
 from typing import Any
 
+import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .attributes import to_python
-from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
-from .structural_ops import check_layout, feature_axis, features_of, layout_of
+from ...weight_store import WeightStore
+from ..attributes import to_python
+from ..dialect import Tensor, TensorResult, expect, verifier
+from ..operation import MappingClass, SparsityOp
+from ..reference_parts import Array, as_token_major, in_layout
+from ..rules import check_layout, feature_axis, features_of, layout_of
+from ..work_parts import Flops, Tokens, token_rows
+
+# Scale, maximum, subtraction, `exp` and sum per score.
+_SOFTMAX_FLOPS = 5
 
 
-class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
+class AttentionOp(SparsityOp, name="attention", traits=[ext.Pure]):
     """Multi-head attention, all heads side by side in the feature dimension.
 
     ```mlir
@@ -42,6 +50,8 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
     bias: Tensor | None = None
 
     OPTIONAL = ("layout", "offsets", "depth")
+    MAPPING = MappingClass.MANY_TO_MANY
+    IN_PANELS = ("query", "key", "value")
 
     @verifier
     def verify_invariants(op):
@@ -85,6 +95,42 @@ class AttentionOp(Sparsity.Operation, name="attention", traits=[ext.Pure]):
             last = [keys, tokens] if panels else [tokens, keys]
             fits = len(found) == 4 and found[0] in (1, query[0]) and found[1] in (1, heads) and found[2:] == last
             expect(fits, f"expected bias [{query[0]} or 1, {heads} or 1, {last[0]}, {last[1]}], found {found}")
+
+    def reference(op, query: Array, key: Array, value: Array, key_bias: Array | None, bias: Array | None) -> Array:
+        heads, kv_heads = op.heads.value, op.kv_heads.value
+        offsets, depth, out_depth = head_slices(op)
+
+        def split(x: Array, offset: int, count: int, width: int) -> Array:
+            x = as_token_major(op, x)[..., offset : offset + count * width].astype(np.float64)
+            return x.reshape(*x.shape[:2], count, width).transpose(0, 2, 1, 3)
+
+        q = split(query, offsets[0], heads, depth)
+        k, v = (
+            np.repeat(split(x, offset, kv_heads, width), heads // kv_heads, axis=1)
+            for x, offset, width in ((key, offsets[1], depth), (value, offsets[2], out_depth))
+        )
+        scores = op.scale.value * (q @ k.transpose(0, 1, 3, 2))
+        if key_bias is not None:
+            scores = scores + key_bias[:, None, None, :].astype(np.float64)
+        if bias is not None:
+            bias = bias.astype(np.float64)
+            scores = scores + (bias if layout_of(op) is None else bias.transpose(0, 1, 3, 2))
+        if op.causal.value:
+            later = np.arange(scores.shape[3]) > np.arange(scores.shape[2])[:, None]
+            scores = np.where(later, -np.inf, scores)
+        largest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+        powers = np.exp(scores - np.where(np.isneginf(largest), 0.0, largest))
+        total = powers.sum(axis=-1, keepdims=True)
+        y = (powers / np.where(total == 0.0, 1.0, total)) @ v
+        return in_layout(op, y.transpose(0, 2, 1, 3).reshape(*y.shape[::2], -1))
+
+    def flops(op, weights: WeightStore, tokens: Tokens) -> Flops:
+        _, depth, out_depth = head_slices(op)
+        heads, batch = op.heads.value, op.query.type.shape[0]
+        per_score = 2 * depth + 2 * out_depth + _SOFTMAX_FLOPS + (op.key_bias is not None) + (op.bias is not None)
+        queries, keys = token_rows(op, op.query, tokens), token_rows(op, op.key, tokens)
+        real, padded = (heads * q * (k // batch * per_score + out_depth) for q, k in zip(queries, keys, strict=True))
+        return real, padded
 
 
 def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:

@@ -1,15 +1,22 @@
 """Level 3, few tokens: a linear layer whose output rows are the lanes of vectors."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
-from .dialect import Sparsity, Tensor, TensorResult, expect, verifier
-from .structural_ops import ACTIVATIONS, activation_of, check_scales
+from ...weight_store import WeightStore
+from ..dialect import Tensor, TensorResult, expect, verifier
+from ..operation import MappingClass, SparsityOp
+from ..reference_parts import Array, EvaluationError, epilogue
+from ..rules import ACTIVATIONS, activation_of, check_scales
+from ..work_parts import Flops, Tokens, epilogue_flops
+from .weight import array_of, weight_behind
 
 
-class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]):
+class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
     """A linear layer for few tokens; its weight is stored in slices of rows, one value per row at each step.
 
     ```mlir
@@ -53,6 +60,11 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
     slice_scales: Tensor | None = None
 
     OPTIONAL = ("activation",)
+    MAPPING = MappingClass.MANY_TO_MANY
+    CONSTANTS = ("values", "slice_bias", "slice_scales")
+    INDICES = ("columns", "offsets", "rows", "work")
+    RAGGED = ("values", "columns", "offsets", "rows", "slice_bias", "slice_scales")
+    STORED = ("values", "slice_scales")
 
     @verifier
     def verify_invariants(op):
@@ -86,3 +98,73 @@ class SlicedLinearOp(Sparsity.Operation, name="sliced_linear", traits=[ext.Pure]
         activation = activation_of(op)
         text = f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'"
         expect(activation in ACTIVATIONS, text)
+
+    def reference(
+        op,
+        x: Array,
+        values: Array,
+        columns: Array,
+        offsets: Array,
+        rows: Array,
+        work: Array,
+        slice_bias: Array | None,
+        residual: Array | None,
+        slice_scales: Array | None,
+    ) -> Array:
+        weight = unpack_slices(op, (values, columns, offsets, rows, work), x.shape[-1])
+        if slice_scales is not None:
+            scales = np.zeros(len(weight))
+            scales[rows] = slice_scales
+            weight *= scales[:, None]
+        bias = None
+        if slice_bias is not None:
+            bias = np.zeros(len(weight))
+            bias[rows] = slice_bias
+        return epilogue(op, x.astype(np.float64) @ weight.T, bias, residual)
+
+    def flops(op, weights: WeightStore, tokens: Tokens) -> Flops:
+        found = [weight_behind(getattr(op, name)) for name in ("values", "offsets", "rows")]
+        computed = kept = int(np.prod(op.values.type.shape))
+        if all(weight is not None for weight in found):
+            values, offsets, rows = (array_of(weight, weights) for weight in found)
+            counts = np.zeros(rows.shape, np.int64)
+            np.add.at(counts, np.repeat(np.arange(len(rows)), np.diff(offsets)), values[: offsets[-1]] != 0)
+            # A slice that ends early repeats rows, with equal weights.
+            _, first = np.unique(rows, return_index=True)
+            kept = int(counts.reshape(-1)[first].sum())
+        after = epilogue_flops(op)
+        count, features = op.result.type.shape
+        lanes = int(np.prod(op.rows.type.shape))
+        return count * (2 * kept + features * after), count * (2 * computed + lanes * after)
+
+
+def unpack_slices(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
+    """The dense weight `[rows, features]` in float64 that the arrays of a `sliced_linear` hold, without scales.
+
+    `arrays`: values, columns, offsets, rows, work. Raises `EvaluationError` where they break the op's rules: work that
+    leaves out slices, a position outside an array, a row that no slice has, or two that disagree on a row.
+    """
+    values, columns, offsets, rows, work = arrays
+    (slices, height), lists, count = rows.shape, columns.shape[1], op.result.type.shape[-1]
+    if offsets[-1] > len(values):
+        raise EvaluationError(f"expected 'offsets' up to {len(values)} steps, found {int(offsets[-1])}")
+    for name, bounds, last in (("work", work, slices), ("offsets", offsets, offsets[-1])):
+        if bounds[0] != 0 or bounds[-1] != last or (np.diff(bounds) < 0).any():
+            raise EvaluationError(f"expected '{name}' to cover 0 .. {last} in order, found {bounds.tolist()}")
+    for name, entries, end in (("columns", columns, features), ("rows", rows, count)):
+        if entries.min() < 0:
+            raise EvaluationError(f"expected {name} from 0, found {int(entries.min())}")
+        if entries.max() >= end:
+            raise EvaluationError(f"expected {name} below {end}, found {int(entries.max())}")
+    weight, known = np.zeros((count, features)), np.zeros(count, bool)
+    row = np.arange(height)
+    for s in range(slices):
+        part, steps = np.zeros((height, features)), slice(offsets[s], offsets[s + 1])
+        np.add.at(part, (row, columns[steps][:, row * lists // height]), values[steps])
+        for i, feature in enumerate(rows[s].tolist()):
+            if known[feature] and not np.array_equal(weight[feature], part[i]):
+                raise EvaluationError(f"expected one set of values for row {feature}, found another in slice {s}")
+            weight[feature], known[feature] = part[i], True
+    if not known.all():
+        raise EvaluationError(f"expected every row in a slice, found none for row {int(np.argmin(known))}")
+    return weight

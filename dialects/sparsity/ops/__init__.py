@@ -1,0 +1,30 @@
+"""The ops of levels 2 and 3, a file each: fields, verifier, NumPy reference, operations, and facts for the passes."""
+
+from .activation import ActivationOp
+from .add import AddOp
+from .attention import AttentionOp
+from .embedding import EmbeddingOp
+from .layer_norm import LayerNormOp
+from .linear import LinearOp
+from .packed_linear import PackedLinearOp
+from .panels import FromPanelsOp, ToPanelsOp
+from .sliced_linear import SlicedLinearOp
+from .weight import WeightOp
+
+OPS = {
+    op.OPERATION_NAME: op
+    for op in (
+        WeightOp,
+        LinearOp,
+        AttentionOp,
+        LayerNormOp,
+        ActivationOp,
+        AddOp,
+        EmbeddingOp,
+        PackedLinearOp,
+        SlicedLinearOp,
+        ToPanelsOp,
+        FromPanelsOp,
+    )
+}
+"""Every op of the two levels by its name, in the order of the docs."""
