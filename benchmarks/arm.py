@@ -8,13 +8,13 @@ import argparse
 import dataclasses
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.devices.counting import Counts, cycle_estimates
 
 from .arm_litert import LIBRARY, count_litert
@@ -86,7 +86,7 @@ def secateur_row(block: str, dense: "torch.nn.Module", inputs: "dict[str, torch.
 
     module = pruned(dense, "bcr", block, options.sparsity)
     target, device = f"android-arm64:{options.cpu}", f"qemu:{options.cpu}"
-    with tempfile.TemporaryDirectory(prefix="secateur-arm-") as scratch:
+    with ScratchFolder("arm") as scratch:
         path = Path(scratch) / "layer.bundle"
         compile_model(module, inputs, target=target, verify=False, cache=False, records=False).save(path)
         cost = count_bundle(path, device, mca=True)
@@ -119,7 +119,7 @@ def stock_row(dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", optio
     from secateur.runtime_targets.token_count import in_order
 
     code, parameters, specs = compile_stock(dense, inputs, get_target(f"android-arm64:{options.cpu}", workers=1))
-    with tempfile.TemporaryDirectory(prefix="secateur-arm-") as scratch:
+    with ScratchFolder("arm") as scratch:
         module, archive = Path(scratch) / "model.vmfb", Path(scratch) / "weights.irpa"
         module.write_bytes(code)
         iree.write_parameters(archive, parameters)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.devices.counting import Executed, plugin_option, read_counts
 from secateur.runtime_targets.devices.emulated import emulator
 from secateur.runtime_targets.devices.runner_folder import cache_folder
@@ -64,7 +65,7 @@ def count_litert(
     progress("fetching an aarch64 Python with LiteRT")
     root = _sysroot()
     found = []
-    with tempfile.TemporaryDirectory(prefix="secateur-litert-") as scratch:
+    with ScratchFolder("litert") as scratch:
         outputs = Path(scratch) / "outputs.npz"
         for calls in (1, 2):
             progress(f"counting LiteRT, {calls} of 2")
@@ -115,7 +116,7 @@ def _sysroot() -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=cache, prefix=".new-litert-"))
     try:
-        with tempfile.TemporaryDirectory(prefix="secateur-litert-") as scratch:
+        with ScratchFolder("litert") as scratch:
             for package in _debian_packages(Path(scratch)):
                 _call("unpacking Debian's packages", ["dpkg-deb", "-x", str(package), str(new)])
             for wheel in _wheels(Path(scratch)):

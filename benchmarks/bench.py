@@ -1,7 +1,6 @@
 """Times a bundle: whole runs in turns with PyTorch and stock IREE, or with every engine that is installed."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from secateur.compiler.build.compiled_model import CompiledModel
 from secateur.compiler.measure.timing import Latency, interleave
 from secateur.compiler.verify.comparison import sample
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.scratch import ScratchFolder
 
 if TYPE_CHECKING:
     from secateur.compiler.verify.comparison import Arrays
@@ -86,7 +86,7 @@ def bench_beside_peers(
     progress("loading")
     compiled, loaded = CompiledModel.open(path, threads=threads), load_model(Path(model))
     arrays = _random_inputs(compiled, loaded.config)
-    with tempfile.TemporaryDirectory(prefix="secateur-bench-") as scratch:
+    with ScratchFolder("bench") as scratch:
         folder = Path(scratch) / "model"
         progress("exporting the model for the peers")
         write_model(folder, loaded.module, {name: torch.from_numpy(array) for name, array in arrays.items()})

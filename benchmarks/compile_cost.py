@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
+
+from secateur.dialects.scratch import ScratchFolder
 
 _POLL_SECONDS = 0.01
 
@@ -58,7 +59,7 @@ def main() -> int:
     watch = ChildrenPeak()
     watch.start()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with ScratchFolder("bench") as folder:
         compiled = compile_model(module, inputs, cache=False)
         compiled.save(Path(folder) / "model.bundle")
         seconds = time.perf_counter() - began

@@ -10,10 +10,11 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from secateur.dialects.scratch import ScratchFolder
 
 SEEDS = range(31)
 _STAGES = ((20, 2.0), (100, 0.0))
@@ -78,12 +79,12 @@ def measure(path: Path, options: argparse.Namespace) -> None:
     """Times every schedule that the table lacks; the file is rewritten after each."""
     import time
 
-    from secateur.compiler.pipeline.levels import write_whole
     from secateur.compiler.records.objective import TIME
     from secateur.compiler.records.records import new_record, timing_lock
     from secateur.compiler.tune.errors import CandidateError
     from secateur.compiler.tune.options import TuneOptions
     from secateur.compiler.tune.search import COMPILE, Crew, measuring
+    from secateur.dialects.output_places import write_whole
     from secateur.passes.scheduled.schedule_space import schedule_space, whole_schedule
 
     began = time.monotonic()
@@ -105,7 +106,7 @@ def measure(path: Path, options: argparse.Namespace) -> None:
         if table["tools"] != header["tools"] or table["layer"] != header["op"]:
             sys.exit(f"'{path}' was measured with other tools or another layer; name a new file")
     known = [row["schedule"] for row in table["candidates"]]
-    with tempfile.TemporaryDirectory() as scratch, Crew(TuneOptions(jobs=1)) as crew:
+    with ScratchFolder("bench") as scratch, Crew(TuneOptions(jobs=1)) as crew:
         folder, compiler = str(task.write(Path(scratch) / "task")), crew.compilers[0]
         target_of = (task.layer.panel, target.name, 1)
         incumbent = compiler.call(COMPILE, folder, task.default, *target_of)

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from secateur.compiler.measure.tables import percent, size, table
 
+from .early_checks import is_bundle
 from .output import Output
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ def ablate_model(path: Path, model: str | None, seq_len: int, threads: int, roun
     """Prints the table for a Hugging Face folder `path`, or for a bundle `path` that was made of `model`."""
     batch = 1
     with output.progress(f"ablation of {path}") as progress:
-        if path.suffix == ".zip" or (path / "manifest.json").is_file():
-            if model is None:
-                raise typer.BadParameter("a bundle needs --model, to compile its stages from", param_hint="--ablate")
+        if is_bundle(path):
             from secateur.runtime_targets.bundle import open_bundle
 
             with open_bundle(path) as bundle:

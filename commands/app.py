@@ -62,6 +62,13 @@ def _explain(error: Any) -> None:
     print(f"error: {error.format_message()}\nTry '{where} --help'.", file=sys.stderr)
 
 
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"'{error.filename}': {error.strerror}"
+    return " ".join(text.split()) or type(error).__name__
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -82,12 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = _sentence(error)
         if isinstance(error, (SecateurError, OSError)):
             print(f"error: {text}", file=sys.stderr)
         else:
             print(f"error: internal fault ({type(error).__name__}): {text}; --debug shows where", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, SecateurError) and error.usage else 1
 
 
 if __name__ == "__main__":

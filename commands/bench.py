@@ -8,6 +8,8 @@ import typer
 
 from secateur.compiler.measure.tables import table
 
+from .bench_device import bench_on, parse_cores
+from .early_checks import check_bundle, check_device, check_model, check_targets, is_bundle
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -66,16 +68,36 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Time a bundle on random inputs of its full size."""
-    for option, given in (("--stock-iree", stock_iree), ("--peers", peers)):
+    compared = {"--stock-iree": stock_iree, "--peers": peers}
+    for option, given in compared.items():
         if given and model is None:
             raise typer.BadParameter("needs --model, to compile it from", param_hint=option)
+    on_device = {"--target": target is not None, "--cores": cores is not None, "--mca": mca}
+    others = {**compared, "--ablate": ablate, "--model": model is not None}
+    if device is not None:
+        _refuse(others, "is timed on this machine and does not go with --device")
+        check_device(device)
+        if mca and device.partition(":")[0] != "qemu":
+            raise typer.BadParameter("goes with --device qemu:CPU", param_hint="--mca")
+    else:
+        _refuse(on_device, "goes with --device")
+    if ablate:
+        _refuse(compared, "does not go with --ablate, which compares with PyTorch")
+    check_targets([target] if target is not None else ())
+    core_numbers = parse_cores(cores)
+    if is_bundle(bundle) or not ablate:
+        check_bundle(bundle)
+        if ablate and model is None:
+            raise typer.BadParameter("a bundle needs --model, to compile its stages from", param_hint="--ablate")
+    else:
+        check_model(str(bundle))
+    if model is not None:
+        check_model(model, "--model")
     # Before torch is imported: its thread pools read this once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     output = Output(as_json, quiet)
     if device is not None:
-        from .bench_device import bench_on, parse_cores
-
-        return bench_on(bundle, device, target, threads, rounds, parse_cores(cores), output, mca=mca)
+        return bench_on(bundle, device, target, threads, rounds, core_numbers, output, mca=mca)
     if ablate:
         from .ablate import ablate_model
 
@@ -107,6 +129,13 @@ def command(
         value["skipped"] = outcome.skipped
         _note(output, outcome)
     output.result(value, lambda console: _show(console, latencies, others, threads, outcome))
+
+
+def _refuse(given: dict[str, bool], why: str) -> None:
+    """Raises `typer.BadParameter` for the first option that is given."""
+    for option, value in given.items():
+        if value:
+            raise typer.BadParameter(why, param_hint=option)
 
 
 def _show(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.compiler.measure.tables import percent, size, table
+from secateur.dialects.output_places import write_whole
 
 from .durations import seconds_of
-from .early_checks import after_model, check_bundle_out, check_file_out, check_targets
+from .early_checks import check_bundle_out, check_file_out, check_folder_out, check_model, check_targets
 from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
@@ -101,9 +102,11 @@ def command(
         raise typer.BadParameter("only of use with --tune", param_hint="--trials, --budget")
     budget_seconds = seconds_of(budget, "--budget") if budget is not None else None
     check_targets(targets or ())
-    with after_model(model):
-        if out is not None:
-            (check_bundle_out if compile_to is Level.iree else check_file_out)(out)
+    check_model(model)
+    if out is not None:
+        (check_bundle_out if compile_to is Level.iree else check_file_out)(out)
+    if dump_ir is not None:
+        check_folder_out(dump_ir, "--dump-ir")
     output = Output(as_json, quiet)
     with output.progress(f"compiling {model}") as progress:
         from secateur.compiler import compile_model
@@ -136,7 +139,7 @@ def command(
             report["memory"] = {name: dataclasses.asdict(peak) for name, peak in memory.items()}
     if compile_to is not Level.iree:
         if out is not None:
-            out.write_text(compiled.ir)
+            write_whole(out, compiled.ir.encode())
         elif dump_ir is None and not as_json:
             typer.echo(compiled.ir, nl=False)
             return

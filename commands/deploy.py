@@ -8,6 +8,7 @@ import typer
 
 from secateur.compiler.measure.tables import size
 
+from .early_checks import check_bundle, check_device, check_targets
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def command(
     Space, CPU features and Vulkan are checked before anything is pushed. When something goes wrong, what was there
     before stays and nothing of the new version does.
     """
+    check_bundle(bundle)
+    check_device(device)
+    check_targets([target] if target is not None else ())
     output = Output(as_json, quiet)
     with output.progress(f"deploying {bundle}") as progress:
         from secateur.compiler.measure.deploy import deploy

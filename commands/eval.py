@@ -8,6 +8,7 @@ import typer
 
 from secateur.compiler.measure.tables import table
 
+from .early_checks import check_bundle, check_file_out, check_model, check_task, is_bundle
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _WINDOW = 128
 
 def command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A bundle (folder or .zip), or a Hugging Face folder for PyTorch.")
+        str, typer.Argument(metavar="MODEL", help="A bundle (folder or .zip), or a Hugging Face folder for PyTorch.")
     ],
     task: Annotated[str, typer.Option(metavar="NAME", help="squad (SQuAD v1.1) or sentiment (movie reviews).")],
     limit: Annotated[
@@ -52,14 +53,17 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Score a model on a task: the same data, windows and metric whether PyTorch runs it or the bundle."""
+    check_task(task, data, split)
+    runs_bundle = is_bundle(model)
+    check_bundle(Path(model), "MODEL") if runs_bundle else check_model(model)
+    check_file_out(predictions, "--predictions")
     output = Output(as_json, quiet)
     with output.progress(f"scoring {model}") as progress:
         from secateur.tasks import get_task, load_tokenizer
 
         progress("loading")
         chosen = get_task(task, data, progress)
-        is_bundle = model.is_file() or (model / "manifest.json").is_file()
-        predict = _bundle(model, threads) if is_bundle else _module(model, threads, chosen)
+        predict = _bundle(Path(model), threads) if runs_bundle else _module(model, threads, chosen)
         tokenizer = load_tokenizer(model)
         window = window or predict.window or _WINDOW
         scores = chosen.evaluate(
@@ -73,12 +77,12 @@ def command(
             progress=lambda done, total: progress(f"running, {done} of {total} windows ({done / total:.0%})"),
         )
     if predictions is not None:
-        from secateur.compiler.pipeline.levels import write_whole
+        from secateur.dialects.output_places import write_whole
 
         write_whole(predictions, json.dumps(scores.predictions, ensure_ascii=False, indent=0).encode())
     value = {
-        "model": str(model),
-        "runs": "bundle" if is_bundle else "PyTorch",
+        "model": model,
+        "runs": "bundle" if runs_bundle else "PyTorch",
         "threads": threads,
         "window": window,
         **scores.to_dict(),
@@ -93,7 +97,7 @@ def _bundle(path: Path, threads: int) -> Any:
     return bundle_predict(path, threads)
 
 
-def _module(folder: Path, threads: int, task: Any) -> Any:
+def _module(folder: str, threads: int, task: Any) -> Any:
     import torch
 
     from secateur.frontends import load_model

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .early_checks import check_folder_out, check_task
 from .output import Debug, Json, Output, Quiet
 from .training_options import (
     Batch,
@@ -12,12 +13,13 @@ from .training_options import (
     LearningRate,
     Limit,
     Minutes,
+    Overlay,
     Seed,
     Steps,
     Teacher,
-    TeacherWeights,
+    TeacherOverlay,
     TrainingBar,
-    Weights,
+    check_training,
     layer_zeros,
     length_given,
     result_value,
@@ -37,7 +39,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="A file in the task's format, or a folder of them (default: downloaded)."),
     ] = None,
-    weights: Weights = None,
+    overlay: Overlay = None,
     epochs: Epochs = None,
     steps: Steps = None,
     minutes: Minutes = None,
@@ -45,7 +47,7 @@ def command(
     learning_rate: LearningRate = 3e-4,
     seed: Seed = 0,
     teacher: Teacher = None,
-    teacher_weights: TeacherWeights = None,
+    teacher_overlay: TeacherOverlay = None,
     limit: Limit = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,6 +58,9 @@ def command(
     A training that was stopped, however, goes on when the same command is given again, and ends with the same weights.
     """
     length_given(epochs, steps, minutes)
+    check_task(task, data)
+    check_training(model, overlay, teacher, teacher_overlay, learning_rate)
+    check_folder_out(out)
     output = Output(as_json, quiet)
     with TrainingBar(output, f"training {model}", quiet).shown() as bar:
         bar.stage("loading")
@@ -65,7 +70,7 @@ def command(
         from secateur.tasks import get_task
 
         chosen = get_task(task, data, bar.stage)
-        module, tokenizer = load_task_model(model, chosen, weights, seed)
+        module, tokenizer = load_task_model(model, chosen, overlay, seed)
         result = run_training(
             TrainingJob(
                 module,
@@ -80,7 +85,7 @@ def command(
                 seed=seed,
                 limit=limit,
                 score_limit=limit or SCORED,
-                teacher=load_teacher(teacher, teacher_weights, chosen, model, weights),
+                teacher=load_teacher(teacher, teacher_overlay, chosen, model, overlay),
                 callbacks=keep_zeros(module),
                 method={"method": "finetune", "model": Path(model).resolve().name},
                 progress=bar.step,

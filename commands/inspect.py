@@ -3,13 +3,15 @@
 import dataclasses
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.compiler.measure.tables import percent, size, table
 
-from .inspect_bundle import inspect_bundle, is_bundle
+from .early_checks import check_bundle, check_model, is_bundle
+from .inspect_bundle import inspect_bundle
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -46,7 +48,12 @@ def command(
     if is_bundle(model):
         if fusion:
             raise typer.BadParameter("a bundle does not tell what was fused: give the model's folder")
+        check_bundle(Path(model), "MODEL")
         return inspect_bundle(model, output)
+    from secateur.compiler.inspect.model import is_weight_store
+
+    if fusion or not is_weight_store(model):
+        check_model(model)
     with output.progress(f"inspecting {model}") as progress:
         progress("loading")
         if fusion:

@@ -1,6 +1,5 @@
 """`secateur inspect BUNDLE`: what a bundle holds, and for which machines."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.measure.tables import size, table
@@ -9,13 +8,6 @@ from .output import Output
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def is_bundle(path: str) -> bool:
-    """Whether `path` is to be opened as a bundle: a `.zip`, or a folder with a manifest."""
-    from secateur.runtime_targets.manifest import MANIFEST
-
-    return (Path(path).suffix == ".zip" and Path(path).is_file()) or (Path(path) / MANIFEST).is_file()
 
 
 def inspect_bundle(path: str, output: Output) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from secateur.compiler.measure.tables import percent, table
 
+from .early_checks import check_bundle, check_file_out
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def command(
     """
     if scaling and threads == 1:
         raise typer.BadParameter("needs --threads of 2 or more, to compare one thread with", param_hint="--scaling")
+    check_bundle(bundle)
+    check_file_out(html, "--html")
     output = Output(as_json, quiet)
     with output.progress(f"profiling {bundle}") as progress:
         from secateur.compiler.measure.profile import RECOMPILE, profile
@@ -48,7 +51,7 @@ def command(
         found = profile(bundle, threads=threads, scaling=scaling, runs=runs, progress=progress)
         if html is not None:
             from secateur.compiler.measure.profile_html import page
-            from secateur.compiler.pipeline.levels import write_whole
+            from secateur.dialects.output_places import write_whole
 
             progress("writing the page")
             write_whole(html, page(found).encode())

@@ -8,20 +8,22 @@ import typer
 from secateur.compiler.measure.tables import percent, table
 from secateur.compression.jobs.options import AT_ONCE, IN_TRAINING, Pruning
 
-from .durations import seconds_of
+from .early_checks import check_folder_out, check_new_folder
 from .output import Debug, Json, Output, Quiet
+from .pruning_checks import check_choice, check_data, check_place, check_scheme, check_sparsity
 from .training_options import (
     Batch,
     Epochs,
     LearningRate,
     Limit,
     Minutes,
+    Overlay,
     Seed,
     Steps,
     Teacher,
-    TeacherWeights,
+    TeacherOverlay,
     TrainingBar,
-    Weights,
+    check_training,
     length_given,
     result_value,
     show_result,
@@ -97,11 +99,11 @@ def command(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="second-order: inputs to calibrate on.")] = 256,
     teacher: Teacher = None,
-    teacher_weights: TeacherWeights = None,
+    teacher_overlay: TeacherOverlay = None,
     distill: Annotated[
         bool, typer.Option("--distill", help="Learn from a teacher too: --teacher, or MODEL before it is pruned.")
     ] = False,
-    weights: Weights = None,
+    overlay: Overlay = None,
     epochs: Epochs = None,
     steps: Steps = None,
     minutes: Minutes = None,
@@ -118,9 +120,10 @@ def command(
     With a length (--epochs, --steps, --minutes) the model trains on a task; a training that was stopped, however, goes
     on when the same command is given again, and ends with the same weights.
     """
+    check_sparsity(sparsity)
     method = method or ("one-shot" if data is None else "second-order")
-    _check_choice("--method", method, (*AT_ONCE, *IN_TRAINING))
-    _check_choice("--rates", rates or "uniform", RATES)
+    check_choice("--method", method, (*AT_ONCE, *IN_TRAINING))
+    check_choice("--rates", rates or "uniform", RATES)
     trains = length_given(epochs, steps, minutes) or method in IN_TRAINING
     if data is None and (trains or method == "second-order" or rates == "loss"):
         wanted = "--rates loss" if rates == "loss" else f"--method {method}" if method != "one-shot" else "a training"
@@ -129,30 +132,25 @@ def command(
         raise typer.BadParameter(
             f"method {method} learns from a teacher when it trains: give --epochs", param_hint="--epochs"
         )
-    from secateur.dialects.schemes import PRUNINGS
-
-    known = PRUNINGS.get(scheme)
-    fixed = known is not None and known(known.default).fixed_sparsity is not None
+    rule = check_scheme(scheme, block, blocks)
+    fixed = rule(rule.default).fixed_sparsity is not None
     chooses_rates = target_latency is not None or method == "fixed"
     if sparsity is None and not fixed and not chooses_rates:
         raise typer.BadParameter(f"scheme '{scheme}' needs a fraction, for example 0.9", param_hint="--sparsity")
     if target_latency is not None and rates is not None:
         raise typer.BadParameter("a latency decides on the rates itself", param_hint="--rates")
+    if fixed and rates in ("global", "loss"):
+        raise typer.BadParameter(f"scheme '{scheme}' has the same sparsity in each layer", param_hint="--rates")
     if rates is None:
         rates = "uniform" if method in ("one-shot", "fixed") or fixed or chooses_rates else "loss"
-    if block is not None and blocks is not None:
-        raise typer.BadParameter("give --block, or --blocks to choose from", param_hint="--blocks")
-    if target is None and target_latency is None:
-        for option, given in (("--blocks", blocks), ("--clock", clock)):
-            if given is not None:
-                raise typer.BadParameter("goes with --target or --target-latency", param_hint=option)
     if method == "fixed":
         for option, given in (("--sparsity", sparsity), ("--block", block), ("--target", target or target_latency)):
             if given is not None:
                 raise typer.BadParameter("method fixed keeps the zeros that MODEL has", param_hint=option)
-    budget_ms = (
-        seconds_of(target_latency, "--target-latency", plain=0.001) * 1000 if target_latency is not None else None
-    )
+    budget_ms = check_place(target, target_latency, blocks, clock)
+    check_training(model, overlay, teacher, teacher_overlay, learning_rate, trains=trains)
+    check_data(data, overlay, trains)
+    (check_folder_out if trains else check_new_folder)(out)
     output = Output(as_json, quiet)
     with TrainingBar(output, f"pruning {model}", quiet).shown() as bar:
         from secateur.compression.jobs.pruning import prune_and_train, prune_at_once
@@ -174,7 +172,7 @@ def command(
             clock_ghz=clock,
             data=data,
             samples=samples,
-            weights=weights,
+            overlay=overlay,
             seed=seed,
         )
         if trains:
@@ -182,7 +180,7 @@ def command(
                 asked,
                 bar,
                 teacher=teacher or ("dense" if distill else None),
-                teacher_weights=teacher_weights,
+                teacher_overlay=teacher_overlay,
                 epochs=epochs,
                 steps=steps,
                 minutes=minutes,
@@ -215,12 +213,3 @@ def command(
 
     value = result_value(result) if trains else {**report.to_dict(), "out": str(out), "method": method}
     output.result({**value, **plan_value}, show)
-
-
-def _check_choice(option: str, value: str, accepted: tuple[str, ...]) -> None:
-    if value not in accepted:
-        import difflib
-
-        near = difflib.get_close_matches(value, accepted, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise typer.BadParameter(f"found '{value}': {hint}accepted are {', '.join(accepted)}", param_hint=option)

@@ -9,6 +9,7 @@ import typer
 
 from secateur.compiler.measure.tables import percent, table
 
+from .early_checks import check_bundle, check_file
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Answer a question out of a text. The model always names a piece of the text, also where it holds no answer."""
+    check_bundle(bundle)
+    if not question.strip():
+        raise typer.BadParameter("the question is empty", param_hint="--question")
     output = Output(as_json, quiet)
     text = read_text(context)
     with output.progress(f"reading {'standard input' if context == '-' else context}") as progress:
@@ -60,8 +64,7 @@ def read_text(context: str) -> str:
         data, name = sys.stdin.buffer.read(), "standard input"
     else:
         path = Path(context)
-        if not path.exists() or path.is_dir():
-            raise typer.BadParameter(f"there is no file '{path}'", param_hint="--context")
+        check_file(path, "--context")
         data, name = path.read_bytes(), f"'{path}'"
     try:
         # The mark that some editors put first is no part of the text.

@@ -10,6 +10,7 @@ import typer
 
 from secateur.compiler.measure.tables import table
 
+from .early_checks import check_bundle, check_file, check_file_out
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def command(
     """Run a bundle on raw tensors. Does not need PyTorch."""
     if out is not None and out.suffix != ".npz":
         raise typer.BadParameter(f"expected a file named *.npz, found '{out}'", param_hint="--out")
+    check_bundle(bundle)
+    check_file_out(out)
     output = Output(as_json, quiet)
     arrays = read_inputs(inputs)
     with output.progress(f"running {bundle}") as progress:
@@ -65,8 +68,7 @@ def read_inputs(given: Sequence[str]) -> "dict[str, np.ndarray]":
     for argument in given:
         name, equals, file = argument.rpartition("=")
         path = Path(file)
-        if not path.is_file():
-            raise typer.BadParameter(f"there is no file '{path}'", param_hint="--input")
+        check_file(path, "--input")
         try:
             loaded: Any = np.load(path, allow_pickle=False)
             found = dict(loaded) if path.suffix == ".npz" else {name: loaded}
@@ -101,7 +103,7 @@ def describe(array: "np.ndarray") -> dict[str, Any]:
 def _write(out: Path, outputs: "dict[str, np.ndarray]") -> None:
     import numpy as np
 
-    from secateur.compiler.pipeline.levels import write_whole
+    from secateur.dialects.output_places import write_whole
 
     data = io.BytesIO()
     np.savez(data, **outputs)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .early_checks import check_bundle
 from .output import Debug, Output, Quiet
 
 EXAMPLE = "Example: secateur serve qa-70.bundle --compare qa-dense.bundle"
@@ -37,6 +38,11 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Serve a page for questions about a text, and POST /api/answer for programs (GET /openapi.json). Ctrl-C stops."""
+    check_bundle(bundle)
+    if compare is not None:
+        check_bundle(compare, "--compare")
+    if not 1 <= time_limit < float("inf"):
+        raise typer.BadParameter(f"expected seconds from 1 on, found {time_limit:g}", param_hint="--time-limit")
     output = Output(False, quiet)
     with output.progress(f"serving {bundle}") as progress:
         progress("loading")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .early_checks import check_targets
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def command(
 
     shown = families()
     if family is not None:
-        # A wrong name is refused with the nearest one.
+        check_targets([family], "TARGET")
         name = get_target(family).name
         shown = [f for f in shown if f.name == name.partition(":")[0]]
     found = {f.name: [get_target(name) for name in f.names()] for f in shown}

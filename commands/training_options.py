@@ -9,6 +9,7 @@ import typer
 
 from secateur.compiler.measure.tables import percent, table
 
+from .early_checks import check_file, check_model
 from .output import Output
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from secateur.compression.train import TrainingResult
     from secateur.compression.train.job import TrainingStep
 
-Weights = Annotated[
+Overlay = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A safetensors file with part of the weights, laid over those of MODEL."),
 ]
@@ -37,7 +38,7 @@ Teacher = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="Hugging Face folder whose outputs are learned too ('dense': MODEL itself)."),
 ]
-TeacherWeights = Annotated[Path | None, typer.Option(metavar="FILE", help="As --weights, for --teacher.")]
+TeacherOverlay = Annotated[Path | None, typer.Option(metavar="FILE", help="As --overlay, for --teacher.")]
 
 
 class TrainingBar:
@@ -104,6 +105,32 @@ def length_given(epochs: float | None, steps: int | None, minutes: float | None)
         if value is not None and not 0 < value < float("inf"):
             raise typer.BadParameter(f"expected more than 0, found {value:g}", param_hint=name)
     return bool(given)
+
+
+def check_training(
+    model: str,
+    overlay: Path | None,
+    teacher: str | None,
+    teacher_overlay: Path | None,
+    learning_rate: float,
+    *,
+    trains: bool = True,
+) -> None:
+    """Raises `typer.BadParameter` for files and folders of a training that are not there, and values out of range;
+    `TrainError` where something `trains` and a package for that is missing."""
+    if not 0 < learning_rate < float("inf"):
+        raise typer.BadParameter(f"expected more than 0, found {learning_rate:g}", param_hint="--learning-rate")
+    check_model(model)
+    check_file(overlay, "--overlay")
+    if teacher_overlay is not None and teacher in (None, "dense"):
+        raise typer.BadParameter("goes with --teacher DIR", param_hint="--teacher-overlay")
+    check_file(teacher_overlay, "--teacher-overlay")
+    if teacher not in (None, "dense"):
+        check_model(str(teacher), "--teacher")
+    if trains:
+        from secateur.compression.train.run import check_packages
+
+        check_packages()
 
 
 def result_value(result: "TrainingResult") -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 from secateur.compiler.measure.tables import table
 
 from .durations import seconds_of
+from .early_checks import check_bundle, check_device, check_model, check_targets, is_bundle, told_of
 from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
@@ -93,22 +94,39 @@ def command(
     if not models and not imported:
         raise typer.BadParameter("name a model to tune, or a bundle with --import")
     budget_seconds = seconds_of(budget, "--budget") if budget is not None else None
+    check_targets([target])
+    if device is not None:
+        check_device(device)
+    elif objective is not Counted.counts:
+        raise typer.BadParameter("goes with --device", param_hint="--objective")
+    for path in imported or ():
+        check_bundle(path, "--import")
+    for model in models or ():
+        if is_bundle(model):
+            raise typer.BadParameter(
+                f"'{model}' is a bundle, which holds finished code; name the folder of its model, or take over its "
+                f"records with --import {model}",
+                param_hint="MODEL",
+            )
+        check_model(model)
     output = Output(as_json, quiet)
-    from secateur.compiler.records.objective import Objective
+    from secateur.compiler.records.objective import TIME, Objective
     from secateur.compiler.tune import TuneOptions, tune_model
-    from secateur.compiler.tune.bundles import import_records, refuse_bundle
+    from secateur.compiler.tune.bundles import import_records
+    from secateur.compiler.tune.tuner import check_runs_here
     from secateur.dialects.number_formats import number_format
+    from secateur.runtime_targets.targets import get_target
 
     given: dict[str, Any] = {"objective": Objective(objective.value, device)} if device else {}
     given["budget_seconds"] = budget_seconds
     given["numbers"] = number_format(weights.value, arithmetic.value)
     if jobs is not None:
         given["jobs"] = jobs
+    with told_of("--device" if device else "--target"):
+        check_runs_here(get_target(target, workers=threads), given.get("objective", TIME))
     options = TuneOptions(sampler=sampler.value, trials=trials, seed=seed, resume=resume, again=again, **given)
     added: dict[str, dict[str, int]] = {}
     reports = []
-    for model in models or ():
-        refuse_bundle(Path(model))
     for path in imported or ():
         added[str(path)] = import_records(path)
     for model in models or ():

@@ -65,7 +65,7 @@ def compile_model(
     try:
         numbers = number_format(weights, arithmetic)
     except NumberFormatError as error:
-        raise CompileError(str(error)) from None
+        raise CompileError(str(error), usage=error.usage) from None
     options = Options(
         threads,
         verify,
@@ -78,7 +78,9 @@ def compile_model(
     targets = _targets([target] if isinstance(target, str) else target, options, lowering)
     kernels = [chosen.target for chosen in targets if chosen.lowering == "kernels"]
     if tune and not (records and len(kernels) == len(targets)):
-        raise CompileError("'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'")
+        raise CompileError(
+            "'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'", usage=True
+        )
     from secateur.frontends import import_model, load
 
     from .records.tuned import Tuned
@@ -123,34 +125,40 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
 
     found = [get_target(name, workers=options.threads) for name in names]
     if not found:
-        raise CompileError("expected at least one 'target', found none")
+        raise CompileError("expected at least one 'target', found none", usage=True)
     full = [target.name for target in found]
     twice = [name for name in full if full.count(name) > 1]
     if twice:
-        raise CompileError(f"the target '{twice[0]}' is given twice")
+        raise CompileError(f"the target '{twice[0]}' is given twice", usage=True)
     if len(found) > 1 and options.compile_to != "iree":
-        raise CompileError(f"to stop at level '{options.compile_to}' takes one target, found {', '.join(full)}")
+        raise CompileError(
+            f"to stop at level '{options.compile_to}' takes one target, found {', '.join(full)}", usage=True
+        )
     for chosen in found:
         storage, arithmetic = options.numbers.storage, options.numbers.arithmetic
         if storage.name != "f32" and chosen.backend == "vulkan" and not chosen.f16:
             text = f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {storage.name}"
-            raise CompileError(f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32")
+            raise CompileError(
+                f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32", usage=True
+            )
         in_kernels = (lowering or chosen.lowering) == "kernels"
         if arithmetic.cpu_features and not (in_kernels and arithmetic.runs_with(chosen.cpu_features)):
             text = f"the target '{chosen.name}' has no arithmetic in {arithmetic.name} that is used"
-            raise CompileError(f"{text}; accepted are {arithmetic.machines} (`secateur targets` lists them)")
+            raise CompileError(
+                f"{text}; accepted are {arithmetic.machines} (`secateur targets` lists them)", usage=True
+            )
     return [TargetOptions(target, lowering or target.lowering) for target in found]
 
 
 def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> None:
     for name, value in (("seq_len", seq_len), ("batch", batch), ("threads", options.threads)):
         if value < 1:
-            raise CompileError(f"expected '{name}' to be 1 or more, found {value}")
+            raise CompileError(f"expected '{name}' to be 1 or more, found {value}", usage=True)
     for name, choice, accepted in (
         ("compile_to", options.compile_to, LEVELS),
         ("lowering", lowering or LOWERINGS[0], LOWERINGS),
     ):
         if choice not in accepted:
-            raise CompileError(f"unknown '{name}' {choice!r}; accepted: {', '.join(accepted)}")
+            raise CompileError(f"unknown '{name}' {choice!r}; accepted: {', '.join(accepted)}", usage=True)
     if options.verify not in (True, False, "layers"):
-        raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'")
+        raise CompileError(f"unknown 'verify' {options.verify!r}; accepted: True, False, 'layers'", usage=True)

@@ -33,8 +33,9 @@ def cli() -> str:
     names = [c.name for c in app.registered_commands]
     parts = [NOTE, "# The command line\n", "```text", help_of(), "```\n"]
     parts.append(
-        "Results go to standard output, everything else to standard error. Exit codes: 0, 1 where something failed, "
-        "2 for wrong usage, 130 when interrupted.\n"
+        "Results go to standard output, everything else to standard error. Exit codes: 0; 1 where something failed; 2 "
+        "where the command line is at fault (an option, a name, a value, a path), which is told before anything is "
+        "loaded; 130 when interrupted.\n"
     )
     for name in names:
         parts += [f"## secateur {name}\n", "```text", help_of(str(name)), "```\n"]

@@ -46,7 +46,7 @@ def load_model(folder: str | os.PathLike[str], architecture: str | None = None) 
     than the config says (removed heads or neurons) keep the checkpoint's size. Raises `FrontendError`.
     """
     folder = model_folder(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     model_class = _find_class(folder, config, architecture)
     state = fold_masks(without_prefixes(read_state_dict(folder), model_class), folder)
     with _quiet_transformers():
@@ -82,7 +82,7 @@ def example_inputs_for(module: nn.Module, batch: int, seq_len: int) -> dict[str,
         raise FrontendError(f"{type(module).__name__} takes no 'input_ids'; give example inputs by name")
     longest = _positions(module)
     if longest is not None and seq_len > longest:
-        raise FrontendError(f"a sequence length of {seq_len} exceeds the {longest} positions of the model")
+        raise FrontendError(f"a sequence length of {seq_len} exceeds the {longest} positions of the model", usage=True)
     generator = torch.Generator().manual_seed(0)
     mask = torch.ones(batch, seq_len, dtype=torch.int64)
     if seq_len > 1:
@@ -106,10 +106,13 @@ def _positions(module: nn.Module) -> int | None:
     return None
 
 
-def _read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> Any:
+    """The config of a Hugging Face folder. Raises `FrontendError`."""
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "does not exist"
-        raise FrontendError(f"'{folder}' {found}; expected a Hugging Face folder with config.json and weights")
+        raise FrontendError(
+            f"'{folder}' {found}; expected a Hugging Face folder with config.json and weights", usage=True
+        )
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -22,16 +22,21 @@ _NAMED_FILES = (
 _SECONDS = 10.0
 
 
+def is_name(given: str) -> bool:
+    """Whether `given` can only be the name of a model of the hub: nothing stands there, and it reads as one."""
+    return not os.path.lexists(given) and _NAME.fullmatch(given) is not None
+
+
 def model_folder(given: str | os.PathLike[str]) -> Path:
     """The folder that `given` names: itself where it exists, else that of a model of the hub.
 
     Raises `FrontendError` where there is neither, or the model is not in the local cache and cannot be downloaded.
     """
-    path, text = Path(given), os.fspath(given)
-    if os.path.lexists(path) or not isinstance(given, str) or _NAME.fullmatch(text) is None:
-        return path
+    if not isinstance(given, str) or not is_name(given):
+        return Path(given)
+    text = given
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(text, allow_patterns=list(_NAMED_FILES), local_files_only=True))
@@ -39,9 +44,11 @@ def model_folder(given: str | os.PathLike[str]) -> Path:
         pass
     missing = f"'{text}' is no folder, and no model of that name is in the local cache of the Hugging Face hub"
     if constants.HF_HUB_OFFLINE:
-        raise FrontendError(f"{missing}; HF_HUB_OFFLINE forbids to download it")
+        raise FrontendError(f"{missing}; HF_HUB_OFFLINE forbids to download it", usage=True)
     if not _reachable(constants.ENDPOINT):
-        raise FrontendError(f"{missing}; there is no connection to {constants.ENDPOINT} to download it from")
+        raise FrontendError(
+            f"{missing}; there is no connection to {constants.ENDPOINT} to download it from", usage=True
+        )
     try:
         # Weights once: safetensors where there are any.
         patterns = list(_NAMED_FILES)
@@ -49,7 +56,8 @@ def model_folder(given: str | os.PathLike[str]) -> Path:
             patterns = [pattern for pattern in patterns if ".bin" not in pattern]
         return Path(snapshot_download(text, allow_patterns=patterns, etag_timeout=_SECONDS))
     except Exception as error:
-        raise FrontendError(f"{missing}; downloading it failed: {_reason(error)}") from None
+        unknown = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
+        raise FrontendError(f"{missing}; downloading it failed: {_reason(error)}", usage=unknown) from None
 
 
 def _reachable(address: str) -> bool:

@@ -10,12 +10,13 @@ import json
 import statistics
 import subprocess
 import sysconfig
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from secateur.dialects.scratch import ScratchFolder
 
 from .bundle import Bundle
 from .manifest import BundleError
@@ -83,7 +84,7 @@ class _Event:
 def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, runs: int = 50) -> RunProfile:
     """Runs the model on zeros and times its dispatches. Raises `BundleError` where a tool of IREE fails."""
     chosen = bundle.target(target)
-    with tempfile.TemporaryDirectory(prefix="secateur-profile-") as scratch:
+    with ScratchFolder("profile") as scratch:
         inputs = []
         specs = bundle.manifest.inputs
         zeros = {spec.name: np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype) for spec in specs}
@@ -107,7 +108,7 @@ def profile_module(
     if threads > 1:
         device = ["--device=local-task", f"--task_topology_group_count={threads}"]
     repetitions = runs + WARM_UP
-    with tempfile.TemporaryDirectory(prefix="secateur-profile-") as name:
+    with ScratchFolder("profile") as name:
         record = Path(name) / "profile"
         command = [
             _tool("iree-benchmark-module"),

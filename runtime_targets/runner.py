@@ -46,10 +46,10 @@ class Runner:
         known = [spec.name for spec in self.inputs]
         for name in inputs:
             if name not in known:
-                raise InputError(f"the model has no input '{name}'; its inputs are {', '.join(known)}")
+                raise InputError(f"the model has no input '{name}'; its inputs are {', '.join(known)}", usage=True)
         missing = [name for name in known if name not in inputs]
         if missing:
-            raise InputError(f"the model needs the input '{missing[0]}', which was not given")
+            raise InputError(f"the model needs the input '{missing[0]}', which was not given", usage=True)
         sizes: dict[str, tuple[int, str]] = {}
         arrays = {spec.name: _prepare(spec, inputs[spec.name], sizes) for spec in self.inputs}
         counted = {axis: size for axis, (size, _) in sizes.items()}

@@ -28,7 +28,7 @@ def get_task(name: str, data: Path | None = None, progress: Callable[[str], None
     `progress` is told of downloads and of tokenising. Raises `TaskError` for an unknown name.
     """
     if name not in TASKS:
-        raise TaskError(f"there is no task '{name}'; accepted: {', '.join(TASKS)}")
+        raise TaskError(f"there is no task '{name}'; accepted: {', '.join(TASKS)}", usage=True)
     module, _, kind = TASKS[name].partition(":")
     task: Task = getattr(importlib.import_module(module, __name__), kind)(data, progress)
     return task

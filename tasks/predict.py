@@ -102,7 +102,9 @@ def check_window(predict: Any, window: int) -> None:
     """Raises `TaskError` where a compiled model is too short for windows of `window` tokens."""
     longest = getattr(predict, "window", None)
     if longest is not None and window > longest:
-        raise TaskError(f"the bundle takes {longest} tokens or less, found windows of {window}: use --window {longest}")
+        raise TaskError(
+            f"the bundle takes {longest} tokens or less, found windows of {window}: use --window {longest}", usage=True
+        )
 
 
 def batch_of(predict: Any, batch: int | None) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from .downloads import fetch_package
 from .predict import batch_of, check_window
 from .sentiment_inputs import batch_inputs, encode, input_names, padding_of
-from .task import SPLITS, Arrays, Predict, Progress, Scores, Task, TaskError, check_outputs, spread
+from .task import Arrays, Predict, Progress, Scores, Task, TaskError, check_outputs, spread
 from .token_cache import cached_arrays
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ class Sentiment(Task):
         return Scores(self.name, split, metrics, len(chosen), len(chosen), seconds, model_seconds, predictions)
 
     def _encoded(self, split: str, tokenizer: Any, window: int) -> tuple[Examples, dict[str, np.ndarray]]:
-        if split not in SPLITS:
-            raise TaskError(f"task 'sentiment' has the splits {', '.join(SPLITS)}, found '{split}'")
+        self.check_split(split)
         text = read_text(self.data, self.progress)
         examples = split_of(parse(text, self.data or Path(_MEMBER)), split)
         if not examples:
@@ -138,7 +137,9 @@ def read_text(data: Path | None, progress: Callable[[str], None] | None = None) 
     if data is not None:
         path = data / Path(_MEMBER).name if data.is_dir() else data
         if not path.is_file():
-            raise TaskError(f"there is no file '{path}'; expected lines of id, rating and text, separated by tabs")
+            raise TaskError(
+                f"there is no file '{path}'; expected lines of id, rating and text, separated by tabs", usage=True
+            )
         content = path.read_bytes()
     else:
         path = Path(_MEMBER)

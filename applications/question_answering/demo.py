@@ -8,11 +8,11 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.scratch import ScratchFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
     from .packed_checkpoint import PackedError
 
     try:
-        with tempfile.TemporaryDirectory(prefix="secateur-demo-") as scratch:
+        with ScratchFolder("demo") as scratch:
             folder = options.keep or Path(scratch)
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):

@@ -66,7 +66,7 @@ def save_packed(
     weights come from, which `read_note` gives back. Weights are rounded to fp16:
     reading gives those of `module.half().float()`. Raises `PackedError` for weights that fp16 cannot hold.
     """
-    from secateur.compiler.pipeline.levels import write_whole
+    from secateur.dialects.output_places import write_whole
 
     prefix = f"{getattr(module, 'base_model_prefix', '')}."
     tensors: dict[str, np.ndarray] = {}

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from .answer import Pending, Reader
+from .connections import ConnectionLimits, server_of
 from .errors import AnswerError, BusyError, TimeLimitError
 from .guards import BodyLimit, HostGuard, SecurityHeaders
 from .schema import LONGEST_QUESTION, AnswerRequest, AnswerResponse, Fault, Health, ModelItem
@@ -28,7 +29,6 @@ EXAMPLE_TEXT = HERE / "texts" / "apollo-11.txt"
 _BYTES_PER_CHARACTER = 12
 _REST_OF_REQUEST = 16_384
 _GONE_SECONDS = 0.25
-_CONNECTIONS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +198,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket on which the server listens; port 0: any that is free. Raises `AnswerError` where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
+        return socket.create_server((host, port), family=family, backlog=ConnectionLimits().all)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise AnswerError(
@@ -208,18 +208,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serves until the process is interrupted; requests that are being answered then have three seconds."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=3,
-        ws="none",
-    )
-    server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listening])
+        server_of(app).run(sockets=[listening])

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from secateur.compiler.measure.timing import Latency, interleave
+from secateur.dialects.scratch import ScratchFolder
 
 from .model_files import read_arrays
 from .process import PeerError, PeerProcess, relative_l2
@@ -85,7 +85,7 @@ def contest(
     ready: dict[str, dict[str, Any]] = {}
     skipped: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secateur-peers-")))
+        scratch = Path(stack.enter_context(ScratchFolder("peers")))
         written: dict[Path, str] = {}
 
         def start(peer: Peer, model: Path, threads: int, outputs: Path) -> tuple[PeerProcess, dict[str, Any]]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from secateur.dialects.scratch import write_fault
 from secateur.dialects.user_folders import user_folder
 
 # Least recently used entries go when the cache grows past this; a fresh one may be in use and stays.
@@ -91,11 +92,11 @@ class Cache:
     """Entries under `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def find(self, key: str) -> Path | None:
         """The folder of a complete entry, marked as used now; None where there is none."""
-        entry = self._folder / key
+        entry = self.folder / key
         if not entry.is_dir():
             return None
         with contextlib.suppress(OSError):
@@ -108,25 +109,29 @@ class Cache:
 
         After the block, `find` gives the entry. An entry that another process finished first stays.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=_TEMPORARY))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix=_TEMPORARY))
         try:
             yield folder
             # A folder cannot be renamed onto one that has files: then another process has made the same entry.
             with contextlib.suppress(OSError):
-                folder.rename(self._folder / key)
+                folder.rename(self.folder / key)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._evict()
 
+    def write_fault(self) -> str | None:
+        """Why nothing can be written; None where a megabyte can."""
+        return write_fault(self.folder)
+
     def discard(self, key: str) -> None:
         """Removes an entry, for one that turned out to be damaged."""
-        shutil.rmtree(self._folder / key, ignore_errors=True)
+        shutil.rmtree(self.folder / key, ignore_errors=True)
 
     def _evict(self) -> None:
         now = time.time()
         entries = []
-        for entry in self._folder.iterdir():
+        for entry in self.folder.iterdir():
             with contextlib.suppress(OSError):
                 size = sum(f.stat().st_size for f in entry.rglob("*") if f.is_file())
                 entries.append((entry.stat().st_mtime, size, entry))

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.errors import CompileError
-from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to, write_whole
+from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to
 from secateur.compiler.verify.quantized_model import StoredRows, quantized_reference
 from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from secateur.compiler.verify.verification_place import verification_place
+from secateur.dialects.errors import SecateurError
+from secateur.dialects.output_places import write_whole
+from secateur.dialects.scratch import ScratchFolder
 
 from . import cache as caching
 from .bundle_manifest import manifest_of, module_names, target_files
@@ -64,11 +67,15 @@ class Compilation:
             with cache.write(key) as folder:
                 self._fill(folder)
             entry = cache.find(key)
-        except OSError as error:
+        except (OSError, SecateurError) as error:
+            # What is written into an entry fails in words of its own: the folder tells whether that is why.
+            fault = cache.write_fault()
+            if fault is None and not isinstance(error, OSError):
+                raise
             found = self.uncached()
             found.report.notes.append(
-                f"the cache cannot be written ({error.strerror or error}), so the next compilation takes as long; set "
-                "SECATEUR_CACHE to another folder, or to 'off'"
+                f"the cache '{cache.folder}' cannot be written ({fault or error}), so the next compilation takes as "
+                "long; set SECATEUR_CACHE to another folder, or to 'off'"
             )
             return found
         # Another process may have removed it to make room.
@@ -81,9 +88,10 @@ class Compilation:
             text = build.lower() or text
             self._lowered([build])
             return CompiledModel(None, self.report, ir=text)
-        folder = tempfile.TemporaryDirectory(prefix="secateur-")
-        self._fill(Path(folder.name))
-        return self._open(Path(folder.name), keep=folder)
+        folder = ScratchFolder("compiled")
+        with folder.explained():
+            self._fill(Path(folder.name))
+            return self._open(Path(folder.name), keep=folder)
 
     def _key(self) -> str:
         options = self._options

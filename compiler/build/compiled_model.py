@@ -1,7 +1,6 @@
 """A compiled model that can be called and saved. Needs no PyTorch unless it is given tensors."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.errors import CompileError
+from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.output_form import as_returned
 from secateur.runtime_targets.token_count import given_by_caller
 
@@ -35,7 +35,7 @@ class CompiledModel:
         bundle: "Bundle | None",
         report: Report,
         ir: str = "",
-        keep: "tempfile.TemporaryDirectory[str] | None" = None,
+        keep: "ScratchFolder | None" = None,
     ) -> None:
         """`keep` is a folder that lives as long as the model: the one with the bundle of an uncached compilation."""
         self.report = report

@@ -1,12 +1,12 @@
 """One model on its way to the code of one target."""
 
 import dataclasses
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
+from secateur.dialects.scratch import ScratchFolder
 from secateur.dialects.sparsity.attributes import TARGET
 from secateur.runtime_targets.token_count import in_order
 
@@ -42,7 +42,7 @@ class TargetBuild:
         self._options, self._chosen, self._lowering, self._dump = options, chosen, lowering, dump
         self._work: list[LocatedWork] = []
         self._tuned: Tuned | None = None
-        self._tuned_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._tuned_folder: ScratchFolder | None = None
         self.seconds: dict[str, float] = {}
         self.report = TargetReport(chosen.target.name, chosen.lowering)
 
@@ -116,7 +116,7 @@ class TargetBuild:
                 lowering.lower(level, self._pipeline(level))
             assembly = iree.assemble(lowering.module, lowering.weights, target=target)
             code = iree.compile_assembly(assembly, target)
-            with tempfile.TemporaryDirectory(prefix="secateur-") as scratch:
+            with ScratchFolder("compiled") as scratch:
                 archive = Path(scratch) / "weights.irpa"
                 iree.write_parameters(archive, assembly.parameters)
                 session = iree.Session(code, archive, threads=options.threads)
@@ -129,7 +129,7 @@ class TargetBuild:
         options, chosen = self._options, self._chosen
         if chosen.tuned is not None and level == "scheduled":
             self._tuned = chosen.tuned.fitting(self._lowering.module, self._lowering.weights)
-            self._tuned_folder = self._tuned_folder or tempfile.TemporaryDirectory(prefix="secateur-tuned-")
+            self._tuned_folder = self._tuned_folder or ScratchFolder("tuned")
             found = self._tuned.pass_options(Path(self._tuned_folder.name))
         else:
             found = {}

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.compiler.errors import CompileError
@@ -86,8 +85,8 @@ def inspect_fusion(model: "str | os.PathLike[str]", seq_len: int = 128, batch: i
     try:
         variants = read_plan(plan)
     except PlanError as error:
-        raise CompileError(str(error)) from None
-    loaded = load_model(Path(model))
+        raise CompileError(str(error), usage=True) from None
+    loaded = load_model(model)
     imported = import_model(loaded.module, example_inputs_for(loaded.module, batch, seq_len))
     lowering = Lowering(imported.module, imported.weights)
     lowering.lower("structural", pipeline_to("structural"))

@@ -74,7 +74,7 @@ def layer_report(name: str, weight: np.ndarray, seq_len: int) -> LayerReport:
 def linear_weights(model: "Model") -> Iterator[tuple[str, np.ndarray]]:
     """Name and weight [rows, columns] of each linear layer; names without the final `.weight`."""
     if isinstance(model, str | os.PathLike):
-        yield from linear_weights(_open(Path(model)))
+        yield from linear_weights(_open(model))
     elif isinstance(model, Mapping):
         for name, array in model.items():
             if array.ndim == 2 and array.dtype.kind == "f" and "embedding" not in name.lower():
@@ -91,11 +91,16 @@ def linear_weights(model: "Model") -> Iterator[tuple[str, np.ndarray]]:
                     yield name, layer.weight.detach().to(torch.float32).cpu().numpy()
 
 
-def _open(folder: Path) -> "Model":
+def is_weight_store(path: "str | os.PathLike[str]") -> bool:
+    """Whether `path` is the folder of a saved weight store."""
+    return (Path(path) / "symbols.json").is_file()
+
+
+def _open(model: "str | os.PathLike[str]") -> "Model":
     from secateur.dialects.weight_store import WeightStore
 
-    if (folder / "symbols.json").exists():
-        return WeightStore.open(folder)
+    if is_weight_store(model):
+        return WeightStore.open(Path(model))
     from secateur.frontends import load_model
 
-    return load_model(folder).module
+    return load_model(model).module

@@ -1,6 +1,5 @@
 """What a compiled model is timed against: PyTorch, and the same model compiled dense by stock IREE."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ import numpy as np
 
 from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.verify.comparison import torch_outputs
+from secateur.dialects.scratch import ScratchFolder
 from secateur.passes.base import PassContext
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def stock_iree(module: "torch.nn.Module", example_inputs: "Mapping[str, torch.Te
     from secateur.runtime_targets.token_count import in_order
 
     code, parameters, specs = compile_stock(module, example_inputs, get_target("host-cpu", workers=threads))
-    scratch = tempfile.TemporaryDirectory(prefix="secateur-stock-")
+    scratch = ScratchFolder("stock")
     archive = Path(scratch.name) / "weights.irpa"
     iree.write_parameters(archive, parameters)
     session = iree.Session(code, archive, threads=threads)

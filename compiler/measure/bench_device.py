@@ -83,7 +83,7 @@ def bench_on_device(
     """
     with deployed(path, device, target=target, progress=progress) as (bundle, opened, chosen, deployment):
         if not isinstance(opened, AdbDevice | LocalDevice):
-            raise DeviceError(f"'{device}' is emulated: its time says nothing")
+            raise DeviceError(f"'{device}' is emulated: its time says nothing", usage=True)
         if deployment.self_test is None and bundle.target(chosen).backend == "vulkan":
             raise DeviceError(f"the code for '{chosen}' cannot be timed on '{opened.name}': {deployment.notes[-1]}")
         notes = list(deployment.notes)
@@ -126,7 +126,7 @@ def _pin(device: Device, cores: tuple[int, ...], threads: int) -> tuple[tuple[in
     lacking = sorted(set(cores) - set(frequencies))
     if lacking and frequencies:
         known = ", ".join(map(str, sorted(frequencies)))
-        raise DeviceError(f"'{device.name}' has no core {lacking[0]}; its cores are {known}")
+        raise DeviceError(f"'{device.name}' has no core {lacking[0]}; its cores are {known}", usage=True)
     chosen = cores or fastest(frequencies, threads)
     if not chosen:
         return (), "the device does not tell how fast its cores are: the system chose the cores"

@@ -7,7 +7,6 @@ else is done once drop out.
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.verify.comparison import sample
+from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.bundle import Bundle, open_bundle
 from secateur.runtime_targets.devices import DeviceError, RemoteSession
 from secateur.runtime_targets.devices.counting import Counts, Executed, cycle_estimates, plugin_option, read_counts
@@ -150,7 +150,7 @@ def run_module(
 def _pushed(emulated: EmulatedCpu, arrays: Sequence[np.ndarray]) -> list[str]:
     """Copies inputs to the device; the flags that name them."""
     flags = []
-    with tempfile.TemporaryDirectory(prefix="secateur-count-") as scratch:
+    with ScratchFolder("count") as scratch:
         for position, array in enumerate(arrays):
             file = Path(scratch) / f"input-{position}.npy"
             # IREE's bools are bytes.
@@ -172,7 +172,7 @@ def executed_by_call(
     `commands` prepares the device and gives what names the words that start a program of IREE's on the module. Raises
     `DeviceError`.
     """
-    with tempfile.TemporaryDirectory(prefix="secateur-count-") as scratch:
+    with ScratchFolder("count") as scratch:
         counts = Path(scratch) / "counts.json"
         with EmulatedCpu(emulated_model(device), options=plugin_option(counts)) as emulated:
             command = [*commands(emulated)("iree-benchmark-module"), *_pushed(emulated, arrays)]
@@ -191,7 +191,9 @@ def emulated_model(device: str) -> str:
     """The model of `qemu:MODEL`. Raises `DeviceError` for a device of another kind."""
     kind, _, model = device.partition(":")
     if kind != _KIND or not model:
-        raise DeviceError(f"instructions are counted on emulated CPUs such as qemu:cortex-a76, found '{device}'")
+        raise DeviceError(
+            f"instructions are counted on emulated CPUs such as qemu:cortex-a76, found '{device}'", usage=True
+        )
     return model
 
 

@@ -14,12 +14,12 @@ import dataclasses
 import hashlib
 import json
 import platform
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.compiler.build import cache as caching
-from secateur.compiler.pipeline.levels import write_whole
+from secateur.dialects.output_places import write_whole
+from secateur.dialects.scratch import ScratchFolder
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.targets import Target
@@ -83,7 +83,7 @@ def measure_peak(threads: int = 1, runs: int = 30) -> MachinePeak:
 
     target = get_target("host-cpu", workers=threads)
     lanes, chains, l2_bytes, groups = _sizes(target, threads)
-    with tempfile.TemporaryDirectory(prefix="secateur-peak-") as scratch:
+    with ScratchFolder("peak") as scratch:
         module = Path(scratch) / "peak.vmfb"
         module.write_bytes(_compiled(target, threads))
         inputs = [f"{chains}x{lanes}xf32=1.0", f"{l2_bytes // 4}xf32=1.0", f"{MEMORY_BYTES // 4}xf32=1.0"]

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch_mlir import ir
 
 from secateur.compiler.pipeline.passmanager import Instrumentation
 from secateur.compiler.pipeline.pipeline_text import Step, pipeline_text
+from secateur.dialects.output_places import write_whole
 from secateur.passes.base import PassContext
 
 
@@ -90,7 +90,7 @@ class WriteReproducer(Instrumentation):
     def begin(self, module: ir.Module, steps: Sequence[Step], context: PassContext) -> None:
         settings = dataclasses.replace(self.settings, pipeline=pipeline_text(steps))
         text = module.operation.get_asm(enable_debug_info=False)
-        write_whole(self.path, text.rstrip("\n") + "\n\n" + settings.text())
+        write_whole(self.path, (text.rstrip("\n") + "\n\n" + settings.text()).encode())
         self._written = True
 
     def end(self, module: ir.Module) -> None:
@@ -100,25 +100,3 @@ class WriteReproducer(Instrumentation):
     def remains(self) -> bool:
         """Whether the last run failed and left the file."""
         return self._written
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all. Raises `OSError`."""
-    if path.exists() and not path.is_file():  # /dev/stdout, a pipe: nothing to replace
-        path.write_text(text)
-        return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

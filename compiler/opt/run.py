@@ -22,10 +22,12 @@ from secateur.compiler.pipeline.passmanager import (
 )
 from secateur.compiler.pipeline.pipeline_text import PassNames, PipelineSyntaxError, parse_pipeline
 from secateur.compiler.pipeline.pipelines import NAMED
+from secateur.dialects.output_places import write_whole
 from secateur.dialects.sparsity import Sparsity
 from secateur.dialects.weight_store import WeightStore, WeightStoreError
 from secateur.passes.base import PassContext
 
+from .early_checks import check_dumped_passes, check_places, semantics_numbers
 from .expected_diagnostics import MalformedExpectation, mismatches
 from .flags import Arguments, UsageError, nearest_flag
 from .ir_dumps import DumpOptions, IRDumps, PrintOptions
@@ -33,7 +35,7 @@ from .load_pass import folders_of, load_pass
 from .nesting import too_deep
 from .pass_list import pass_list
 from .pass_reports import statistics_json, statistics_text, timing_report
-from .reproducer import Reproducer, ReproducerError, WriteReproducer, read_reproducer, write_whole
+from .reproducer import Reproducer, ReproducerError, WriteReproducer, read_reproducer
 from .semantics_check import SemanticsCheck
 
 log = logging.getLogger("sparsity-opt")
@@ -85,7 +87,9 @@ class _Tool:
         self.pipeline = arguments.pipeline() or ""
         verify_each, weights = bool(arguments["verify-each"]), arguments.text("weights")
         loaded = arguments.items("load-pass")
-        self.check = self._check()
+        self.check = semantics_numbers(arguments)
+        check_places(arguments)
+        check_dumped_passes(arguments, self.context, self.names)
         self._check_pipeline()
         data = self._read()
         if arguments["run-reproducer"]:
@@ -169,12 +173,6 @@ class _Tool:
         if self.check is not None:
             found.append(SemanticsCheck(*self.check, on_skip=_tell_skipped))
         return found
-
-    def _check(self) -> tuple[int, float] | None:
-        """Seed and tolerance of `--check-semantics`."""
-        seed, tolerance = self.arguments.number("check-seed", int), self.arguments.number("check-tolerance", float)
-        assert seed is not None and tolerance is not None
-        return (int(seed), float(tolerance)) if self.arguments["check-semantics"] else None
 
     def _parts(self, data: bytes) -> Iterator[str | bytes]:
         """The inputs; each begins with as many empty lines as stand before it, so that line numbers hold."""
@@ -278,7 +276,7 @@ class _Tool:
             sys.stdout.flush()
             return
         try:
-            write_whole(Path(target), text)
+            write_whole(Path(target), text.encode())
         except OSError as error:
             raise UsageError(f"cannot write '{target}': {error.strerror}") from error
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import io
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.compiler.errors import CompileError
+from secateur.dialects.output_places import write_whole
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import PassContext
 
@@ -127,16 +127,6 @@ class Dump:
     def write_weights(self, weights: WeightStore) -> None:
         """Writes the weights that the texts name; `sparsity-opt --weights DIR/weights` reads them."""
         weights.save(self.folder / "weights")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that it is complete or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 Progress = Callable[[str], None]

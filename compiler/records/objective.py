@@ -27,7 +27,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.kind not in OBJECTIVES:
-            raise TuneError(f"unknown objective '{self.kind}'; accepted: {', '.join(OBJECTIVES)}")
+            raise TuneError(f"unknown objective '{self.kind}'; accepted: {', '.join(OBJECTIVES)}", usage=True)
         if (self.kind == "time") == bool(self.device):
             raise TuneError("schedules are timed on this machine, and counted on a device such as qemu:cortex-a76")
 

@@ -19,12 +19,3 @@ def import_records(path: Path, folder: Path | None = None) -> dict[str, int]:
         if RECORDS_IN_BUNDLE not in bundle.manifest.files:
             raise TuneError(f"the bundle '{path}' carries no records: it was compiled without tuned schedules")
         return merge_lines(bundle.file(RECORDS_IN_BUNDLE).read_bytes(), folder)
-
-
-def refuse_bundle(path: Path) -> None:
-    """Raises `TuneError` where `path` is a bundle: it holds finished code, and nothing to compile in other ways."""
-    if path.suffix == ".zip" or (path / "manifest.json").is_file():
-        raise TuneError(
-            f"'{path}' is a bundle, which holds finished code; name the folder of its model, "
-            f"or take over its records with --import {path}"
-        )

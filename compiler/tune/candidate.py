@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.measure.timing import Latency, interleave, ratio
-from secateur.compiler.pipeline.levels import pipeline_to, write_whole
+from secateur.compiler.pipeline.levels import pipeline_to
 from secateur.compiler.verify.comparison import compare
+from secateur.dialects.output_places import write_whole
 from secateur.dialects.weight_store import WeightStore
 
 from .errors import CandidateError

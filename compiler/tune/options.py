@@ -45,7 +45,7 @@ class TuneOptions:
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
-            raise TuneError(f"unknown sampler '{self.sampler}'; accepted: {', '.join(SAMPLERS)}")
+            raise TuneError(f"unknown sampler '{self.sampler}'; accepted: {', '.join(SAMPLERS)}", usage=True)
         for name in ("trials", "jobs"):
             if getattr(self, name) < 1:
                 raise TuneError(f"expected '{name}' of 1 or more, found {getattr(self, name)}")

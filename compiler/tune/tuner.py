@@ -1,13 +1,10 @@
 """Tuning a model: its layers become tasks, each is searched for the fastest schedule, and what is found is recorded."""
 
-import contextlib
 import dataclasses
-import fcntl
-import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +14,7 @@ from secateur.compiler.records.objective import TIME, Objective
 from secateur.compiler.records.records import RecordsFile
 from secateur.compiler.records.tuned import Tuned, model_op
 from secateur.dialects.number_formats import F32, NumberFormat
+from secateur.dialects.scratch import ScratchFolder
 from secateur.dialects.weight_store import WeightStore
 
 from .group import groups_of
@@ -91,7 +89,8 @@ def tune_parts(
     records, machine = RecordsFile.of(target), Machine(target.name, threads, options.objective)
     end = time.monotonic() + options.budget_seconds if options.budget_seconds else float("inf")
     variants: list[VariantTuned] = []
-    with scratch_folder(records.path.parent) as scratch, Crew(options) as crew:
+    with scratch_folder(records.path.parent) as name, Crew(options) as crew:
+        scratch = Path(name)
 
         def searched(fusion: dict[str, Any]) -> list[Found]:
             tasks = tasks_of_model(imported.module, imported.weights, target, panel, fusion, options.numbers)
@@ -128,7 +127,9 @@ def check_runs_here(target: "Target", objective: Objective = TIME) -> None:
     lacking = sorted(set(target.cpu_features) - cpu_features())
     if target.architecture != platform.machine() or lacking:
         why = f"lacks {', '.join(lacking)}" if lacking else f"is {platform.machine()}"
-        raise TuneError(f"schedules for the target '{target.name}' cannot be timed here: this machine {why}")
+        raise TuneError(
+            f"schedules for the target '{target.name}' cannot be timed here: this machine {why}", usage=True
+        )
 
 
 def _check_fits(target: "Target", objective: Objective) -> None:
@@ -140,11 +141,13 @@ def _check_fits(target: "Target", objective: Objective) -> None:
         with EmulatedCpu(emulated_model(objective.device)) as device:
             has = device.properties()
     except DeviceError as error:
-        raise TuneError(str(error)) from None
+        raise TuneError(str(error), usage=error.usage) from None
     lacking = sorted(set(target.cpu_features) - has.cpu_features)
     if target.architecture != has.architecture or lacking:
         why = f"lacks {', '.join(lacking)}" if lacking else f"is {has.architecture}"
-        raise TuneError(f"the target '{target.name}' cannot be counted on '{objective.device}', which {why}")
+        raise TuneError(
+            f"the target '{target.name}' cannot be counted on '{objective.device}', which {why}", usage=True
+        )
 
 
 def tasks_of_model(
@@ -201,26 +204,9 @@ def _numbered(progress: Progress, number: int, count: int) -> Callable[[str], No
     return lambda stage: progress(f"tuning layer {number + 1} of {count}, {stage}")
 
 
-@contextlib.contextmanager
-def scratch_folder(beside: Path) -> Iterator[Path]:
-    """A folder for tasks and candidates, removed at the end; those of tuners that were killed are removed too."""
-    root = beside / "scratch"
-    root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob("*.lock"):
-        with contextlib.suppress(OSError), old.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old.with_suffix(""), ignore_errors=True)
-            old.unlink(missing_ok=True)
-    folder = root / f"{os.getpid()}-{time.monotonic_ns()}"
-    lock = folder.with_name(folder.name + ".lock")
-    with lock.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.unlink(missing_ok=True)
+def scratch_folder(beside: Path) -> ScratchFolder:
+    """A folder for tasks and candidates, on the disk of the records."""
+    return ScratchFolder("tune", beside / "scratch", "make room there, or set SECATEUR_RECORDS to another folder")
 
 
 class _Runs:

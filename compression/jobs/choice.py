@@ -72,7 +72,7 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, watch
     if asked.rates == "uniform":
         return Chosen(scheme, {}, asked.include)
     if asked.sparsity is None:
-        raise PruneError(f"scheme '{scheme}' has one sparsity: --rates {asked.rates} cannot choose")
+        raise PruneError(f"scheme '{scheme}' has one sparsity: --rates {asked.rates} cannot choose", usage=True)
     if asked.rates == "global":
         from secateur.compression.prune.rates import global_rates
 

@@ -29,12 +29,12 @@ class Pruning:
     clock_ghz: float | None
     data: str | None
     samples: int
-    weights: Path | None
+    overlay: Path | None
     seed: int
 
     def description(self) -> dict[str, Any]:
         """The options as JSON values, without where things lie."""
         values = dataclasses.asdict(self)
-        for name in ("out", "weights"):
+        for name in ("out", "overlay"):
             del values[name]
         return {**values, "model": Path(self.model).resolve().name}

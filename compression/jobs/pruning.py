@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from secateur.compression.train.folder_lock import locked_folder
 from secateur.compression.train.job import weights_hash
 from secateur.compression.train.run import quiet_transformers
 from secateur.compression.train.task_model import load_teacher
+from secateur.dialects.scratch import ScratchFolder
 from secateur.frontends import load_model
 from secateur.tasks import Task, load_tokenizer
 
@@ -29,10 +29,12 @@ def prune_at_once(asked: Pruning, watcher: Watcher) -> tuple[PruneReport, Any]:
     parse_scheme(asked.scheme, asked.block)
     watcher.stage("loading")
     task = task_of(asked.data, watcher)
-    if asked.weights is not None and task is None:
-        raise TrainError("--weights needs a task, whose head the model gets: --data squad or --data sentiment")
-    if task is not None and asked.weights is not None:
-        module, tokenizer = load_task_model(asked.model, task, asked.weights, asked.seed)
+    if asked.overlay is not None and task is None:
+        raise TrainError(
+            "--overlay needs a task, whose head the model gets: --data squad or --data sentiment", usage=True
+        )
+    if task is not None and asked.overlay is not None:
+        module, tokenizer = load_task_model(asked.model, task, asked.overlay, asked.seed)
         files = load_model(asked.model).tokenizer_files
     else:
         loaded = load_model(asked.model)
@@ -46,18 +48,18 @@ def prune_at_once(asked: Pruning, watcher: Watcher) -> tuple[PruneReport, Any]:
 
 
 def prune_and_train(
-    asked: Pruning, watcher: Watcher, teacher: str | None, teacher_weights: Path | None, **length: Any
+    asked: Pruning, watcher: Watcher, teacher: str | None, teacher_overlay: Path | None, **length: Any
 ) -> tuple[TrainingResult, Any]:
     """Prunes at once or in training, trains, and writes the folder. Goes on with a training that was stopped."""
     parse_scheme(asked.scheme, asked.block)
     watcher.stage("loading")
     task = task_of(asked.data, watcher)
     if task is None:
-        raise TrainError(f"a training needs a task: --data squad or --data sentiment, found '{asked.data}'")
-    module, tokenizer = load_task_model(asked.model, task, asked.weights, asked.seed)
+        raise TrainError(f"a training needs a task: --data squad or --data sentiment, found '{asked.data}'", usage=True)
+    module, tokenizer = load_task_model(asked.model, task, asked.overlay, asked.seed)
     key = hashlib.sha256(json.dumps([asked.description(), weights_hash(module)]).encode()).hexdigest()[:16]
     with locked_folder(asked.out):
-        return _trained(asked, watcher, module, tokenizer, task, key, teacher, teacher_weights, length)
+        return _trained(asked, watcher, module, tokenizer, task, key, teacher, teacher_overlay, length)
 
 
 def _trained(
@@ -68,7 +70,7 @@ def _trained(
     task: Task,
     key: str,
     teacher: str | None,
-    teacher_weights: Path | None,
+    teacher_overlay: Path | None,
     length: dict[str, Any],
 ) -> tuple[TrainingResult, Any]:
     from secateur.compression.prune import PruningCallback
@@ -104,7 +106,7 @@ def _trained(
         tokenizer,
         asked.out,
         seed=asked.seed,
-        teacher=load_teacher(teacher, teacher_weights, task, asked.model, asked.weights),
+        teacher=load_teacher(teacher, teacher_overlay, task, asked.model, asked.overlay),
         start=key,
         callbacks=[callback],
         method=asked.description(),
@@ -148,7 +150,10 @@ def _check_free(out: Path) -> None:
 def _save(model: Any, tokenizer_files: list[Path], out: Path) -> None:
     """Writes a Hugging Face folder whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with quiet_transformers(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.new-") as scratch:
+    with (
+        quiet_transformers(),
+        ScratchFolder("prune", out.parent, "make room there, or name another folder with --out") as scratch,
+    ):
         folder = Path(scratch) / out.name
         model.save_pretrained(folder)
         for file in tokenizer_files:

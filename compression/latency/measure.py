@@ -155,7 +155,8 @@ def _records(
 @contextlib.contextmanager
 def _here(place: Place, records: RecordsFile, seed: int) -> Iterator[Measurer]:
     """Measures in a worker process; in turn with every tuner of this user."""
-    with scratch_folder(records.path.parent) as scratch, Worker(memory_here()) as worker:
+    with scratch_folder(records.path.parent) as name, Worker(memory_here()) as worker:
+        scratch = Path(name)
         number = 0
 
         def cost(shape: LayerShape, variants: Sequence[Variant]) -> list[dict[str, float]]:

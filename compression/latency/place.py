@@ -41,7 +41,7 @@ def place_of(name: str, threads: int = 1, counted: ObjectiveKind = "cycles") -> 
         target, objective = get_target(name, workers=threads), Objective()
     else:
         if threads != 1:
-            raise LatencyError(f"what runs on '{name}' is counted on one thread, found {threads}")
+            raise LatencyError(f"what runs on '{name}' is counted on one thread, found {threads}", usage=True)
         target = get_target(f"android-arm64:{name.removeprefix(_EMULATED)}", workers=threads)
         objective = Objective(counted, name)
     check_runs_here(target, objective)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.compression.prune.layers import prunable_layers, weight_parameter
 from secateur.compression.prune.scheme import Scheme, parse_scheme
 from secateur.dialects.schemes import PRUNINGS
+from secateur.dialects.scratch import ScratchFolder
 
 from .choose import TOLERANCE, BlockChoice, choose_block
 from .errors import LatencyError
@@ -131,20 +131,22 @@ def plan(
 
     schemes = _schemes(scheme, blocks)
     if target_latency_ms is not None and target_latency_ms <= 0:
-        raise LatencyError(f"a latency to reach is above 0 ms, found {target_latency_ms:g}")
+        raise LatencyError(f"a latency to reach is above 0 ms, found {target_latency_ms:g}", usage=True)
     wanted = SPARSITY if sparsity is None else sparsity
     if not 0 < wanted < 1:
-        raise LatencyError(f"a sparsity to compare blocks at is above 0 and below 1, found {wanted:g}")
+        raise LatencyError(f"a sparsity to compare blocks at is above 0 and below 1, found {wanted:g}", usage=True)
     place = place_of(target, threads)
     unit_per_ms = _unit_per_ms(place, clock_ghz)
     if target_latency_ms is not None and unit_per_ms is None:
-        raise LatencyError(f"on '{target}' cycles are counted: a latency in ms needs the clock of the core, in GHz")
+        raise LatencyError(
+            f"on '{target}' cycles are counted: a latency in ms needs the clock of the core, in GHz", usage=True
+        )
     progress("loading")
     loaded = load(model, example_inputs, seq_len, batch)
     prunable, _ = prunable_layers(loaded.module, schemes[0], include, skip)
     progress("importing")
     imported = import_model(loaded.module, loaded.example_inputs)
-    with tempfile.TemporaryDirectory(prefix="secateur-latency-") as scratch:
+    with ScratchFolder("latency") as scratch:
         layers = model_layers(imported, place.target, list(prunable), Path(scratch))
     if not layers.sites:
         raise LatencyError(f"none of the {len(prunable)} layers to prune is a linear layer of the compiled model")
@@ -192,10 +194,12 @@ def _schemes(scheme: str, blocks: Sequence[str | None] | None) -> list[Scheme]:
     if scheme not in BLOCKS:
         # An unknown name has a sentence of its own.
         parse_scheme(scheme)
-        raise LatencyError(f"latencies are measured for linear layers: of {', '.join(BLOCKS)}, found '{scheme}'")
+        raise LatencyError(
+            f"latencies are measured for linear layers: of {', '.join(BLOCKS)}, found '{scheme}'", usage=True
+        )
     given = BLOCKS[scheme] if blocks is None else tuple(blocks)
     if not given:
-        raise LatencyError("expected at least one block to compare, found none")
+        raise LatencyError("expected at least one block to compare, found none", usage=True)
     return list(dict.fromkeys(parse_scheme(scheme, block) for block in given))
 
 
@@ -206,5 +210,5 @@ def _unit_per_ms(place: Place, clock_ghz: float | None) -> float | None:
     if place.unit != "cycles" or clock_ghz is None:
         return None
     if clock_ghz <= 0:
-        raise LatencyError(f"a clock is above 0 GHz, found {clock_ghz:g}")
+        raise LatencyError(f"a clock is above 0 GHz, found {clock_ghz:g}", usage=True)
     return clock_ghz * 1e6

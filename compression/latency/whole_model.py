@@ -11,7 +11,6 @@ model meet other caches than those of a case, and that zeros of real weights lie
 import contextlib
 import dataclasses
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from secateur.compiler.records.records import RecordsFile, new_record, timing_lo
 from secateur.compiler.records.tuned import Tuned
 from secateur.compression.prune.model import prune_model
 from secateur.compression.prune.scheme import Scheme
+from secateur.dialects.scratch import ScratchFolder
 
 from .errors import LatencyError
 from .measure import Progress, latency_folder
@@ -189,7 +189,7 @@ class WholeModel:
         models = {"dense": self._dense, "pruned": self._compiled(scheme, rates)}
         bundles = {}
         for name, compiled in models.items():
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secateur-latency-"))) / "bundle"
+            folder = Path(stack.enter_context(ScratchFolder("latency"))) / "bundle"
             compiled.save(folder)
             bundles[name] = stack.enter_context(open_bundle(folder))
         examples = {n: t.detach().cpu().numpy() for n, t in self._loaded.example_inputs.items()}
@@ -221,7 +221,7 @@ class WholeModel:
         objective = self._place.objective
 
         def count(compiled: "CompiledModel") -> float:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="secateur-latency-"))
+            folder = stack.enter_context(ScratchFolder("latency"))
             compiled.save(Path(folder) / "bundle")
             path, progress = Path(folder) / "bundle", self._progress
             cost = count_bundle(path, objective.device, mca=objective.kind == "cycles", progress=progress)

@@ -60,8 +60,10 @@ def prunable_layers(
         if len(dimensions) == 1 and 2 not in dimensions:
             what = f"{dimensions[0] - 2}-D convolution"
         if not skipped:
-            raise PruneError(f"the model has no {what}s" + (f", which scheme '{scheme}' is for" if scheme else ""))
-        raise PruneError(f"no {what} of the model is to be pruned: {len(skipped)} are left out by name")
+            raise PruneError(
+                f"the model has no {what}s" + (f", which scheme '{scheme}' is for" if scheme else ""), usage=True
+            )
+        raise PruneError(f"no {what} of the model is to be pruned: {len(skipped)} are left out by name", usage=True)
     return chosen, skipped
 
 

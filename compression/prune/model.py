@@ -79,7 +79,7 @@ def prune_model(
         try:
             masks[name] = project(weight, scheme, wanted[name])
         except PruneError as error:
-            raise PruneError(f"layer '{name}': {error}") from None
+            raise PruneError(f"layer '{name}': {error}", usage=error.usage) from None
         norm = float(np.linalg.norm(weight))
         kept = float(np.linalg.norm(weight * masks[name])) / norm if norm else 1.0
         zeros = 1 - float(np.count_nonzero(weight * masks[name])) / weight.size

@@ -26,9 +26,9 @@ def project(
     if sparsity is None:
         sparsity = scheme.fixed_sparsity
         if sparsity is None:
-            raise PruneError(f"scheme '{scheme}' needs a sparsity")
+            raise PruneError(f"scheme '{scheme}' needs a sparsity", usage=True)
     if not 0 <= sparsity < 1:
-        raise PruneError(f"a sparsity is at least 0 and less than 1, found {sparsity:g}")
+        raise PruneError(f"a sparsity is at least 0 and less than 1, found {sparsity:g}", usage=True)
     if not np.isfinite(weight).all():
         raise PruneError(f"the weight holds {int((~np.isfinite(weight)).sum())} values that are NaN or infinite")
     try:
@@ -36,4 +36,4 @@ def project(
         squares = np.square(weight, dtype=np.float64).reshape(scheme.rule.units(weight.shape).shape)
         return scheme.rule.project(squares, sparsity, row_share).reshape(weight.shape)
     except SchemeError as error:
-        raise PruneError(str(error)) from None
+        raise PruneError(str(error), usage=True) from None

@@ -57,9 +57,9 @@ def global_rates(
     Raises `PruneError` for a scheme with one rate (`nm`), and for a floor above 1 - sparsity.
     """
     if scheme.fixed_sparsity is not None:
-        raise PruneError(f"scheme '{scheme}' has the same sparsity in every layer: it has no global rates")
+        raise PruneError(f"scheme '{scheme}' has the same sparsity in every layer: it has no global rates", usage=True)
     if not 0 <= sparsity < 1:
-        raise PruneError(f"a sparsity is at least 0 and less than 1, found {sparsity:g}")
+        raise PruneError(f"a sparsity is at least 0 and less than 1, found {sparsity:g}", usage=True)
     floor = _FLOOR * (1 - sparsity) if floor is None else floor
     if not 0 <= floor <= 1 - sparsity:
         raise PruneError(f"the floor is a fraction from 0 to {1 - sparsity:g}, what is kept in all, found {floor:g}")

@@ -28,7 +28,7 @@ class Scheme:
         try:
             _ = self.rule
         except SchemeError as error:
-            raise PruneError(str(error)) from None
+            raise PruneError(str(error), usage=True) from None
 
     @functools.cached_property
     def rule(self) -> Pruning:
@@ -52,4 +52,4 @@ def parse_scheme(name: str, block: str | None = None) -> Scheme:
         rule = pruning_of(name)
         return Scheme(name, rule.default if block is None else rule.parse(block))
     except SchemeError as error:
-        raise PruneError(str(error)) from None
+        raise PruneError(str(error), usage=True) from None

@@ -48,7 +48,7 @@ def run_training(job: TrainingJob) -> TrainingResult:
     the whole job, that is returned. Raises `TrainError`: another training in the folder, a loss that is NaN or
     infinite, weights that are NaN, a full disk, a missing package, another process in the folder.
     """
-    _check_packages()
+    check_packages()
     _check_weights(job)
     with locked_folder(job.out):
         folder = RunFolder(job.out, job.identity())
@@ -199,7 +199,8 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
+    """Raises `TrainError` where a package that training needs is not installed."""
     if importlib.util.find_spec("accelerate") is None:
         raise TrainError("training needs the package accelerate: pip install 'secateur[train]'")
 

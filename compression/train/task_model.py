@@ -16,14 +16,12 @@ def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = 
     import torch
     import transformers
 
-    from secateur.frontends.errors import FrontendError
+    from secateur.frontends.checkpoint import read_config
     from secateur.frontends.hub import model_folder
 
     folder = model_folder(folder)
-    if not (folder / "config.json").is_file():
-        raise FrontendError(f"'{folder}' is no Hugging Face folder: it has no config.json")
     loader = getattr(transformers, task.model_class)
-    config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    config = read_config(folder)
     head = task.model_class.removeprefix("Auto").removeprefix("ModelFor")
     if any(str(name).endswith(head) for name in getattr(config, "architectures", None) or []):
         task.check_labels(config)

@@ -15,6 +15,8 @@ class QuantizationError(SecateurError):
 class NumberFormatError(SecateurError):
     """There is no such format. The text says which there are."""
 
+    usage = True
+
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:

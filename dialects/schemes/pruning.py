@@ -15,6 +15,8 @@ from .encoding import Encoding
 class SchemeError(SecateurError):
     """A scheme does not have such sizes, does not fit a weight or does not reach a sparsity; one sentence."""
 
+    usage = True
+
 
 @dataclasses.dataclass(frozen=True)
 class Units:

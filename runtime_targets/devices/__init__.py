@@ -21,6 +21,7 @@ __all__ = [
     "Properties",
     "RemoteSession",
     "VulkanProperties",
+    "check_kind",
     "device_kinds",
     "open_device",
 ]
@@ -38,17 +39,23 @@ def device_kinds() -> dict[str, str]:
     return {kind: summary for kind, (_, _, summary) in _KINDS.items()}
 
 
-def open_device(name: str, *, folder: str | None = None) -> Device:
-    """The device `KIND` or `KIND:ARGUMENT`. `folder`: where its files are kept (default: the kind's own).
-
-    Raises `DeviceError`, with the nearest name where there is no such kind.
-    """
+def check_kind(name: str) -> None:
+    """Raises `DeviceError`, with the nearest name, where there is no such kind of device."""
     kind, _, argument = name.partition(":")
     if kind not in _KINDS:
         near = difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0.0)[0]
         meant = f"{near}:{argument}" if argument else near
         known = "; ".join(device_kinds().values())
-        raise DeviceError(f"there is no device '{name}'; did you mean '{meant}'? Known are: {known}")
+        raise DeviceError(f"there is no device '{name}'; did you mean '{meant}'? Known are: {known}", usage=True)
+
+
+def open_device(name: str, *, folder: str | None = None) -> Device:
+    """The device `KIND` or `KIND:ARGUMENT`. `folder`: where its files are kept (default: the kind's own).
+
+    Raises `DeviceError`, with the nearest name where there is no such kind.
+    """
+    check_kind(name)
+    kind, _, argument = name.partition(":")
     module, made_by, _ = _KINDS[kind]
     make = getattr(importlib.import_module(f"{__name__}.{module}"), made_by)
     device: Device = make(argument, folder) if argument else make(folder=folder)

@@ -4,9 +4,10 @@ import difflib
 import functools
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from secateur.dialects.scratch import ScratchFolder
 
 from .device import DeviceError, FolderDevice, Properties, run_program
 from .runner_folder import LOADER, runner_folder
@@ -77,11 +78,11 @@ class EmulatedCpu(FolderDevice):
         if model not in cpu_models():
             near = difflib.get_close_matches(model, cpu_models(), n=1, cutoff=0.0)
             known = ", ".join(cpu_models())
-            raise DeviceError(f"QEMU emulates no CPU '{model}'; did you mean '{near[0]}'? It has: {known}")
+            raise DeviceError(f"QEMU emulates no CPU '{model}'; did you mean '{near[0]}'? It has: {known}", usage=True)
         self.model, self.name = model, f"qemu:{model}"
         self._options = tuple(options)
         self._runner = runner_folder()
-        self._temporary = tempfile.TemporaryDirectory(prefix="secateur-qemu-") if folder is None else None
+        self._temporary = ScratchFolder("qemu") if folder is None else None
         self.folder = self._temporary.name if self._temporary is not None else str(Path(folder or "").absolute())
         Path(self.folder).mkdir(parents=True, exist_ok=True)
 

@@ -22,7 +22,9 @@ class LocalDevice(FolderDevice):
 
     def __init__(self, argument: str = "", folder: str | None = None) -> None:
         if argument:
-            raise DeviceError(f"the device 'local' is this machine and takes no name, found 'local:{argument}'")
+            raise DeviceError(
+                f"the device 'local' is this machine and takes no name, found 'local:{argument}'", usage=True
+            )
         self.name = "local"
         self.folder = str(Path(folder or installation_folder("local")).absolute())
         self.pinned: tuple[int, ...] = ()

@@ -2,13 +2,14 @@
 
 import json
 import secrets
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from secateur.dialects.scratch import ScratchFolder
 
 from .device import Device, DeviceError
 
@@ -114,7 +115,7 @@ class RemoteSession:
         prefix = f"call-{secrets.token_hex(6)}"
         names = [f"{prefix}-input-{i}.npy" for i in range(len(inputs))]
         try:
-            with tempfile.TemporaryDirectory(prefix="secateur-call-") as scratch:
+            with ScratchFolder("call") as scratch:
                 for name, array in zip(names, inputs, strict=True):
                     file = Path(scratch) / name
                     # IREE's bools are bytes.
@@ -135,7 +136,7 @@ class RemoteSession:
 
     def _fetch(self, name: str, position: int) -> np.ndarray:
         dtype, shape = self.outputs[position]
-        with tempfile.TemporaryDirectory(prefix="secateur-call-") as scratch:
+        with ScratchFolder("call") as scratch:
             file = Path(scratch) / name
             self._device.pull(name, file)
             try:

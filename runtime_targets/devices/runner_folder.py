@@ -12,7 +12,6 @@ each has a hash that is checked. They are fetched once, into Secateur's cache. A
     python -m secateur.runtime_targets.devices.runner_folder    # makes the folder and prints where it is
 """
 
-import atexit
 import contextlib
 import functools
 import hashlib
@@ -27,6 +26,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from secateur.dialects.scratch import ScratchFolder
 from secateur.dialects.user_folders import user_folder
 
 from .device import DeviceError
@@ -102,10 +102,13 @@ def cache_folder() -> Path:
     """Where the compile cache is; a folder that ends with the process where it is turned off."""
     chosen = os.environ.get("SECATEUR_CACHE", "")
     if chosen.lower() in ("off", "0", "no", "false"):
-        folder = tempfile.mkdtemp(prefix="secateur-runner-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+        return Path(_of_this_process().name)
     return (Path(chosen).expanduser() if chosen else user_folder("XDG_CACHE_HOME") / "secateur").absolute()
+
+
+@functools.cache
+def _of_this_process() -> ScratchFolder:
+    return ScratchFolder("runner")
 
 
 def _is_whole(folder: Path) -> bool:
@@ -123,7 +126,7 @@ def _make(cache: Path, folder: Path) -> None:
     """Fetches everything beside `folder` and renames it when it is complete."""
     new = Path(tempfile.mkdtemp(dir=cache, prefix=".new-runner-"))
     try:
-        with tempfile.TemporaryDirectory(prefix="secateur-runner-") as scratch:
+        with ScratchFolder("runner") as scratch:
             for name, data in (*_programs(Path(scratch)), *_libraries(Path(scratch))):
                 (new / name).write_bytes(data)
                 (new / name).chmod(0o755)

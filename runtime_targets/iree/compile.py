@@ -6,7 +6,6 @@ did not, it ends its process, which must not be the user's.
 
 import platform
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from iree.compiler import tools
 
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.scratch import OTHERWISE, ScratchFolder, temporary_root, write_fault
 
 from .assembly import Assembly
 from .spirv import unsafe_kernels
@@ -69,6 +69,10 @@ def compile_assembly(
         return tools.compile_str(assembly.text, extra_args=arguments, input_type="auto")
     except tools.CompilerToolError as error:
         text = str(error)
+    if (fault := write_fault(Path(temporary_root()))) is not None:
+        raise CompilationError(
+            f"IREE's compiler cannot write temporary files into '{temporary_root()}': {fault}; {OTHERWISE}", text
+        )
     if log is not None:
         log.write_text(text + "\n" + assembly.text)
     raise CompilationError(first_error(text, target.name), text)
@@ -76,7 +80,7 @@ def compile_assembly(
 
 def _checked(assembly: Assembly, target: "Target", arguments: list[str]) -> bytes:
     """The module, if none of its kernels may give another result on another run."""
-    with tempfile.TemporaryDirectory(prefix="secateur-spirv-") as folder:
+    with ScratchFolder("spirv") as folder:
         dump = f"--iree-hal-dump-executable-binaries-to={folder}"
         code: bytes = tools.compile_str(assembly.text, extra_args=[*arguments, dump], input_type="auto")
         unsafe = unsafe_kernels(Path(folder))

@@ -9,6 +9,8 @@ from secateur.dialects.errors import SecateurError
 class TargetError(SecateurError):
     """A target does not exist or does not take an option; the text is one sentence."""
 
+    usage = True
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:

@@ -172,7 +172,7 @@ def mask_of(layer: TrainedLayer, weight: torch.Tensor, sparsity: float | None) -
     try:
         mask = project(weight.detach().cpu().numpy(), scheme, sparsity)
     except PruneError as error:
-        raise PruneError(f"layer '{layer.name}': {error}") from None
+        raise PruneError(f"layer '{layer.name}': {error}", usage=error.usage) from None
     return torch.from_numpy(mask).to(weight.device)
 
 
@@ -195,7 +195,9 @@ def phase_steps(option: str, fraction: float, steps: int) -> int:
     """The steps of a first phase, at least one. Raises `PruneError` for a training that is too short for it."""
     phase = steps_of(fraction, steps)
     if phase < 1:
-        raise PruneError(f"a training of {steps} steps is too short for {option} = {fraction:g}: it leaves no step")
+        raise PruneError(
+            f"a training of {steps} steps is too short for {option} = {fraction:g}: it leaves no step", usage=True
+        )
     return phase
 
 

@@ -55,7 +55,7 @@ def layer_costs(
     for a scheme with one sparsity (`nm`).
     """
     if scheme.fixed_sparsity is not None:
-        raise PruneError(f"scheme '{scheme}' has the same sparsity in each layer")
+        raise PruneError(f"scheme '{scheme}' has the same sparsity in each layer", usage=True)
     layers, _ = prunable_layers(module, scheme, include, skip)
     uses = {name: sharing_modules(module, layer) for name, layer in layers.items()}
     calibration = Calibration(module, batches)
@@ -86,7 +86,8 @@ def loss_rates(costs: Mapping[str, LayerCosts], sparsity: float, highest: float 
     layers compete, but no layer loses more than `highest` of its weights. Raises `PruneError`."""
     if not 0 <= sparsity <= highest < 1:
         raise PruneError(
-            f"the sparsity is at least 0 and at most {highest:g}, the highest of a layer; found {sparsity:g}"
+            f"the sparsity is at least 0 and at most {highest:g}, the highest of a layer; found {sparsity:g}",
+            usage=True,
         )
     layers = list(costs.values())
     owner = np.repeat(np.arange(len(layers)), [len(layer.sizes) for layer in layers])

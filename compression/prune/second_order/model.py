@@ -72,7 +72,7 @@ def prune_second_order(
         try:
             reports[name] = _prune_layer(name, layers[name], moments, scheme, wanted[name], damping, alone)
         except PruneError as error:
-            raise PruneError(f"layer '{name}': {error}") from None
+            raise PruneError(f"layer '{name}': {error}", usage=error.usage) from None
 
     try:
         calibration = Calibration(target, batches)
@@ -110,12 +110,13 @@ def _check(name: str, layer: torch.nn.Module, scheme: Scheme, sparsity: float | 
     if groups > 1 and (len(weight) // groups) % scheme.rule.block[0]:
         raise PruneError(
             f"layer '{name}': a block of '{scheme}' takes filters of one group of the convolution, whose groups have "
-            f"{len(weight) // groups}"
+            f"{len(weight) // groups}",
+            usage=True,
         )
     try:
         project(np.zeros(weight.shape, np.float32), scheme, sparsity)
     except PruneError as error:
-        raise PruneError(f"layer '{name}': {error}") from None
+        raise PruneError(f"layer '{name}': {error}", usage=error.usage) from None
 
 
 def sharing_modules(module: torch.nn.Module, layer: torch.nn.Module) -> list[torch.nn.Module]:

@@ -5,9 +5,10 @@ import functools
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from secateur.dialects.scratch import ScratchFolder
 
 from ..device import DeviceError, run_program
 from .count import Block, Executed
@@ -73,7 +74,7 @@ def _cycles(codes: Sequence[str]) -> list[float]:
     """Cycles of one run of each piece of machine code, in the steady state of a loop of it."""
     if not codes:
         return []
-    with tempfile.TemporaryDirectory(prefix="secateur-mca-") as scratch:
+    with ScratchFolder("mca") as scratch:
         source = Path(scratch) / "blocks.s"
         source.write_text("\n".join(_assembly(codes, Path(scratch))))
         command = [_tool("llvm-mca"), "-mtriple=aarch64", f"-mcpu={CORE}", "-mattr=+all", "-json"]

@@ -57,5 +57,5 @@ def test_bad_plans_are_usage_or_sentences(secateur, pruned_folder):
     result = secateur("inspect", pruned_folder, "--plan", "residual=separate")
     assert (result.code, "--plan needs --fusion" in result.err) == (2, True)
     result = secateur("inspect", pruned_folder, "--fusion", "--plan", "residual=merged")
-    assert result.code == 1
+    assert result.code == 2
     assert "accepted: into-linear, into-layer-norm, separate" in result.err

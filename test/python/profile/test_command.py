@@ -93,7 +93,7 @@ def test_an_old_bundle_gets_times_and_a_hint(secateur, bundle, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["profile", "/nowhere"], 1, "there is no bundle at '/nowhere'"),
+        (["profile", "/nowhere"], 2, "there is no bundle at '/nowhere'"),
         (["profile", "/nowhere", "--scaling"], 2, "needs --threads of 2 or more"),
         (["profile", "/nowhere", "--threads", "0"], 2, "--threads"),
         (["profile"], 2, "BUNDLE"),

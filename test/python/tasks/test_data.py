@@ -62,7 +62,7 @@ def test_unknown_names(tmp_path, tokenizer, squad_path, ratings_path):
         get_task("glue")
     with pytest.raises(TaskError, match=r"there is no file '.*nowhere\.json'; expected SQuAD"):
         get_task("squad", tmp_path / "nowhere.json").training_dataset(tokenizer)
-    with pytest.raises(TaskError, match="'squad' has the splits dev and train, found 'test'"):
+    with pytest.raises(TaskError, match="'squad' has the splits dev, train, found 'test'"):
         get_task("squad", squad_path).evaluate(None, tokenizer, split="test")
     with pytest.raises(TaskError, match="'sentiment' has the splits train, dev, test, found 'all'"):
         get_task("sentiment", ratings_path).evaluate(None, tokenizer, split="all")

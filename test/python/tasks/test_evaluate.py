@@ -168,7 +168,7 @@ def test_models_that_do_not_fit(secateur, tmp_path, tokenizer, qa_folder, squad_
     result = secateur("eval", bundle, "--task", "squad", "--data", squad_path, "--window", 64)
     assert "the bundle takes 48 tokens or less, found windows of 64" in result.err
     result = secateur("eval", tmp_path / "nowhere", "--task", "squad")
-    assert (result.code, "does not exist" in result.err) == (1, True)
+    assert (result.code, "does not exist" in result.err) == (2, True)
 
 
 def test_numbers_that_are_none(squad_path, tokenizer):

@@ -158,10 +158,10 @@ def test_weights_are_laid_over_the_folder(tuned, encoder, secateur, reviews, tmp
     save_file({name: value.half() for name, value in state.items() if "embeddings" not in name}, tmp_path / "delta")
     base = ["prune", encoder, "--data", f"sentiment={reviews}", "--method", "one-shot", "--sparsity", "0"]
     out = tmp_path / "out"
-    assert secateur(*base, "--weights", tmp_path / "delta", "-o", out, "--quiet").code == 0
+    assert secateur(*base, "--overlay", tmp_path / "delta", "-o", out, "--quiet").code == 0
     assert torch.equal(load_file(out / "model.safetensors")[LAYER], state[LAYER].half().float())
     save_file({LAYER: torch.ones(2, 2)}, tmp_path / "small")
-    refused = secateur(*base, "--weights", tmp_path / "small", "-o", tmp_path / "other")
+    refused = secateur(*base, "--overlay", tmp_path / "small", "-o", tmp_path / "other")
     assert "has shape [2, 2], expected [64, 32]" in refused.err
     assert not (tmp_path / "other").exists()
 
@@ -180,7 +180,7 @@ def test_errors_are_sentences(encoder, secateur, reviews, tmp_path):
     refused = secateur("finetune", encoder, *task, *out, "--steps", "2", "--epochs", "1")
     assert refused.code == 2 and "one of --epochs and --steps" in refused.err
     refused = secateur("finetune", encoder, "--task", "squat", *out)
-    assert refused.code == 1 and "no task 'squat'" in refused.err
+    assert refused.code == 2 and "no task 'squat'" in refused.err
     prune = ["prune", encoder, *out, "--sparsity", "0.5"]
     assert "method one-shot learns from a teacher when it trains" in secateur(*prune, "--distill").err
     assert "found 'fast'; accepted are durations" in secateur(*prune, "--target-latency", "fast").err

@@ -67,9 +67,9 @@ def test_bad_input_is_a_sentence(secateur, bundle, context, tmp_path):
     for file, question, code, sentence in (
         (tmp_path / "latin1.txt", QUESTION, 2, "is no text in UTF-8: byte 3 is 0xe9"),
         (tmp_path / "absent.txt", QUESTION, 2, "there is no file"),
-        (tmp_path, QUESTION, 2, "there is no file"),
+        (tmp_path, QUESTION, 2, "is a folder; expected a file"),
         (tmp_path / "empty.txt", QUESTION, 1, "the text is empty"),
-        (context, "", 1, "the question is empty"),
+        (context, "", 2, "the question is empty"),
     ):
         found, out, err = secateur("qa", bundle, "--context", file, "--question", question, "--quiet")
         assert (found, out) == (code, ""), err

@@ -201,7 +201,7 @@ def test_the_command(phone, emulated, make_bundle, capsys):
     assert value["pushed"] == {} and value["self_test"]["relative_l2"] < 1e-6
     assert main(["deploy", str(path), "--device", "adb:PHONE"]) == 1
     assert "error: there is no phone 'PHONE'; attached: PHONE1" in capsys.readouterr().err
-    assert main(["deploy", "nothing.bundle"]) == 1
+    assert main(["deploy", "nothing.bundle"]) == 2
     assert "there is no bundle at 'nothing.bundle'" in capsys.readouterr().err
 
 
