@@ -158,15 +158,16 @@ def _compile(text: str, target: "Target") -> bytes:
 
 
 def _module_text(lanes: int, chains: int, l2_bytes: int, groups: int) -> str:
+    from secateur.dialects.sparsity.kernel_ops import segment_sizes
+
     vector = f"vector<{lanes}xf32>"
     l2, memory = (f"{size // 4}xf32" for size in (l2_bytes, MEMORY_BYTES))
-    segments = "operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>"
     result = f"{groups}x{lanes}xf32"
 
     def call(kernel: str, operand: str, type_: str) -> str:
         return (
             f'  %{kernel} = "sparsity.dispatch"(%{operand}) {{kernel = @{kernel}, grid = array<i64: {groups}, 1, 1>, '
-            f"{segments}}} : (tensor<{type_}>) -> tensor<{result}>\n"
+            f"{segment_sizes(1)}}} : (tensor<{type_}>) -> tensor<{result}>\n"
         )
 
     state = f"{chains}x{lanes}xf32"

@@ -174,18 +174,20 @@ def _entry(module: ir.Module) -> ir.OpView:
 
 
 def call_kernel(
-    kernel: ir.OpView, module: ir.Module, grid: Sequence[int], inputs: Sequence[np.ndarray]
+    kernel: ir.OpView, module: ir.Module, grid: Sequence[int], inputs: Sequence[np.ndarray], results: Sequence[int]
 ) -> list[np.ndarray]:
-    """Runs `kernel`, a function `(memrefs in, memrefs out, index, index, index)` of `module`, at every point of
-    `grid` (x, y, z); its results. The module is not changed.
+    """Runs `kernel`, a function `(memrefs, index, index, index)` of `module`, at every point of `grid` (x, y, z).
 
+    The first memrefs begin as `inputs`, those behind as memory that nothing was written to. `results` are the positions
+    of the memrefs that are returned; the kernel may write to no other. Neither the module nor the inputs are changed.
     Raises `EngineError` where the arguments do not fit, where the kernel writes to an operand, or a pass fails.
     """
     types = ir.FunctionType(ir.TypeAttr(kernel.attributes["function_type"]).value).inputs
     buffers = [ir.MemRefType(t) for t in types if isinstance(t, ir.MemRefType)]
     name = ir.StringAttr(kernel.attributes["sym_name"]).value
-    if len(types) != len(buffers) + 3 or len(buffers) < len(inputs):
-        raise EngineError(f"expected kernel '{name}' to take memrefs and three indices, found {types}")
+    given = len(inputs) + sum(position >= len(inputs) for position in results)
+    if len(types) != len(buffers) + 3 or len(buffers) != given:
+        raise EngineError(f"expected kernel '{name}' to take {given} memrefs and three indices, found {types}")
     for number, (array, buffer) in enumerate(zip(inputs, buffers, strict=False)):
         if not _fits(array, buffer):
             found = f"{array.dtype}{list(array.shape)}"
@@ -196,13 +198,13 @@ def call_kernel(
     key, compiled = _cached(outlined)
     if compiled is None:
         compiled = _cache[key] = _Compiled(outlined, [])
-    operands = [_aligned(array) for array in inputs]
-    results = [_unwritten(b.shape, dtype_of(b.element_type)) for b in buffers[len(inputs) :]]
-    compiled.invoke(*map(_describe, [*operands, *results]))
-    for number, (before, after) in enumerate(zip(inputs, operands, strict=True)):
-        if np.ascontiguousarray(before).tobytes() != after.tobytes():
+    memory = [_aligned(array) for array in inputs]
+    memory += [_unwritten(b.shape, dtype_of(b.element_type)) for b in buffers[len(inputs) :]]
+    compiled.invoke(*map(_describe, memory))
+    for number, (before, after) in enumerate(zip(inputs, memory, strict=False)):
+        if number not in results and np.ascontiguousarray(before).tobytes() != after.tobytes():
             raise EngineError(f"kernel '{name}' writes to its operand {number}")
-    return results
+    return [memory[position] for position in results]
 
 
 def _fits(array: np.ndarray, buffer: ir.MemRefType) -> bool:

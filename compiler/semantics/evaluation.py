@@ -12,6 +12,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import func, tensor
 
 from secateur.dialects.sparsity import reference
+from secateur.dialects.sparsity.kernel_ops import kernel_positions
 from secateur.dialects.sparsity.ops import OPS
 from secateur.dialects.sparsity.reference_parts import EvaluationError
 from secateur.dialects.weight_store import WeightStore
@@ -119,7 +120,7 @@ class _Interpreter:
 
     def _dispatch(self, op: ir.OpView, operands: list[np.ndarray]) -> list[np.ndarray]:
         kernel = find_function(self.module, op.attributes["kernel"].value)
-        return call_kernel(kernel, self.module, list(op.attributes["grid"]), operands)
+        return call_kernel(kernel, self.module, list(op.attributes["grid"]), operands, kernel_positions(op))
 
 
 def _bind(name: str, arguments: Iterable[ir.Value], inputs: Sequence[np.ndarray]) -> Values:

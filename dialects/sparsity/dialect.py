@@ -83,29 +83,35 @@ def _has_declared_form(op: ir.OpView) -> bool:
     values = [*op.operation.operands, *op.operation.results]
     ranked = all(isinstance(value.type, ir.RankedTensorType) for value in values)
     counted = op._ODS_OPERAND_SEGMENTS is not None or len(op.operation.operands) == len(operands)
-    return counted and ranked and len(op.operation.results) == len(results)
+    counted = counted and (op._ODS_RESULT_SEGMENTS is not None or len(op.operation.results) == len(results))
+    return counted and ranked
+
+
+def _segments(op: ir.OpView) -> list[tuple[str, str, list[int], int]]:
+    """For operands and results that may be absent: the attribute of their sizes, a name, the least sizes, how many."""
+    found = [
+        ("operandSegmentSizes", "an operand", op._ODS_OPERAND_SEGMENTS, len(op.operation.operands)),
+        ("resultSegmentSizes", "a result", op._ODS_RESULT_SEGMENTS, len(op.operation.results)),
+    ]
+    return [(name, what, list(least), given) for name, what, least, given in found if least is not None]
 
 
 def _check_segments(op: ir.OpView) -> None:
-    """Which optional operands there are; the structural verifier takes sizes of any number and sum."""
-    declared = op._ODS_OPERAND_SEGMENTS
-    if declared is None:
-        return
-    found = op.attributes.get("operandSegmentSizes", None)
-    sizes = list(found) if isinstance(found, ir.DenseI32ArrayAttr) else []
-    given = len(op.operation.operands)
-    fits = [size == 1 or (size == 0 and least == 0) for size, least in zip(sizes, declared, strict=False)]
-    expect(
-        len(sizes) == len(declared) and all(fits) and sum(sizes) == given,
-        f"expected 'operandSegmentSizes' to be array<i32: ...> of {len(declared)} sizes with the sum {given}, "
-        f"1 where an operand is given and 0 where an optional one is not, found {found}",
-    )
+    """Which optional operands and results there are; the structural verifier takes sizes of any number and sum."""
+    for name, what, declared, given in _segments(op):
+        found = op.attributes.get(name, None)
+        sizes = list(found) if isinstance(found, ir.DenseI32ArrayAttr) else []
+        fits = [size == 1 or (size == 0 and least == 0) for size, least in zip(sizes, declared, strict=False)]
+        expect(
+            len(sizes) == len(declared) and all(fits) and sum(sizes) == given,
+            f"expected '{name}' to be array<i32: ...> of {len(declared)} sizes with the sum {given}, "
+            f"1 where {what} is given and 0 where an optional one is not, found {found}",
+        )
 
 
 def _check_names(op: ir.OpView) -> None:
     own = [field.name for field in ext.partition_fields(type(op)._fields)[1]] + list(getattr(type(op), "OPTIONAL", ()))
-    if op._ODS_OPERAND_SEGMENTS is not None:
-        own.append("operandSegmentSizes")
+    own += [name for name, *_ in _segments(op)]
     prefix = f"{Sparsity.DIALECT_NAMESPACE}."
     for name in op.attributes:
         if name in NOTES:

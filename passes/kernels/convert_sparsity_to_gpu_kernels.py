@@ -66,8 +66,8 @@ class ConvertSparsityToGpuKernels(Pass):
                     _kernel(module, op, known[signature], threads)
                     context.count("kernels")
                 with ir.InsertionPoint(op):
-                    new = dispatch(op.result.type, list(operands_by_name(op).values()), known[signature], grid)
-            op.result.replace_all_uses_with(new.result)
+                    new = dispatch([op.result.type], list(operands_by_name(op).values()), known[signature], grid)
+            op.result.replace_all_uses_with(new.result0)
             op.operation.erase()
             context.count("dispatches")
 

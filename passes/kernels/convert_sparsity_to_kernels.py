@@ -101,7 +101,7 @@ class ConvertSparsityToKernels(Pass):
                     _kernel(module, op, plan, name, target)
                     context.count("kernels")
                 with ir.InsertionPoint(op):
-                    new = dispatch(op.result.type, list(operands_by_name(op).values()), known[signature], plan.grid)
-            op.result.replace_all_uses_with(new.result)
+                    new = dispatch([op.result.type], list(operands_by_name(op).values()), known[signature], plan.grid)
+            op.result.replace_all_uses_with(new.result0)
             op.operation.erase()
             context.count("dispatches")

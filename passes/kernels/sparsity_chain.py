@@ -22,6 +22,8 @@ Preconditions, for a dispatch to join the chain before it:
   it reads the chain's results, and each kernel of the chain writes its own, only at the place (z, y) of its workgroup.
     Rationale: other panels may not be there yet. Read off the kernel's body: the first two indices of every access.
   no other op reads a result of the chain before its last dispatch. Rationale: the chain runs at that place.
+  nothing reads later what it overwrites (`tied_operands`), and the chain reads that only at (z, y). Rationale: the
+    chain's kernel has one memref for the old value and the new one.
   the chain's tensors are at most as many as an executable can take buffers.
 """
 
@@ -29,7 +31,7 @@ import dataclasses
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.kernel_ops import CHAIN
+from secateur.dialects.sparsity.kernel_ops import CHAIN, kernel_positions, ties_of
 
 from ..base import Pass, PassContext, functions, walk
 from ..target import target_of
@@ -52,6 +54,19 @@ def accesses_own_panel(kernel: ir.Operation, position: int) -> bool:
         if len(indices) != 2 or indices[0] != batch or indices[1] != panel:
             return False
     return True
+
+
+def _is_last_reader(op: ir.Operation, value: ir.Value) -> bool:
+    """Whether nothing reads `value` beside this operand of `op`, but ops that stand before `op` in its block."""
+    users = [use.owner.operation for use in value.uses]
+    before = [user for user in users if user.block == op.block and user != op and user.is_before_in_block(op)]
+    return len(before) == len(users) - 1
+
+
+def _reads_elsewhere(op: ir.Operation, kernels: dict[str, ir.Operation], values: list[ir.Value]) -> bool:
+    """Whether workgroups of the dispatch `op` read one of `values` at other places than their own."""
+    kernel = kernels[op.attributes["kernel"].value]
+    return any(v in values and not accesses_own_panel(kernel, i) for i, v in enumerate(op.operands))
 
 
 @dataclasses.dataclass
@@ -90,13 +105,16 @@ class SparsityChain(Pass):
         current: _Chain | None = None
         for op in function.regions[0].blocks[0].operations:
             operation = op.operation
-            made = {m.operation.results[0] for m in current.members} if current is not None else set()
+            made = {r for m in current.members for r in m.operation.results} if current is not None else set()
             if operation.name != "sparsity.dispatch":
                 current = None if any(v in made for v in operation.operands) else current
                 continue
             shape, kernel = list(op.grid)[1:], kernels[op.kernel.value]
             tensors = {*operation.operands, *operation.results}
-            fits = shape[0] * shape[1] % workers == 0 and accesses_own_panel(kernel, len(operation.operands))
+            written = kernel_positions(operation)
+            fits = shape[0] * shape[1] % workers == 0 and all(accesses_own_panel(kernel, i) for i in written)
+            overwritten = [operation.operands[tie] for tie in ties_of(operation) if tie is not None]
+            fits = fits and all(_is_last_reader(operation, value) for value in overwritten)
             reads = [i for i, value in enumerate(operation.operands) if value in made]
             if (
                 current is not None
@@ -104,6 +122,7 @@ class SparsityChain(Pass):
                 and current.shape == shape
                 and len(current.tensors | tensors) <= _MOST_BUFFERS
                 and all(accesses_own_panel(kernel, i) for i in reads)
+                and not any(_reads_elsewhere(m.operation, kernels, overwritten) for m in current.members)
             ):
                 current.members.append(op)
                 current.tensors |= tensors

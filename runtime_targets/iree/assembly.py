@@ -34,7 +34,8 @@ from secateur.dialects.sparsity.attributes import TARGET
 
 from .accepted import KERNEL_OPS, MAIN_OPS
 from .booleans import widen_booleans
-from .chains import Chains, chains_of
+from .chains import Chains, chains_of, single
+from .in_outs import apart, keep, keep_arguments, tied_operands
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
 from .narrow import narrow_integers
 from .scratch import scratch_bytes
@@ -148,7 +149,7 @@ def _convert(module: ir.Operation, weights: WeightGlobals) -> None:
         if name in called:
             _check_ops(kernel, KERNEL_OPS | {"func.func"}, "a kernel")
             scratch_bytes(kernel)
-            build_executable(kernel, f"ex_{name}", called[name])
+            build_executable(kernel, f"ex_{name}")
         kernel.erase()
     for op in functions:
         _check_ops(op, MAIN_OPS | _IREE_OPS, "a module for IREE")
@@ -162,9 +163,9 @@ def _convert(module: ir.Operation, weights: WeightGlobals) -> None:
 
 def _convert_functions(
     functions: list[ir.Operation], kernels: dict[str, ir.Operation], weights: WeightGlobals
-) -> dict[str, int]:
-    """Replaces dispatches and weights; returns, of every kernel that is called, how many results it writes."""
-    called: dict[str, int] = {}
+) -> set[str]:
+    """Replaces dispatches and weights; returns the kernels that are called."""
+    called: set[str] = set()
     chains = Chains(kernels)
     for function in functions:
         dispatches = [op for op in _walk(function) if op.name == "sparsity.dispatch"]
@@ -174,18 +175,14 @@ def _convert_functions(
                 refuse(op, f"calls the kernel '@{name}', which the module does not define; {_known(kernels)}")
             check_dispatch(op.opview, kernels[name])
         for members in chains_of(dispatches):
-            op = members[0]
-            if len(members) > 1:
-                call = chains.merge(members)
-            else:
-                name, grid = op.attributes["kernel"].value, list(op.opview.grid)
-                call = Call(op, name, list(op.operands), list(op.results), grid, members)
-            called[call.kernel] = len(call.results)
+            call = chains.merge(members) if len(members) > 1 else single(members[0])
+            called.add(call.kernel)
             _dispatch(call, kernels[call.kernel])
     for function in functions:
         for op in _walk(function):
             if op.name == "sparsity.weight":
                 weights.replace(op)
+        keep_arguments(function)
     return called
 
 
@@ -208,7 +205,9 @@ def _dispatch(call: Call, kernel: ir.Operation) -> None:
 
         threads = threads_of(kernel) or [1, 1, 1]
         grid = [number(-(-n // t)) for n, t in zip(call.grid, threads, strict=True)]
-        arguments = [number(n) for n in call_sizes(call, kernel)] + call.inputs
+        sizes = [number(n) for n in call_sizes(call, kernel)]
+        inputs, kept = apart(call.inputs, call.ties)
+        arguments = sizes + inputs
         segments = ir.DenseI32ArrayAttr.get([len(grid), len(arguments), 0, 0])
         made = ir.Operation.create(
             "flow.dispatch",
@@ -217,8 +216,10 @@ def _dispatch(call: Call, kernel: ir.Operation) -> None:
             {
                 "entry_points": ir.ArrayAttr.get([ir.SymbolRefAttr.get([f"ex_{call.kernel}", call.kernel])]),
                 "operandSegmentSizes": segments,
+                **tied_operands(call.ties, len(sizes)),
             },
         )
+        keep(kept)
     for old, new in zip(call.results, made.results, strict=True):
         old.replace_all_uses_with(new)
     for op in reversed(call.members):

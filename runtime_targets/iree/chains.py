@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.kernel_ops import CHAIN
+from secateur.dialects.sparsity.kernel_ops import CHAIN, kernel_positions, ties_of
 
 from .kernels import Call, kernel_memrefs, refuse
 from .scratch import SharedScratch
@@ -59,6 +59,76 @@ class _Buffers:
         return len(self.values) - 1
 
 
+class _Wires:
+    """Which memref of a chain's kernel each of its members takes for each of their arguments.
+
+    Memrefs are numbered: those of `inputs` from 0 up, those of `outputs`, which members make, from -1 down. A result
+    that takes an operand's storage lies in the memref of the operand.
+    """
+
+    def __init__(self) -> None:
+        self.inputs = _Buffers([], [])
+        self.outputs: list[ir.MemRefType] = []
+        self.of_arguments: list[int] = []
+        self._made: dict[ir.Value, int] = {}
+        self._last: dict[int, ir.Value] = {}
+
+    def add(self, op: ir.Operation, memrefs: list[ir.MemRefType]) -> None:
+        """Takes the next member, whose kernel takes `memrefs`. Raises `AssemblyError`."""
+        places = []
+        for value, type_ in zip(op.operands, memrefs, strict=False):
+            place = self._made.get(value)
+            if place is None:
+                place = self.inputs.place(value, type_)
+            elif (found := self._type(place)) != type_:
+                refuse(op, f"takes {type_} of its chain, which makes {found}")
+            places.append(place)
+        for type_ in memrefs[len(op.operands) :]:
+            self.outputs.append(type_)
+            places.append(-len(self.outputs))
+        for result, position in zip(op.results, kernel_positions(op), strict=True):
+            self._made[result] = places[position]
+            self._last[places[position]] = result
+        self.of_arguments += places
+
+    def _type(self, place: int) -> ir.MemRefType:
+        return self.inputs.types[place] if place >= 0 else self.outputs[-1 - place]
+
+    def results(self) -> tuple[list[ir.Value], list[int | None]]:
+        """What lies in the memrefs that members write when all are done, and the input whose storage each takes."""
+        made = [self._last[-1 - i] for i in range(len(self.outputs))]
+        taken = sorted(place for place in self._last if place >= 0)
+        return made + [self._last[place] for place in taken], [None] * len(made) + taken
+
+
+def _kernel_name(op: ir.Operation) -> str:
+    return op.attributes["kernel"].value
+
+
+def single(op: ir.Operation) -> Call:
+    """The call of a dispatch that is in no chain."""
+    return Call(op, _kernel_name(op), list(op.operands), list(op.results), ties_of(op), list(op.opview.grid), [op])
+
+
+def _check_readers(members: list[ir.Operation]) -> None:
+    """Refuses readers that would come too early for what a chain makes, or too late for what it overwrites."""
+    last, made = members[-1], [result for op in members for result in op.results]
+    for result in made:
+        for use in result.uses:
+            user = use.owner.operation
+            if user not in members and user.block == last.block and user.is_before_in_block(last):
+                refuse(user, "reads a result of a chain before its last dispatch")
+    for op in members:
+        for tie in [tie for tie in ties_of(op) if tie is not None]:
+            value = op.operands[tie]
+            for use in value.uses:
+                user = use.owner.operation
+                twice = user == op and use.operand_number != tie
+                in_chain = user in members and op.is_before_in_block(user)
+                if twice or in_chain or (value in made and user not in members):
+                    refuse(user, f"reads what '@{_kernel_name(op)}' overwrites in its chain")
+
+
 class Chains:
     """Makes the kernels of chains; chains of the same kernels that are wired alike share one."""
 
@@ -68,43 +138,26 @@ class Chains:
 
     def merge(self, members: list[ir.Operation]) -> Call:
         """The call that does the work of `members`, whose kernel is added to the kernels."""
-        last, results = members[-1], [op.results[0] for op in members]
-        grids = [list(op.opview.grid) for op in members]
-        outputs = {result: kernel_memrefs(self._kernel(op))[-1] for op, result in zip(members, results, strict=True)}
-        inputs = _Buffers([], [])
-        wiring = []
+        last, grids = members[-1], [list(op.opview.grid) for op in members]
+        wires = _Wires()
         for op, grid in zip(members, grids, strict=True):
             if grid[1:] != grids[0][1:]:
                 refuse(op, f"is in a chain on panels and batches {grids[0][1:]}, but has {grid[1:]}")
-            for value, type_ in zip(op.operands, kernel_memrefs(self._kernel(op)), strict=False):
-                if value in outputs and outputs[value] != type_:
-                    refuse(op, f"takes {type_} of its chain, which makes {outputs[value]}")
-                wiring.append(-1 - results.index(value) if value in outputs else inputs.place(value, type_))
-        for result in results:
-            for use in result.uses:
-                user = use.owner.operation
-                if user not in members and user.block == last.block and user.is_before_in_block(last):
-                    refuse(user, "reads a result of a chain before its last dispatch")
-        names = tuple(op.attributes["kernel"].value for op in members)
-        key = (names, tuple(wiring), tuple(grid[0] for grid in grids))
+            wires.add(op, kernel_memrefs(self._kernel(op)))
+        _check_readers(members)
+        key = (tuple(map(_kernel_name, members)), tuple(wires.of_arguments), tuple(grid[0] for grid in grids))
         if key not in self._made:
-            self._made[key] = self._build(members, grids, wiring, inputs.types, list(outputs.values()))
-        return Call(last, self._made[key], inputs.values, results, [1, *grids[0][1:]], members)
+            self._made[key] = self._build(members, grids, wires)
+        results, ties = wires.results()
+        return Call(last, self._made[key], wires.inputs.values, results, ties, [1, *grids[0][1:]], members)
 
     def _kernel(self, op: ir.Operation) -> ir.Operation:
-        return self._kernels[op.attributes["kernel"].value]
+        return self._kernels[_kernel_name(op)]
 
-    def _build(
-        self,
-        members: list[ir.Operation],
-        grids: list[list[int]],
-        wiring: list[int],
-        inputs: list[ir.MemRefType],
-        outputs: list[ir.MemRefType],
-    ) -> str:
-        name = self._name([op.attributes["kernel"].value for op in members])
-        index = ir.IndexType.get()
-        types = [*inputs, *outputs, index, index, index]
+    def _build(self, members: list[ir.Operation], grids: list[list[int]], wires: "_Wires") -> str:
+        name = self._name([_kernel_name(op) for op in members])
+        index, inputs = ir.IndexType.get(), len(wires.inputs.types)
+        types = [*wires.inputs.types, *wires.outputs, index, index, index]
         with ir.Location.fused([op.location for op in members]), ir.InsertionPoint(self._kernel(members[0])):
             function = ir.Operation.create(
                 "func.func",
@@ -118,14 +171,13 @@ class Chains:
             )
         block = function.regions[0].blocks.append(*types)
         arguments = list(block.arguments)
-        place = iter(wiring)
+        place = iter(wires.of_arguments)
         with ir.Location.unknown(), ir.InsertionPoint(block):
             end = ir.Operation.create("func.return")
             scratch = SharedScratch([self._kernel(op) for op in members], end)
-        for number, (op, grid) in enumerate(zip(members, grids, strict=True)):
-            wired = [next(place) for _ in op.operands]
-            given = [arguments[i] if i >= 0 else arguments[len(inputs) - 1 - i] for i in wired]
-            given.append(arguments[len(inputs) + number])
+        for op, grid in zip(members, grids, strict=True):
+            wired = [next(place) for _ in kernel_memrefs(self._kernel(op))]
+            given = [arguments[i] if i >= 0 else arguments[inputs - 1 - i] for i in wired]
             _append(self._kernel(op), given, arguments[-2:], grid[0], end, scratch)
         self._kernels[name] = function
         return name

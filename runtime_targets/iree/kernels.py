@@ -6,13 +6,13 @@ from typing import NoReturn
 from torch_mlir import ir
 
 from secateur.dialects.errors import SecateurError
-from secateur.dialects.sparsity.kernel_ops import DispatchOp
+from secateur.dialects.sparsity.kernel_ops import DispatchOp, kernel_positions, ties_of
 
 from .gathers import lower_gathers
+from .in_outs import first_write
 from .threads import lower_vectors, thread_index, threads_of, translation_info, unknown_zero
 
 KERNEL = "sparsity.kernel"
-_WRITES = {"memref.store": 1, "vector.store": 1, "vector.maskedstore": 0, "vector.transfer_write": 1}
 
 
 class AssemblyError(SecateurError):
@@ -48,10 +48,14 @@ def kernel_memrefs(kernel: ir.Operation) -> list[ir.Type]:
 
 
 def check_dispatch(op: DispatchOp, kernel: ir.Operation) -> None:
-    """Raises `AssemblyError` unless the tensors of `op` are what `kernel` takes."""
+    """Raises `AssemblyError` unless `kernel` takes the tensors of `op` and writes to no operand but in-outs.
+
+    Rationale: other operands may be weights, which all calls share.
+    """
     wanted = kernel_memrefs(kernel)
-    name = op.attributes["kernel"]
-    tensors = [v.type for v in (*op.operation.operands, *op.operation.results)]
+    name, ties = op.attributes["kernel"], ties_of(op)
+    made = [r.type for r, tie in zip(op.operation.results, ties, strict=True) if tie is None]
+    tensors = [*(v.type for v in op.operation.operands), *made]
     if len(tensors) != len(wanted):
         refuse(op.operation, f"gives {name} {len(tensors)} tensors, which takes {len(wanted)}")
     for position, (tensor, memref) in enumerate(zip(tensors, wanted, strict=True)):
@@ -60,19 +64,26 @@ def check_dispatch(op: DispatchOp, kernel: ir.Operation) -> None:
         fits = fits and all(memref.is_dynamic_dim(i) or t == m for i, (t, m) in enumerate(sizes))
         if not fits:
             refuse(op.operation, f"gives {name} {tensor} as argument {position}, which takes {memref}")
+    for position, argument in enumerate(list(kernel.regions[0].blocks[0].arguments)[: len(wanted)]):
+        write = None if position in kernel_positions(op) else first_write(argument)
+        if write is not None:
+            refuse(write, f"writes to operand {position} of the kernel '{name}', which is read only")
 
 
 @dataclasses.dataclass
 class Call:
     """One call of a kernel in place of `members`, dispatches of which `at` is the last.
 
-    `inputs` are the tensors it reads, in the order of the kernel's memrefs; `results` are those of the members.
+    `inputs` are the tensors it reads, in the order of the kernel's memrefs; `results` are those of the members that
+    something may read. `ties`: for every result, the position of the input whose storage it takes, or None; the
+    memrefs of those that take none stand behind the inputs'.
     """
 
     at: ir.Operation
     kernel: str
     inputs: list[ir.Value]
     results: list[ir.Value]
+    ties: list[int | None]
     grid: list[int]
     members: list[ir.Operation]
 
@@ -83,22 +94,21 @@ def _dynamic(type_: ir.MemRefType) -> list[int]:
 
 def call_sizes(call: Call, kernel: ir.Operation) -> list[int]:
     """The sizes that the kernel leaves dynamic, argument by argument."""
-    tensors = [v.type for v in (*call.inputs, *call.results)]
+    made = [r for r, tie in zip(call.results, call.ties, strict=True) if tie is None]
+    tensors = [v.type for v in (*call.inputs, *made)]
     pairs = zip(tensors, kernel_memrefs(kernel), strict=True)
     return [tensor.shape[i] for tensor, memref in pairs for i in _dynamic(memref)]
 
 
-def build_executable(kernel: ir.Operation, executable: str, results: int) -> None:
+def build_executable(kernel: ir.Operation, executable: str) -> None:
     """Adds `stream.executable @<executable>` before `kernel`, whose body moves into it.
 
-    The last `results` memrefs of the kernel are written, those before are read. Raises `AssemblyError`
-    where the body has more than one block or writes to an operand.
+    Raises `AssemblyError` where the body has more than one block.
     """
     name = ir.StringAttr(kernel.attributes["sym_name"]).value
     memrefs = kernel_memrefs(kernel)
     if len(kernel.regions[0].blocks) != 1:
         refuse(kernel, f"'@{name}' is a kernel of {len(kernel.regions[0].blocks)} blocks; one is accepted")
-    _check_writes(kernel, results)
     lower_gathers(kernel)
     if threads_of(kernel) is not None:
         lower_vectors(kernel)
@@ -175,14 +185,3 @@ def _in_units(size: ir.Value, memref: ir.MemRefType, dimension: int) -> ir.Value
     attributes = {"value": ir.IntegerAttr.get(index, memref.element_type.shape[0])}
     width = ir.Operation.create("arith.constant", [index], attributes=attributes).result
     return ir.Operation.create("arith.divui", [index], [size, width]).result
-
-
-def _check_writes(kernel: ir.Operation, results: int) -> None:
-    """Refuses a store to an operand: operands may be weights, which all calls share."""
-    name = ir.StringAttr(kernel.attributes["sym_name"]).value
-    arguments = list(kernel.regions[0].blocks[0].arguments)[: -3 - results]
-    for position, argument in enumerate(arguments):
-        for use in argument.uses:
-            user = use.owner.operation
-            if _WRITES.get(user.name) == use.operand_number:
-                refuse(user, f"writes to operand {position} of the kernel '@{name}', which is read only")

@@ -22,10 +22,10 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
   // CHECK: "sparsity.dispatch"({{.*}}kernel = @mixing{{.*}}sparsity.chain = 1
   // CHECK: "sparsity.dispatch"({{.*}}kernel = @local{{.*}}sparsity.chain = 1
   func.func @two_chains(%x: tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32> {
-    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
-    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
-    %c = "sparsity.dispatch"(%b) {kernel = @mixing, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
-    %d = "sparsity.dispatch"(%c) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %c = "sparsity.dispatch"(%b) {kernel = @mixing, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %d = "sparsity.dispatch"(%c) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
     return %d : tensor<1x2x1x16xf32>
   }
 
@@ -33,9 +33,9 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
   // CHECK-LABEL: func.func @read_in_between
   // CHECK-NOT: sparsity.chain
   func.func @read_in_between(%x: tensor<1x2x1x16xf32>) -> (tensor<1x2x1x16xf32>, tensor<1x2x1x16xf32>) {
-    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
     %s = arith.addf %a, %a : tensor<1x2x1x16xf32>
-    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
     return %s, %b : tensor<1x2x1x16xf32>, tensor<1x2x1x16xf32>
   }
 }
@@ -52,8 +52,8 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
   // CHECK-LABEL: func.func @uneven
   // CHECK-NOT: sparsity.chain
   func.func @uneven(%x: tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32> {
-    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
-    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
     return %b : tensor<1x2x1x16xf32>
   }
 }
@@ -69,8 +69,8 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
   // CHECK-LABEL: func.func @alone
   // CHECK-NOT: sparsity.chain
   func.func @alone(%x: tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32> {
-    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
-    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %a = "sparsity.dispatch"(%x) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
+    %b = "sparsity.dispatch"(%a) {kernel = @local, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x1x16xf32>) -> tensor<1x2x1x16xf32>
     return %b : tensor<1x2x1x16xf32>
   }
 }

@@ -862,47 +862,6 @@ func.func @f(%x: tensor<1x2x4x4xf32>) {
 
 // -----
 
-// Dispatch.
-func.func @f(%x: tensor<4xf32>) {
-  // expected-error @+1 {{'sparsity.dispatch' op expected 'grid' to be an array<i64: ...>, found [1, 1, 1]}}
-  %0 = "sparsity.dispatch"(%x) {kernel = @k, grid = [1, 1, 1], operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<4xf32>) -> tensor<4xf32>
-  return
-}
-
-// -----
-
-func.func @f(%x: tensor<4xf32>) {
-  // expected-error @+1 {{expected a grid of three positive sizes, found [1, 1]}}
-  %0 = "sparsity.dispatch"(%x) {kernel = @k, grid = array<i64: 1, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<4xf32>) -> tensor<4xf32>
-  return
-}
-
-// -----
-
-func.func @f(%x: tensor<4xf32>) {
-  // expected-error @+1 {{expected a grid of three positive sizes, found [1, 0, 1]}}
-  %0 = "sparsity.dispatch"(%x) {kernel = @k, grid = array<i64: 1, 0, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<4xf32>) -> tensor<4xf32>
-  return
-}
-
-// -----
-
-func.func @f(%x: tensor<?xf32>) {
-  // expected-error @+1 {{expected static shapes, found tensor<?xf32>}}
-  %0 = "sparsity.dispatch"(%x) {kernel = @k, grid = array<i64: 1, 1, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<?xf32>) -> tensor<4xf32>
-  return
-}
-
-// -----
-
-func.func @f(%x: tensor<4xf32>) {
-  // expected-error @+1 {{expected static shapes, found tensor<?xf32>}}
-  %0 = "sparsity.dispatch"(%x) {kernel = @k, grid = array<i64: 1, 1, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<4xf32>) -> tensor<?xf32>
-  return
-}
-
-// -----
-
 // What the definition of an op declares, without a rule of ours.
 func.func @f(%x: tensor<1x6x4xf32>) {
   // expected-error @+1 {{attribute "kind" is expected but not provided}}

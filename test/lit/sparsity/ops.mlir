@@ -73,7 +73,7 @@ func.func private @scale(%x: memref<2x4xf32>, %y: memref<2x4xf32>, %i: index, %j
 // CHECK-LABEL: func.func @kernels
 func.func @kernels(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   // CHECK: "sparsity.dispatch"{{.*}}grid = array<i64: 4, 2, 1>{{.*}}kernel = @scale
-  %y = "sparsity.dispatch"(%x) {kernel = @scale, grid = array<i64: 4, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %y = "sparsity.dispatch"(%x) {kernel = @scale, grid = array<i64: 4, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<2x4xf32>) -> tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }
 }

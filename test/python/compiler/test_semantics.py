@@ -11,9 +11,8 @@ from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.semantics.evaluation import SemanticsError, evaluate
+from secateur.dialects.sparsity.kernel_ops import segment_sizes
 from secateur.dialects.weight_store import WeightStore
-
-NONE_MORE = ", 0" * 11
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -123,7 +122,7 @@ func.func private @kernel(%x: memref<2x32xf32>, %y: memref<2x32xf32>, %i: index,
 func.func @main(%x: tensor<2x32xf32>) -> tensor<2x32xf32> {{
   %a = arith.addf %x, %x : tensor<2x32xf32>
   %y = "sparsity.dispatch"(%a) {{kernel = @kernel, grid = array<i64: {grid}>,
-    operandSegmentSizes = array<i32: 1{more}>}} : (tensor<2x32xf32>) -> tensor<2x32xf32>
+    {segments}}} : (tensor<2x32xf32>) -> tensor<2x32xf32>
   %z = arith.subf %y, %x : tensor<2x32xf32>
   return %z : tensor<2x32xf32>
 }}
@@ -132,20 +131,27 @@ func.func @main(%x: tensor<2x32xf32>) -> tensor<2x32xf32> {{
 
 def test_kernel_at_every_point_of_its_grid() -> None:
     x = normal(2, 32)
-    (found,) = run(KERNEL.format(grid="2, 2, 1", target="%y", more=NONE_MORE), x)
+    (found,) = run(KERNEL.format(grid="2, 2, 1", target="%y", segments=segment_sizes(1)), x)
     expected = np.exp(np.vectorize(math.erf)(2 * x.astype(np.float64))) - x
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_what_no_workgroup_writes_is_not_a_number() -> None:
-    (found,) = run(KERNEL.format(grid="1, 2, 1", target="%y", more=NONE_MORE), normal(2, 32))
+    (found,) = run(KERNEL.format(grid="1, 2, 1", target="%y", segments=segment_sizes(1)), normal(2, 32))
     assert np.isfinite(found[:, :16]).all()
     assert np.isnan(found[:, 16:]).all()
 
 
+def test_kernel_of_another_number_of_results() -> None:
+    text = KERNEL.format(grid="2, 2, 1", target="%y", segments=segment_sizes(1, 2))
+    text = text.replace("-> tensor<2x32xf32>\n  %z", "-> (tensor<2x32xf32>, tensor<2x32xf32>)\n  %z")
+    with pytest.raises(SemanticsError, match="expected kernel 'kernel' to take 3 memrefs and three indices, found"):
+        run(text.replace("%y = ", "%y, %more = "), normal(2, 32))
+
+
 def test_kernel_that_writes_to_its_operand() -> None:
     with pytest.raises(SemanticsError, match=r"'sparsity.dispatch' op kernel 'kernel' writes to its operand 0"):
-        run(KERNEL.format(grid="2, 2, 1", target="%x", more=NONE_MORE), normal(2, 32))
+        run(KERNEL.format(grid="2, 2, 1", target="%x", segments=segment_sizes(1)), normal(2, 32))
 
 
 def test_torch_ops_around_sparsity_ops() -> None:

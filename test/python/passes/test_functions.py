@@ -13,6 +13,7 @@ from torch_mlir.dialects import vector
 
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.semantics.engine import call_kernel
+from secateur.dialects.sparsity.kernel_ops import segment_sizes
 from secateur.passes.kernels import functions
 from secateur.passes.kernels.build import loop
 from secateur.runtime_targets import iree
@@ -52,7 +53,7 @@ def kernel(names: list[str], width: int, size: int = SIZE) -> ir.Module:
             attributes {{sparsity.kernel}} {{ return }}
         func.func @main(%x: tensor<{size}xf32>) -> tensor<{size}xf32> {{
           %y = "sparsity.dispatch"(%x) {{kernel = @k, grid = array<i64: 1, 1, 1>,
-            operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>}}
+            {segment_sizes(1)}}}
             : (tensor<{size}xf32>) -> tensor<{size}xf32>
           return %y : tensor<{size}xf32>
         }}"""
@@ -79,7 +80,7 @@ def apply(name: str, x: np.ndarray, width: int = 16) -> np.ndarray:
     with make_context(), ir.Location.unknown():
         module = kernel([name], width)
         function = module.body.operations[0]
-        parts = [call_kernel(function, module, [1, 1, 1], [part])[0] for part in padded.reshape(-1, SIZE)]
+        parts = [call_kernel(function, module, [1, 1, 1], [part], [1])[0] for part in padded.reshape(-1, SIZE)]
     return np.concatenate(parts)[: x.size].astype(np.float64)
 
 

@@ -2,15 +2,19 @@
 
 import dataclasses
 
+import iree.runtime as rt
 import numpy as np
 import pytest
-from torch_mlir import ir
 
-from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.semantics.evaluation import evaluate
+from secateur.dialects.sparsity.kernel_ops import segment_sizes
+from secateur.dialects.weight_store import WeightStore
 from secateur.runtime_targets.bundle import write_bundle
-from secateur.runtime_targets.iree import Assembly, assemble, compile_assembly, write_parameters
+from secateur.runtime_targets.iree import Assembly, Session, assemble, compile_assembly, write_parameters
 from secateur.runtime_targets.manifest import LayerSparsity, Manifest, ModelInfo, TargetFiles, TensorSpec
 from secateur.runtime_targets.targets import Target, get_target
+
+from .level4 import parse
 
 FEATURES, PANEL, PANELS, GROUPS, ROWS = 24, 32, 2, 4, 6
 
@@ -70,11 +74,6 @@ class Model:
         return x + self.weights["shift"][None, :, None]
 
 
-def dispatch_segments(operands: int) -> str:
-    """The attribute that says which of the twelve operands of a dispatch there are."""
-    return f"operandSegmentSizes = array<i32: {', '.join(['1'] * operands + ['0'] * (12 - operands))}>"
-
-
 def _layer(name: str, seed: int, weights: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     # A group may be empty: its rows are zero.
@@ -96,7 +95,7 @@ def _layer(name: str, seed: int, weights: dict[str, np.ndarray]) -> tuple[str, n
     )
     text += (
         f'  %{name} = "sparsity.dispatch"(%IN, %{name}_values, %{name}_columns, %{name}_bounds) '
-        f"{{kernel = @gemm, grid = array<i64: {GROUPS}, {PANELS}, 1>, {dispatch_segments(4)}}} "
+        f"{{kernel = @gemm, grid = array<i64: {GROUPS}, {PANELS}, 1>, {segment_sizes(4)}}} "
         f": ({', '.join([x, *types])}) -> {y}\n"
     )
     return text, dense
@@ -133,12 +132,6 @@ func.func @main(%x: {panels}) -> {panels} {{
 @pytest.fixture(scope="session")
 def target() -> Target:
     return get_target("host-cpu", workers=2)
-
-
-def parse(text: str) -> ir.Module:
-    """The module in a context of its own."""
-    with make_context():
-        return ir.Module.parse(text)
 
 
 @pytest.fixture(scope="session")
@@ -194,3 +187,31 @@ def bundle_folder(tmp_path, manifest, contents):
     """A fresh bundle, as a folder."""
     write_bundle(tmp_path / "model.bundle", manifest, contents)
     return tmp_path / "model.bundle"
+
+
+@pytest.fixture
+def run(target, tmp_path):
+    """The results of `@main` by IREE on one and on two threads and by the reference, which all leave inputs alone."""
+
+    def results(text, inputs, weights=None):
+        module = parse(text)
+        store = WeightStore()
+        store.update(weights or {})
+        found = [evaluate(module, inputs, store)]
+        assembly = assemble(module, weights or {})
+        write_parameters(tmp_path / "w.irpa", assembly.parameters)
+        code = compile_assembly(assembly, target)
+        for threads in (1, 2):
+            session = Session(code, tmp_path / "w.irpa", threads=threads)
+            found.append(session.run(inputs))
+            given = [rt.asdevicearray(session._device, array) for array in inputs]
+            found.append([np.array(r.to_host()) for r in _tuple(session._invoke(*given))])
+            for array, before in zip(given, inputs, strict=True):
+                np.testing.assert_array_equal(np.array(array.to_host()), before)
+        return found
+
+    return results
+
+
+def _tuple(found):
+    return found if isinstance(found, tuple) else (found,)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from secateur.dialects.sparsity.kernel_ops import segment_sizes
 from secateur.runtime_targets.iree import (
     AssemblyError,
     CompilationError,
@@ -14,7 +15,7 @@ from secateur.runtime_targets.iree import (
 from secateur.runtime_targets.iree.compile import STOCK_FLAGS
 from secateur.runtime_targets.iree.parameters import ParameterError
 
-from .conftest import dispatch_segments, parse
+from .level4 import parse
 
 _FILL = """
 func.func private @fill(%x: memref<?xf32>, %y: memref<4x4xf32>, %i: index, %j: index, %l: index)
@@ -32,7 +33,7 @@ func.func private @fill(%x: memref<?xf32>, %y: memref<4x4xf32>, %i: index, %j: i
 def _dispatch(name, source, size, grid="4, 4, 1", kernel="fill"):
     return (
         f'%{name} = "sparsity.dispatch"(%{source}) {{kernel = @{kernel}, grid = array<i64: {grid}>, '
-        f"{dispatch_segments(1)}}} : (tensor<{size}xf32>) -> tensor<4x4xf32>"
+        f"{segment_sizes(1)}}} : (tensor<{size}xf32>) -> tensor<4x4xf32>"
     )
 
 

@@ -7,11 +7,11 @@ import pytest
 from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
+from secateur.dialects.sparsity.kernel_ops import segment_sizes
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.targets import get_target
 
 _TENSOR = "tensor<1x2x3x16xf32>"
-_SEGMENTS = "operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>"
 _KERNELS = """
   func.func private @scaled_3(%x: memref<1x2x3x16xf32>, %w: memref<?xf32>, %y: memref<1x2x3x16xf32>,
                               %i: index, %p: index, %b: index) attributes {sparsity.kernel} {
@@ -55,7 +55,7 @@ def _dispatch(name: str, kernel: str, operands: str, types: str, count: int, cha
     mark = "" if chain is None else f", sparsity.chain = {chain} : i64"
     return (
         f'%{name} = "sparsity.dispatch"({operands}) {{kernel = @{kernel}, grid = array<i64: {count}, 2, 1>, '
-        f"{_SEGMENTS}{mark}}} : ({types}) -> {_TENSOR}\n"
+        f"{segment_sizes(2)}{mark}}} : ({types}) -> {_TENSOR}\n"
     )
 
 

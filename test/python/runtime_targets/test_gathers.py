@@ -5,6 +5,7 @@ import pytest
 from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
+from secateur.dialects.sparsity.kernel_ops import segment_sizes
 from secateur.runtime_targets import get_target
 from secateur.runtime_targets.iree import Session, assemble, compile_assembly
 
@@ -28,7 +29,7 @@ func.func private @pick(%x: memref<3x{features}xf32>, %at: memref<{lanes}xi32>, 
 func.func @main(%x: tensor<3x{features}xf32>, %at: tensor<{lanes}xi32>, %keep: tensor<{lanes}xi32>)
     -> tensor<3x{lanes}xf32> {{
   %y = "sparsity.dispatch"(%x, %at, %keep) {{kernel = @pick, grid = array<i64: 3, 1, 1>,
-    operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0>}}
+    {segments}}}
     : (tensor<3x{features}xf32>, tensor<{lanes}xi32>, tensor<{lanes}xi32>) -> tensor<3x{lanes}xf32>
   return %y : tensor<3x{lanes}xf32>
 }}
@@ -39,7 +40,9 @@ func.func @main(%x: tensor<3x{features}xf32>, %at: tensor<{lanes}xi32>, %keep: t
 def test_lanes_with_a_mask(lanes):
     features = 37
     with make_context(), ir.Location.unknown():
-        module = ir.Module.parse(KERNEL.format(features=features, lanes=lanes, size=3 * features))
+        module = ir.Module.parse(
+            KERNEL.format(features=features, lanes=lanes, size=3 * features, segments=segment_sizes(3))
+        )
         assembly = assemble(module, {})
         assert "vector.gather" in str(module)
     assert "vector.gather" not in assembly.text

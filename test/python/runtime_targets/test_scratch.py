@@ -8,7 +8,7 @@ from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.pipeline.passmanager import run_pipeline
-from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
+from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES, segment_sizes
 from secateur.passes.base import PassContext, walk
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.scratch import scratch_bytes
@@ -94,7 +94,7 @@ def _refused(scratch: str) -> ir.Module:
         }}
         func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {{
           %y = "sparsity.dispatch"(%x) {{kernel = @k, grid = array<i64: 1, 1, 1>,
-            operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>}} : (tensor<4xf32>) -> tensor<4xf32>
+            {segment_sizes(1)}}} : (tensor<4xf32>) -> tensor<4xf32>
           return %y : tensor<4xf32>
         }}
         }}""",
