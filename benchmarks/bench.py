@@ -84,7 +84,7 @@ def bench_beside_peers(
     from .peers.registry import PEERS, SECATEUR
 
     progress("loading")
-    compiled, loaded = CompiledModel.open(path, threads=threads), load_model(Path(model))
+    compiled, loaded = CompiledModel.open(path, threads=threads), load_model(model)
     arrays = _random_inputs(compiled, loaded.config)
     with ScratchFolder("bench") as scratch:
         folder = Path(scratch) / "model"

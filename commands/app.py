@@ -10,6 +10,7 @@ import typer
 from secateur.dialects.errors import SecateurError
 
 from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, serve, targets, tune
+from .grouped_help import GroupedCommand
 
 app = typer.Typer(
     name="secateur",
@@ -20,19 +21,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-app.command("compile", epilog=compile.EXAMPLE)(compile.command)
-app.command("inspect", epilog=inspect.EXAMPLE)(inspect.command)
-app.command("run", epilog=run.EXAMPLE)(run.command)
-app.command("prune", epilog=prune.EXAMPLE)(prune.command)
-app.command("finetune", epilog=finetune.EXAMPLE)(finetune.command)
-app.command("eval", epilog=eval.EXAMPLE)(eval.command)
-app.command("bench", epilog=bench.EXAMPLE)(bench.command)
-app.command("tune", epilog=tune.EXAMPLE)(tune.command)
-app.command("profile", epilog=profile.EXAMPLE)(profile.command)
-app.command("deploy", epilog=deploy.EXAMPLE)(deploy.command)
-app.command("targets", epilog=targets.EXAMPLE)(targets.command)
-app.command("qa", epilog=qa.EXAMPLE)(qa.command)
-app.command("serve", epilog=serve.EXAMPLE)(serve.command)
+app.command("compile", cls=GroupedCommand, epilog=compile.EXAMPLE)(compile.command)
+app.command("inspect", cls=GroupedCommand, epilog=inspect.EXAMPLE)(inspect.command)
+app.command("run", cls=GroupedCommand, epilog=run.EXAMPLE)(run.command)
+app.command("prune", cls=GroupedCommand, epilog=prune.EXAMPLE)(prune.command)
+app.command("finetune", cls=GroupedCommand, epilog=finetune.EXAMPLE)(finetune.command)
+app.command("eval", cls=GroupedCommand, epilog=eval.EXAMPLE)(eval.command)
+app.command("bench", cls=GroupedCommand, epilog=bench.EXAMPLE)(bench.command)
+app.command("tune", cls=GroupedCommand, epilog=tune.EXAMPLE)(tune.command)
+app.command("profile", cls=GroupedCommand, epilog=profile.EXAMPLE)(profile.command)
+app.command("deploy", cls=GroupedCommand, epilog=deploy.EXAMPLE)(deploy.command)
+app.command("targets", cls=GroupedCommand, epilog=targets.EXAMPLE)(targets.command)
+app.command("qa", cls=GroupedCommand, epilog=qa.EXAMPLE)(qa.command)
+app.command("serve", cls=GroupedCommand, epilog=serve.EXAMPLE)(serve.command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -26,43 +26,79 @@ def command(
         Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip. With --ablate also a model.")
     ],
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="The Hugging Face folder it was made of, to time PyTorch too.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            rich_help_panel="Compared with",
+            help="The Hugging Face folder it was made of, to time PyTorch too.",
+        ),
     ] = None,
     stock_iree: Annotated[
-        bool, typer.Option("--stock-iree", help="With --model: also compile it dense with stock IREE's best flags.")
+        bool,
+        typer.Option(
+            "--stock-iree",
+            rich_help_panel="Compared with",
+            help="With --model: also compile it dense with stock IREE's best flags.",
+        ),
     ] = False,
     peers: Annotated[
         bool,
         typer.Option(
             "--peers",
+            rich_help_panel="Compared with",
             help="With --model: beside every engine that `make bench-peers` installed, each in a "
             "process of its own (their environments: $SECATEUR_PEERS, or .venv-peers).",
         ),
     ] = False,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="What each optimisation of the model's sparse layers is worth.")
+        bool,
+        typer.Option(
+            "--ablate",
+            rich_help_panel="Compared with",
+            help="What each optimisation of the model's sparse layers is worth.",
+        ),
     ] = False,
     device: Annotated[
         str | None,
         typer.Option(
             metavar="DEVICE",
+            rich_help_panel="Device",
             help="Deploy it there and time it there: adb:SERIAL (adb: the one phone that is attached) or local. On "
             "qemu:CPU, an emulated CPU, instructions are counted instead.",
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="T", help="With --device: whose code (default: as `deploy` chooses).")
+        str | None,
+        typer.Option(
+            metavar="T", rich_help_panel="Device", help="With --device: whose code (default: as `deploy` chooses)."
+        ),
     ] = None,
     cores: Annotated[
         str | None,
-        typer.Option(metavar="4-7", help="With --device: CPU cores to keep it on (default: the fastest)."),
+        typer.Option(
+            metavar="4-7",
+            rich_help_panel="Device",
+            help="With --device: CPU cores to keep it on (default: the fastest).",
+        ),
     ] = None,
     mca: Annotated[
-        bool, typer.Option("--mca", help="With --device qemu:CPU: also estimate cycles of the hot loops by llvm-mca.")
+        bool,
+        typer.Option(
+            "--mca",
+            rich_help_panel="Device",
+            help="With --device qemu:CPU: also estimate cycles of the hot loops by llvm-mca.",
+        ),
     ] = False,
-    seq_len: Annotated[int, typer.Option(min=1, help="With --ablate and a model: tokens of a sequence.")] = 128,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of every candidate.")] = 1,
-    rounds: Annotated[int, typer.Option(min=3, help="Interleaved rounds.")] = 30,
+    seq_len: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="TOKENS", rich_help_panel="Runs", help="With --ablate and a model: tokens of a sequence."
+        ),
+    ] = 128,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="THREADS", rich_help_panel="Runs", help="Threads of every candidate.")
+    ] = 1,
+    rounds: Annotated[int, typer.Option(min=3, metavar="N", rich_help_panel="Runs", help="Interleaved rounds.")] = 30,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

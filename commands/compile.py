@@ -54,43 +54,90 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="OUT", help="Bundle to write: a folder, or a file named *.zip."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            rich_help_panel="Output",
+            help="Bundle to write: a folder, or a file named *.zip.",
+        ),
     ] = None,
     targets: Annotated[
         list[str] | None,
         typer.Option(
             "--target",
             "-t",
+            metavar="TARGET",
+            rich_help_panel="Target",
             help="Machine to compile for (default: host-cpu); `secateur targets` lists them. Several may be given.",
         ),
     ] = None,
-    seq_len: Annotated[int, typer.Option(min=1, help="Longest sequence, in tokens; shorter ones run too.")] = 128,
-    batch: Annotated[int, typer.Option(min=1, help="Largest batch; smaller ones run too.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
+    seq_len: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="TOKENS", rich_help_panel="Target", help="Longest sequence, in tokens; shorter ones run too."
+        ),
+    ] = 128,
+    batch: Annotated[
+        int,
+        typer.Option(min=1, metavar="SEQUENCES", rich_help_panel="Target", help="Largest batch; smaller ones run too."),
+    ] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(min=1, metavar="THREADS", rich_help_panel="Target", help="Threads that the model will run on."),
+    ] = 1,
     lowering: Annotated[
-        Lowering | None, typer.Option(help="Generated kernels, or plain linalg (default: what the target has).")
+        Lowering | None,
+        typer.Option(rich_help_panel="Code", help="Generated kernels, or plain linalg (default: what the target has)."),
     ] = None,
     weights: StoredWeights = Weights.f32,
     arithmetic: LayerArithmetic = Arithmetic.f32,
     verify: Annotated[
-        Verify, typer.Option(help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.")
+        Verify,
+        typer.Option(
+            rich_help_panel="Code",
+            help="Compare with PyTorch: the outputs; layer by layer where they differ; or not at all.",
+        ),
     ] = Verify.outputs,
     compile_to: Annotated[
-        Level, typer.Option(help="Stop at this level of IR and print it (or write it to OUT).")
+        Level,
+        typer.Option(rich_help_panel="Output", help="Stop at this level of IR and print it (or write it to OUT)."),
     ] = Level.iree,
     dump_ir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the IR of every level and the weights that it names into DIR."),
+        typer.Option(
+            metavar="DIR",
+            rich_help_panel="Output",
+            help="Write the IR of every level and the weights that it names into DIR.",
+        ),
     ] = None,
     records: Annotated[
-        bool, typer.Option("--records/--no-records", help="Use schedules that `secateur tune` found.")
+        bool,
+        typer.Option(
+            "--records/--no-records", rich_help_panel="Tuning", help="Use schedules that `secateur tune` found."
+        ),
     ] = True,
-    tune: Annotated[bool, typer.Option("--tune", help="First tune what was not tuned yet, in about five minutes.")] = (
-        False
-    ),
-    trials: Annotated[int | None, typer.Option(min=1, help="With --tune: schedules to try per kind of layer.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help="With --tune: time for it: 90s, 10min.")] = None,
-    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Reuse what was compiled before.")] = True,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", rich_help_panel="Tuning", help="First tune what was not tuned yet, in about five minutes."
+        ),
+    ] = (False),
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="SCHEDULES",
+            rich_help_panel="Tuning",
+            help="With --tune: schedules to try per kind of layer.",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", rich_help_panel="Tuning", help="With --tune: time for it: 90s, 10min.")
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", rich_help_panel="Code", help="Reuse what was compiled before.")
+    ] = True,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

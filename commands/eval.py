@@ -25,28 +25,62 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A bundle (folder or .zip), or a Hugging Face folder for PyTorch.")
     ],
-    task: Annotated[str, typer.Option(metavar="NAME", help="squad (SQuAD v1.1) or sentiment (movie reviews).")],
+    task: Annotated[
+        str,
+        typer.Option(metavar="NAME", rich_help_panel="Data", help="squad (SQuAD v1.1) or sentiment (movie reviews)."),
+    ],
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only N examples, spread evenly (default: all).")
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel="Data", help="Only N examples, spread evenly (default: all)."),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A file in the task's format, or a folder of them (default: downloaded)."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Data",
+            help="A file in the task's format, or a folder of them (default: downloaded).",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="dev, train, or test (sentiment).")] = "dev",
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", rich_help_panel="Data", help="dev, train, or test (sentiment).")
+    ] = "dev",
     window: Annotated[
-        int | None, typer.Option(min=1, help=f"Tokens of a window (default: a bundle's length; PyTorch: {_WINDOW}).")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="TOKENS",
+            rich_help_panel="Running",
+            help=f"Tokens of a window (default: a bundle's length; PyTorch: {_WINDOW}).",
+        ),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, help="Tokens from one window to the next (default: half a window).")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="TOKENS",
+            rich_help_panel="Running",
+            help="Tokens from one window to the next (default: half a window).",
+        ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Windows at once (default: a bundle's batch; PyTorch: 32).")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="WINDOWS",
+            rich_help_panel="Running",
+            help="Windows at once (default: a bundle's batch; PyTorch: 32).",
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads to run on.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="THREADS", rich_help_panel="Running", help="Threads to run on.")
+    ] = 1,
     predictions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write answers by question id, as SQuAD's own script reads them."),
+        typer.Option(
+            metavar="FILE.json",
+            rich_help_panel="Data",
+            help="Write answers by question id, as SQuAD's own script reads them.",
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

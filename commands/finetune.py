@@ -33,11 +33,25 @@ def command(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A Hugging Face folder of an encoder; a missing head is added.")
     ],
-    task: Annotated[str, typer.Option(metavar="NAME", help="squad (SQuAD v1.1) or sentiment (movie reviews).")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Hugging Face folder to write.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", rich_help_panel="Model and data", help="squad (SQuAD v1.1) or sentiment (movie reviews)."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", rich_help_panel="Model and data", help="Hugging Face folder to write."
+        ),
+    ],
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A file in the task's format, or a folder of them (default: downloaded)."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Model and data",
+            help="A file in the task's format, or a folder of them (default: downloaded).",
+        ),
     ] = None,
     overlay: Overlay = None,
     epochs: Epochs = None,

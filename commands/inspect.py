@@ -27,7 +27,9 @@ EXAMPLE = (
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder, or a bundle.")],
-    seq_len: Annotated[int, typer.Option(min=1, help="Tokens that FLOPs and bytes are counted for.")] = 128,
+    seq_len: Annotated[
+        int, typer.Option(min=1, metavar="TOKENS", help="Tokens that FLOPs and bytes are counted for.")
+    ] = 128,
     fusion: Annotated[
         bool, typer.Option("--fusion", help="Show what is fused with what instead, and why the rest is not.")
     ] = False,

@@ -22,9 +22,12 @@ class Arithmetic(enum.StrEnum):
 
 
 StoredWeights = Annotated[
-    Weights, typer.Option(help="Store weights as they are, in f16, or in int8 with a scale per row.")
+    Weights,
+    typer.Option(rich_help_panel="Code", help="Store weights as they are, in f16, or in int8 with a scale per row."),
 ]
 LayerArithmetic = Annotated[
     Arithmetic,
-    typer.Option(help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."),
+    typer.Option(
+        rich_help_panel="Code", help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."
+    ),
 ]

@@ -12,9 +12,16 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only: no progress and no remarks.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel="Messages", help="Print the result as JSON on standard output.")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", rich_help_panel="Messages", help="Print results only: no progress and no remarks."),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", rich_help_panel="Messages", help="Show a traceback when something fails.")
+]
 
 
 class Output:

@@ -21,16 +21,31 @@ EXAMPLE = "Example: secateur profile bert.bundle --threads 2 --scaling --html pr
 
 def command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
-    threads: Annotated[int, typer.Option(min=1, help="Threads to run on.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="THREADS", rich_help_panel="Runs", help="Threads to run on.")
+    ] = 1,
     scaling: Annotated[
-        bool, typer.Option("--scaling", help="Also run on one thread, in turns, and print each dispatch's speed-up.")
+        bool,
+        typer.Option(
+            "--scaling",
+            rich_help_panel="Runs",
+            help="Also run on one thread, in turns, and print each dispatch's speed-up.",
+        ),
     ] = False,
     by_layer: Annotated[
-        bool, typer.Option("--by-layer", help="One line per call in the order of execution, not one per kernel.")
+        bool,
+        typer.Option(
+            "--by-layer",
+            rich_help_panel="Report",
+            help="One line per call in the order of execution, not one per kernel.",
+        ),
     ] = False,
-    runs: Annotated[int, typer.Option(min=1, help="Runs to time.")] = 50,
+    runs: Annotated[int, typer.Option(min=1, metavar="N", rich_help_panel="Runs", help="Runs to time.")] = 50,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write a page with a timeline and the tables.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel="Report", help="Also write a page with a timeline and the tables."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -42,66 +42,120 @@ RATES = ("uniform", "global", "loss")
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hugging Face folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Hugging Face folder to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", rich_help_panel="Model and data", help="Hugging Face folder to write."
+        ),
+    ],
     sparsity: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Fraction of each layer's weights to remove.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="FRACTION",
+            rich_help_panel="Sparsity",
+            help="Fraction of each layer's weights to remove.",
+        ),
     ] = None,
     scheme: Annotated[
-        str, typer.Option(help="How the zeros lie: bcr, block, nm ...; an unknown name lists all.")
+        str,
+        typer.Option(
+            metavar="SCHEME",
+            rich_help_panel="Sparsity",
+            help="How the zeros lie: bcr, block, nm ...; an unknown name lists all.",
+        ),
     ] = "bcr",
-    block: Annotated[str | None, typer.Option(help="Sizes of the scheme: 4x1 (bcr), 64 (block), 2:4 (nm) ...")] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BLOCK", rich_help_panel="Sparsity", help="Sizes of the scheme: 4x1 (bcr), 64 (block), 2:4 (nm) ..."
+        ),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
+            metavar="METHOD",
+            rich_help_panel="Sparsity",
             help="one-shot: by magnitude (default without --data). second-order: from some hundred inputs, what "
             "stays is corrected (default with --data); both train on with the zeros fixed where a length is given. "
-            "admm, reweighted, gradual: while the model trains. fixed: only train, with the zeros that MODEL has."
+            "admm, reweighted, gradual: while the model trains. fixed: only train, with the zeros that MODEL has.",
         ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="squad|sentiment|FILE",
+            rich_help_panel="Model and data",
             help="What to calibrate and train on: a task, a task on data of your own (squad=FILE), or a text file "
             "with an input a line (second-order only).",
         ),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Only layers whose name matches (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", rich_help_panel="Sparsity", help="Only layers whose name matches (may be repeated)."
+        ),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Leave out matching layers too (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", rich_help_panel="Sparsity", help="Leave out matching layers too (may be repeated)."
+        ),
     ] = None,
     rates: Annotated[
         str | None,
         typer.Option(
+            metavar="RATES",
+            rich_help_panel="Sparsity",
             help="uniform: the same sparsity in each layer (default for one-shot). global: one threshold over all. "
-            "loss: by what each layer's pruning does to the outputs on --data (default for the other methods)."
+            "loss: by what each layer's pruning does to the outputs on --data (default for the other methods).",
         ),
     ] = None,
     target_latency: Annotated[
         str | None,
-        typer.Option(metavar="20ms", help="Choose block and rates for this latency of the whole model, on --target."),
+        typer.Option(
+            metavar="20ms",
+            rich_help_panel="Latency",
+            help="Choose block and rates for this latency of the whole model, on --target.",
+        ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="T",
+            rich_help_panel="Latency",
             help="Where layers are timed: host-cpu, or qemu:CPU (cycles are counted). Without "
             "--target-latency only the block is chosen by it.",
         ),
     ] = None,
     blocks: Annotated[
-        str | None, typer.Option(metavar="4x1,4x16,16x1", help="With --target: the blocks to choose from.")
+        str | None,
+        typer.Option(
+            metavar="4x1,4x16,16x1", rich_help_panel="Latency", help="With --target: the blocks to choose from."
+        ),
     ] = None,
     clock: Annotated[
-        float | None, typer.Option(metavar="GHZ", help="With --target qemu:CPU and a latency: the core's clock.")
+        float | None,
+        typer.Option(
+            metavar="GHZ", rich_help_panel="Latency", help="With --target qemu:CPU and a latency: the core's clock."
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="second-order: inputs to calibrate on.")] = 256,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", rich_help_panel="Model and data", help="second-order: inputs to calibrate on."
+        ),
+    ] = 256,
     teacher: Teacher = None,
     teacher_overlay: TeacherOverlay = None,
     distill: Annotated[
-        bool, typer.Option("--distill", help="Learn from a teacher too: --teacher, or MODEL before it is pruned.")
+        bool,
+        typer.Option(
+            "--distill",
+            rich_help_panel="Distillation",
+            help="Learn from a teacher too: --teacher, or MODEL before it is pruned.",
+        ),
     ] = False,
     overlay: Overlay = None,
     epochs: Epochs = None,

@@ -26,8 +26,10 @@ def command(
         str, typer.Option(metavar="FILE|-", help="The text, in UTF-8, of any length; - is standard input.")
     ],
     question: Annotated[str, typer.Option(metavar="TEXT", help="The question.")],
-    n_best: Annotated[int, typer.Option(min=1, max=20, help="Answers to give, best first.")] = 3,
-    threads: Annotated[int, typer.Option(min=1, help="Windows of the text to read at a time, each on a core.")] = 1,
+    n_best: Annotated[int, typer.Option(min=1, max=20, metavar="N", help="Answers to give, best first.")] = 3,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="THREADS", help="Windows of the text to read at a time, each on a core.")
+    ] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -30,7 +30,7 @@ def command(
         typer.Option("--input", "-i", metavar="NAME=FILE.npy|FILE.npz", help="An input; .npz holds inputs by name."),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npz", help="Write the outputs here.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads to run on.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, metavar="THREADS", help="Threads to run on.")] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -16,23 +16,60 @@ EXAMPLE = "Example: secateur serve qa-70.bundle --compare qa-dense.bundle"
 def command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle of a question-answering model.")],
     compare: Annotated[
-        Path | None, typer.Option(metavar="DENSE_BUNDLE", help="A second one, to show the latency of both.")
+        Path | None,
+        typer.Option(
+            metavar="DENSE_BUNDLE", rich_help_panel="Answers", help="A second one, to show the latency of both."
+        ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. By default only this machine can ask.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            rich_help_panel="Address",
+            help="Address to listen on. By default only this machine can ask.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", rich_help_panel="Address", help="Port; 0 takes a free one.")
+    ] = 8000,
     sessions: Annotated[
-        int | None, typer.Option(min=1, help="Windows to read at a time, each on a core (default: one per core).")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel="Answers",
+            help="Windows to read at a time, each on a core (default: one per core).",
+        ),
     ] = None,
-    queue: Annotated[int, typer.Option(min=1, help="Questions that may be unfinished; more are sent away.")] = 32,
+    queue: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", rich_help_panel="Limits", help="Questions that may be unfinished; more are sent away."
+        ),
+    ] = 32,
     max_context: Annotated[
-        int, typer.Option(min=1, max=10_000_000, help="Characters of the longest text that is accepted.")
+        int,
+        typer.Option(
+            min=1,
+            max=10_000_000,
+            metavar="CHARACTERS",
+            rich_help_panel="Limits",
+            help="Characters of the longest text that is accepted.",
+        ),
     ] = 200_000,
-    time_limit: Annotated[float, typer.Option(min=1, help="Seconds after which a question is given up.")] = 60.0,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", rich_help_panel="Limits", help="Seconds after which a question is given up."
+        ),
+    ] = 60.0,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name under which others reach this machine (may be repeated)."),
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel="Address",
+            help="A name under which others reach this machine (may be repeated).",
+        ),
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,

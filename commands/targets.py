@@ -17,7 +17,7 @@ EXAMPLE = "Example: secateur targets android-arm64. For programs: secateur targe
 
 def command(
     family: Annotated[
-        str | None, typer.Argument(metavar="[TARGET]", help="List the models of this one, with their sizes.")
+        str | None, typer.Argument(metavar="TARGET", help="List the models of this one, with their sizes.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -20,25 +20,56 @@ if TYPE_CHECKING:
 
 Overlay = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A safetensors file with part of the weights, laid over those of MODEL."),
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel="Model and data",
+        help="A safetensors file with part of the weights, laid over those of MODEL.",
+    ),
 ]
-Epochs = Annotated[float | None, typer.Option(help="Length: passes over the training data, such as 0.5.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Length: steps of the optimizer.")]
+Epochs = Annotated[
+    float | None,
+    typer.Option(
+        metavar="EPOCHS", rich_help_panel="Training", help="Length: passes over the training data, such as 0.5."
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option(min=1, metavar="STEPS", rich_help_panel="Training", help="Length: steps of the optimizer.")
+]
 Minutes = Annotated[
     float | None,
-    typer.Option(help="Length: wall-clock time, from which the steps are planned once, before the first."),
+    typer.Option(
+        metavar="MINUTES",
+        rich_help_panel="Training",
+        help="Length: wall-clock time, from which the steps are planned once, before the first.",
+    ),
 ]
-Batch = Annotated[int, typer.Option(min=1, help="Windows a step.")]
-LearningRate = Annotated[float, typer.Option(help="At its highest; falls linearly to zero.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is random.")]
+Batch = Annotated[int, typer.Option(min=1, metavar="WINDOWS", rich_help_panel="Training", help="Windows a step.")]
+LearningRate = Annotated[
+    float, typer.Option(metavar="RATE", rich_help_panel="Training", help="At its highest; falls linearly to zero.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, metavar="SEED", rich_help_panel="Training", help="Of everything that is random.")
+]
 Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Train on N examples only, spread evenly, and score as many.")
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        rich_help_panel="Model and data",
+        help="Train on N examples only, spread evenly, and score as many.",
+    ),
 ]
 Teacher = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Hugging Face folder whose outputs are learned too ('dense': MODEL itself)."),
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel="Distillation",
+        help="Hugging Face folder whose outputs are learned too ('dense': MODEL itself).",
+    ),
 ]
-TeacherOverlay = Annotated[Path | None, typer.Option(metavar="FILE", help="As --overlay, for --teacher.")]
+TeacherOverlay = Annotated[
+    Path | None, typer.Option(metavar="FILE", rich_help_panel="Distillation", help="As --overlay, for --teacher.")
+]
 
 
 class TrainingBar:

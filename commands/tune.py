@@ -41,50 +41,99 @@ class Counted(enum.StrEnum):
 def command(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="Hugging Face folders."),
+        typer.Argument(metavar="MODEL", help="Hugging Face folders."),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="Machine to tune for; it has to be this one, unless --device counts for it.")
+        str,
+        typer.Option(
+            metavar="TARGET",
+            rich_help_panel="Target",
+            help="Machine to tune for; it has to be this one, unless --device counts for it.",
+        ),
     ] = "host-cpu",
     device: Annotated[
         str | None,
         typer.Option(
-            metavar="qemu:CPU", help="Count on this emulated Arm CPU, instead of timing here: no phone is needed."
+            metavar="qemu:CPU",
+            rich_help_panel="Target",
+            help="Count on this emulated Arm CPU, instead of timing here: no phone is needed.",
         ),
     ] = None,
     objective: Annotated[
         Counted,
-        typer.Option(help="With --device: make instructions + loads small, or the cycles that llvm-mca estimates."),
+        typer.Option(
+            rich_help_panel="Target",
+            help="With --device: make instructions + loads small, or the cycles that llvm-mca estimates.",
+        ),
     ] = Counted.counts,
-    seq_len: Annotated[int, typer.Option(min=1, help="Tokens of the longest sequence.")] = 128,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences of the largest batch.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that the model will run on.")] = 1,
+    seq_len: Annotated[
+        int, typer.Option(min=1, metavar="TOKENS", rich_help_panel="Target", help="Tokens of the longest sequence.")
+    ] = 128,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="SEQUENCES", rich_help_panel="Target", help="Sequences of the largest batch.")
+    ] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(min=1, metavar="THREADS", rich_help_panel="Target", help="Threads that the model will run on."),
+    ] = 1,
     weights: StoredWeights = Weights.f32,
     arithmetic: LayerArithmetic = Arithmetic.f32,
-    trials: Annotated[int, typer.Option(min=1, help="Schedules to try for each kind of layer.")] = 64,
+    trials: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="SCHEDULES", rich_help_panel="Search", help="Schedules to try for each kind of layer."
+        ),
+    ] = 64,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time for all searches of a model: 90s, 10min, 1h30m.")
+        str | None,
+        typer.Option(
+            metavar="TIME", rich_help_panel="Search", help="Time for all searches of a model: 90s, 10min, 1h30m."
+        ),
     ] = None,
     sampler: Annotated[
-        Sampler, typer.Option(help="Genetic algorithm, tree-structured Parzen estimator, or random.")
+        Sampler,
+        typer.Option(rich_help_panel="Search", help="Genetic algorithm, tree-structured Parzen estimator, or random."),
     ] = Sampler.ga,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="SEED", rich_help_panel="Search", help="Of the sampler.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Candidates to compile at once (default: one per CPU). One is timed.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel="Search",
+            help="Candidates to compile at once (default: one per CPU). One is timed.",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with searches that were cut off: their trials count.")
+        bool,
+        typer.Option(
+            "--resume", rich_help_panel="Search", help="Go on with searches that were cut off: their trials count."
+        ),
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Search anew for layers that were tuned before.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", rich_help_panel="Search", help="Search anew for layers that were tuned before.")
+    ] = False,
     compare: Annotated[
-        bool, typer.Option("--compare/--no-compare", help="Also time the whole model with and without the result.")
+        bool,
+        typer.Option(
+            "--compare/--no-compare",
+            rich_help_panel="Whole model",
+            help="Also time the whole model with and without the result.",
+        ),
     ] = True,
     panels: Annotated[
-        bool, typer.Option("--panels/--no-panels", help="Also compare sizes of panels, on the whole model.")
+        bool,
+        typer.Option(
+            "--panels/--no-panels",
+            rich_help_panel="Whole model",
+            help="Also compare sizes of panels, on the whole model.",
+        ),
     ] = True,
     imported: Annotated[
         list[Path] | None,
-        typer.Option("--import", metavar="BUNDLE", help="First add the records that a bundle carries."),
+        typer.Option(
+            "--import", metavar="BUNDLE", rich_help_panel="Search", help="First add the records that a bundle carries."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -1,24 +1,27 @@
 """Reads a Hugging Face folder, with checkpoints as people have them."""
 
-import contextlib
 import dataclasses
 import inspect
-import json
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from .adapters import Adapter
 from .checkpoint_files import read_state_dict
 from .errors import FrontendError
 from .hub import model_folder
+from .model_config import find_class, first_line, quiet_transformers, read_config, skeleton_of
 from .pruned_state import fold_masks
+from .quantized import quantized_by, unpacked
 from .state_dicts import check_finite, without_prefixes
 
+# How many times more numbers a config may describe than a checkpoint holds: removed heads and neurons, parts without
+# weights of their own.
+_TIMES, _SMALL = 64, 1 << 26
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
     *("vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
@@ -36,20 +39,41 @@ class LoadedModel:
     config: Any
 
 
-def load_model(folder: str | os.PathLike[str], architecture: str | None = None) -> LoadedModel:
+def load_model(
+    folder: str | os.PathLike[str], architecture: str | None = None, *, config: Any = None, new_head: bool = False
+) -> LoadedModel:
     """Loads the class that `config.json` names (or `architecture`, a class of transformers) with its weights.
 
-    `folder` may also be the name of a model of the Hugging Face hub (see `hub`). Only model classes of transformers are
-    loaded, and only they; no code of the checkpoint runs, and nothing that its config names is downloaded.
+    `folder` may also be the name of a model of the Hugging Face hub (see `hub`), or hold an adapter of LoRA, which is
+    merged into its model where that is on this machine (see `adapters`). Only model classes of transformers are loaded,
+    and only they; no code of the checkpoint runs, and nothing that its config names is downloaded.
     Weights come from `model.safetensors` or `pytorch_model.bin`, in one file or several with an index; nothing is
-    executed that a checkpoint holds. `weight_orig` with `weight_mask` become `weight`. Linear layers that are smaller
-    than the config says (removed heads or neurons) keep the checkpoint's size. Raises `FrontendError`.
+    executed that a checkpoint holds. Packed weights are unpacked where the package for that is installed (see
+    `quantized`). `weight_orig` with `weight_mask` become `weight`. Linear layers that are smaller than the config says
+    (removed heads or neurons) keep the checkpoint's size.
+
+    `config` takes the place of the folder's own. `new_head`: what stands outside of the bare model, and its pooler, may
+    be missing, and has random numbers then. Raises `FrontendError`.
     """
-    folder = model_folder(folder)
-    config = read_config(folder)
-    model_class = _find_class(folder, config, architecture)
-    state = fold_masks(without_prefixes(read_state_dict(folder), model_class), folder)
-    with _quiet_transformers():
+    given, folder = os.fspath(folder), model_folder(folder)
+    name = folder.resolve().name if os.path.lexists(given) else Path(given).name
+    adapter = Adapter.of(folder)
+    source = adapter.base if adapter is not None else folder
+    config = config if config is not None else read_config(source)
+    if adapter is not None and architecture is None:
+        model_class = adapter.model_class(config)
+    else:
+        model_class = find_class(source, config, architecture)
+    if quantized_by(config) is not None:
+        state = unpacked(source, config, model_class)
+    else:
+        state = without_prefixes(read_state_dict(source), model_class)
+    state = fold_masks(state, source)
+    skeleton = skeleton_of(model_class, config, source)
+    _check_size(skeleton, state, source)
+    if adapter is not None:
+        state = adapter.merged(state, skeleton)
+    with quiet_transformers():
         try:
             module, info = model_class.from_pretrained(
                 None,
@@ -60,14 +84,16 @@ def load_model(folder: str | os.PathLike[str], architecture: str | None = None) 
                 output_loading_info=True,
             )
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise FrontendError(f"'{folder}' cannot be loaded as {model_class.__name__}: {reason}") from error
-    _resize(module, info["mismatched_keys"], state, folder)
-    _check_missing(module, sorted(info["missing_keys"]), folder)
+            raise FrontendError(
+                f"'{source}' cannot be loaded as {model_class.__name__}: {first_line(error)}"
+            ) from error
+    _resize(module, info["mismatched_keys"], state, source)
+    _check_missing(module, sorted(info["missing_keys"]), source, new_head)
     check_finite(dict(module.named_parameters()), f"'{folder}'")
     module.eval()
-    tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-    return LoadedModel(module, tokenizer, folder.resolve().name, config)
+    places = (folder, source)
+    tokenizer = [next((p / n for p in places if (p / n).is_file()), None) for n in _TOKENIZER_FILES]
+    return LoadedModel(module, [file for file in tokenizer if file is not None], name, config)
 
 
 def example_inputs_for(module: nn.Module, batch: int, seq_len: int) -> dict[str, torch.Tensor]:
@@ -106,74 +132,6 @@ def _positions(module: nn.Module) -> int | None:
     return None
 
 
-def read_config(folder: Path) -> Any:
-    """The config of a Hugging Face folder. Raises `FrontendError`."""
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise FrontendError(
-            f"'{folder}' {found}; expected a Hugging Face folder with config.json and weights", usage=True
-        )
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        _refuse_adapter(folder)
-        raise FrontendError(f"'{folder}' has no config.json, so it is no Hugging Face folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise FrontendError(f"'{path}' cannot be read: {error}") from None
-    if not isinstance(values, dict) or "model_type" not in values:
-        raise FrontendError(f"'{path}' names no 'model_type'; expected the config of a transformers model")
-    if "quantization_config" in values:
-        given = values["quantization_config"]
-        method = given.get("quant_method", "a method without a name") if isinstance(given, dict) else given
-        raise FrontendError(
-            f"the weights of '{folder}' are quantised by '{method}'; expected a checkpoint in floating point: load it "
-            "with transformers and that method's package, call `dequantize()`, and save it anew"
-        )
-    from transformers import AutoConfig
-
-    with _quiet_transformers():
-        try:
-            return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise FrontendError(f"'{path}' is not accepted by transformers: {reason}") from error
-
-
-def _refuse_adapter(folder: Path) -> None:
-    """Raises `FrontendError` for a folder of PEFT, which has what is added to a model and not the model."""
-    path = folder / "adapter_config.json"
-    if not path.is_file():
-        return
-    try:
-        base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        base = None
-    of = f" for the model '{base}'" if base else ""
-    raise FrontendError(
-        f"'{folder}' holds an adapter{of}; merge it into its model: "
-        "PeftModel.from_pretrained(model, folder).merge_and_unload().save_pretrained(new_folder)"
-    )
-
-
-def _find_class(folder: Path, config: Any, architecture: str | None) -> Any:
-    import transformers
-
-    named = [architecture] if architecture is not None else getattr(config, "architectures", None) or []
-    if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
-        raise FrontendError(f"'architectures' in '{folder / 'config.json'}' is {named!r}; expected a list of names")
-    if not named:
-        return transformers.AutoModel
-    found = getattr(transformers, named[0], None)
-    # What is written in a config must not choose which other code of transformers runs.
-    if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
-        raise FrontendError(f"'{folder}' asks for the class '{named[0]}', which is no model class of transformers")
-    if getattr(found, "config_class", None) is None or not isinstance(config, found.config_class):
-        kind = type(config).__name__
-        raise FrontendError(f"'{folder}' asks for the class '{named[0]}', which does not take its config, a {kind}")
-    return found
-
-
 def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], folder: Path) -> None:
     """Gives linear layers the size that the checkpoint has."""
     for entry in mismatched:
@@ -203,7 +161,20 @@ def _of_checkpoint(
     return None
 
 
-def _check_missing(module: nn.Module, missing: list[str], folder: Path) -> None:
+def _check_size(skeleton: nn.Module, state: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Raises `FrontendError` where the config describes far more numbers than there are: they would take memory."""
+    described = sum(t.numel() for t in (*skeleton.parameters(), *skeleton.buffers()))
+    held = sum(t.numel() for t in state.values())
+    if described > _SMALL + _TIMES * held:
+        raise FrontendError(
+            f"'{folder / 'config.json'}' describes a model of {described} numbers, and the weights hold {held}"
+        )
+
+
+def _check_missing(module: nn.Module, missing: list[str], folder: Path, new_head: bool) -> None:
+    prefix = f"{module.base_model_prefix}."
+    if new_head:
+        missing = [key for key in missing if key.startswith(prefix) and "pooler." not in key]
     if missing and all(key.partition("pooler.")[0] in ("", f"{module.base_model_prefix}.") for key in missing):
         # Encoders trained without a pooler are common; its output would come from random weights.
         holder: Any = getattr(module, str(module.base_model_prefix), module)
@@ -215,20 +186,3 @@ def _check_missing(module: nn.Module, missing: list[str], folder: Path) -> None:
         raise FrontendError(
             f"'{folder}' has no weights for {', '.join(missing[:3])}{more}, which {type(module).__name__} needs"
         )
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keeps transformers from writing reports and progress bars; what matters is raised here."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

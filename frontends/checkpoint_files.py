@@ -20,7 +20,7 @@ def read_state_dict(folder: Path) -> dict[str, torch.Tensor]:
     for name in _NAMES:
         path = folder / name
         if path.is_file():
-            return _read_index(path) if name.endswith(".json") else _read_file(path)
+            return _read_index(path) if name.endswith(".json") else read_file(path)
     raise FrontendError(f"'{folder}' holds no weights; expected one of {', '.join(_NAMES)}")
 
 
@@ -33,11 +33,12 @@ def _read_index(path: Path) -> dict[str, torch.Tensor]:
     for file in files:
         if not isinstance(file, str) or Path(file).name != file:
             raise FrontendError(f"'{path}' names {file!r}; expected a file of the same folder")
-        state.update(_read_file(path.parent / file))
+        state.update(read_file(path.parent / file))
     return state
 
 
-def _read_file(path: Path) -> dict[str, torch.Tensor]:
+def read_file(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of one file by name. Raises `FrontendError`."""
     if not path.is_file():
         raise FrontendError(f"'{path}' is missing, though the index of the checkpoint names it")
     try:
@@ -48,6 +49,11 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         reason = str(error).strip().split("\n")[0]
+        if "Unsupported global" in str(error):
+            raise FrontendError(
+                f"'{path}' holds objects of Python, such as a whole model, and not tensors alone; loading them would "
+                "run their code: save it anew, by model.save_pretrained(folder) or torch.save(model.state_dict(), file)"
+            ) from None
         raise FrontendError(f"'{path}' holds more than tensors or is damaged: {reason}") from None
     except Exception as error:
         reason = str(error).strip().split("\n")[0]

@@ -16,8 +16,8 @@ from .errors import FrontendError
 # A name of the hub: at most one slash, and no part that begins with a dot.
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _NAMED_FILES = (
-    *("config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*", "tokenizer*", "vocab*"),
-    *("merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model"),
+    *("config.json", "adapter_config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*"),
+    *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model"),
 )
 _SECONDS = 10.0
 
@@ -35,13 +35,12 @@ def model_folder(given: str | os.PathLike[str]) -> Path:
     if not isinstance(given, str) or not is_name(given):
         return Path(given)
     text = given
+    found = local_folder(text)
+    if found is not None:
+        return found
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    try:
-        return Path(snapshot_download(text, allow_patterns=list(_NAMED_FILES), local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
     missing = f"'{text}' is no folder, and no model of that name is in the local cache of the Hugging Face hub"
     if constants.HF_HUB_OFFLINE:
         raise FrontendError(f"{missing}; HF_HUB_OFFLINE forbids to download it", usage=True)
@@ -58,6 +57,19 @@ def model_folder(given: str | os.PathLike[str]) -> Path:
     except Exception as error:
         unknown = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
         raise FrontendError(f"{missing}; downloading it failed: {_reason(error)}", usage=unknown) from None
+
+
+def local_folder(name: str) -> Path | None:
+    """Where the local cache of the hub has a model; None where it has not, or `name` cannot be one of the hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if _NAME.fullmatch(name) is None:
+        return None
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_NAMED_FILES), local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return None
 
 
 def _reachable(address: str) -> bool:

@@ -16,38 +16,24 @@ def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = 
     import torch
     import transformers
 
-    from secateur.frontends.checkpoint import read_config
+    from secateur.frontends import load_model
     from secateur.frontends.hub import model_folder
+    from secateur.frontends.model_config import class_for, read_config
+    from secateur.tasks import load_tokenizer
 
-    folder = model_folder(folder)
-    loader = getattr(transformers, task.model_class)
-    config = read_config(folder)
+    path = model_folder(folder)
+    config = read_config(path)
     head = task.model_class.removeprefix("Auto").removeprefix("ModelFor")
     if any(str(name).endswith(head) for name in getattr(config, "architectures", None) or []):
         task.check_labels(config)
     elif task.labels:
         config.id2label = dict(enumerate(task.labels))
         config.label2id = {label: i for i, label in enumerate(task.labels)}
-    level = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module, info = loader.from_pretrained(
-                str(folder), config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise TrainError(f"'{folder}' cannot be loaded as {task.model_class}: {reason}") from error
-    finally:
-        transformers.utils.logging.set_verbosity(level)
-    inside = [key for key in sorted(info["missing_keys"]) if key.startswith(f"{module.base_model_prefix}.")]
-    missing = [key for key in inside if "pooler." not in key]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise TrainError(f"'{folder}' has no weights for '{missing[0]}'{more}, which {type(module).__name__} needs")
+    wanted = class_for(getattr(transformers, task.model_class), config, path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = load_model(folder, wanted.__name__, config=config, new_head=True).module
+    tokenizer = load_tokenizer(folder)
     if weights is not None:
         lay_over(module, Path(weights))
     return module.eval(), tokenizer

@@ -1,6 +1,7 @@
 """Every command: what it writes, its JSON, its errors and exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -31,6 +32,22 @@ def test_help_shows_an_example_and_the_options_all_commands_share(secateur, name
     shared = ("--quiet", "--debug") if name == "serve" else ("--json", "--quiet", "--debug")
     for option in shared:
         assert option in result.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_in_groups_and_names_values_as_the_field_does(secateur, name):
+    text = secateur(name, "--help").out
+    assert not re.search(r"<(int|float|str|path|list|bool)\b", text)
+    groups = {}
+    for line in text.partition("Usage:")[2].splitlines():
+        if re.fullmatch(r"[A-Z][a-z ]+:", line):
+            groups[line[:-1]] = found = []
+        elif re.match(r"  (-\w, )?--", line):
+            found.append(line)
+    count = sum(map(len, groups.values()))
+    assert ("Options" in groups) == (count <= 8)
+    assert all(len(group) <= 8 for group in groups.values())
+    assert any("--help" in line for line in groups.popitem()[1])
 
 
 def test_help_imports_neither_torch_nor_mlir():

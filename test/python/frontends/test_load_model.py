@@ -130,7 +130,7 @@ def write_config(folder, text):
     [
         (None, "has no config.json"),
         ("{", "cannot be read"),
-        ("[]", "names no 'model_type'"),
+        ("[]", "expected a mapping"),
         (json.dumps({"model_type": "no-such-model"}), "is not accepted by transformers"),
         (json.dumps({"model_type": "bert", "architectures": ["BertModel"]}), "holds no weights"),
     ],
@@ -165,7 +165,7 @@ def test_code_in_a_checkpoint_is_not_run(build, tmp_path):
     build("BertModel").save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save({"w": Payload()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(FrontendError, match="holds more than tensors or is damaged"):
+    with pytest.raises(FrontendError, match="holds objects of Python"):
         load_model(tmp_path)
 
 

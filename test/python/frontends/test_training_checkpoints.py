@@ -106,8 +106,8 @@ def test_names_that_are_no_texts_are_refused(saved):
         ({"architectures": ["GPT2Model"]}, "'GPT2Model', which does not take its config, a BertConfig"),
         ({"architectures": [3]}, r"is \[3\]; expected a list of names|not accepted by transformers"),
         ({"architectures": {"a": 1}}, "expected a list of names|not accepted by transformers"),
-        ({"hidden_size": "64"}, "not accepted by transformers|cannot be loaded"),
-        ({"hidden_size": -3}, "not accepted by transformers|cannot be loaded"),
+        ({"hidden_size": "64"}, "not accepted by transformers|cannot be loaded|describes no model"),
+        ({"hidden_size": -3}, "not accepted by transformers|cannot be loaded|describes no model"),
     ],
 )
 def test_a_config_does_not_choose_other_code(saved, no_network, changes, message):
@@ -167,17 +167,54 @@ def test_a_name_without_a_network_is_a_sentence_at_once(tmp_path, monkeypatch):
         load_model("./some/bert")
 
 
-def test_an_adapter_is_told_from_a_model(tmp_path):
-    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "some/bert"}')
-    with pytest.raises(FrontendError, match=r"adapter for the model 'some/bert'; .*merge_and_unload\(\)"):
-        load_model(tmp_path)
-
-
-@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "compressed-tensors"])
-def test_quantised_checkpoints_are_named(saved, no_network, method):
+def quantised(saved, config):
     _, folder, state = saved
     safetensors.torch.save_file(state, folder / "model.safetensors")
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": {"quant_method": method}}))
-    with pytest.raises(FrontendError, match=f"quantised by '{method}'.*in floating point"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": config}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [("gptq", "gptqmodel"), ("awq", "gptqmodel"), ("bitsandbytes", "bitsandbytes"), ("torchao", "torchao")],
+)
+def test_the_package_that_unpacks_weights_is_named(saved, no_network, method, package, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(FrontendError, match=f"quantised by '{method}'.*: pip install {package}"):
+        load_model(quantised(saved, {"quant_method": method}))
+
+
+@pytest.mark.parametrize("config", [{"quant_method": "mine"}, {"x": 1}])
+def test_an_unknown_quantiser_is_named(saved, no_network, config):
+    with pytest.raises(FrontendError, match=r"quantised by '(mine|None)'; accepted are compressed-tensors, gptq"):
+        load_model(quantised(saved, config))
+
+
+def test_weights_in_blocks_of_fp8_are_unpacked(build, tmp_path, no_network):
+    """As DeepSeek stores them: float8_e4m3fn, and the inverse of a scale for each block of 16 x 16."""
+    pytest.importorskip("accelerate", reason="the extra 'train' is not installed")
+    model, folder = build("BertForQuestionAnswering"), tmp_path / "model"
+    packed, plain = {}, {}
+    for name, tensor in model.state_dict().items():
+        packed[name] = plain[name] = tensor
+        if "encoder" in name and tensor.ndim == 2:
+            blocks = tensor.reshape(len(tensor) // 16, 16, -1, 16)
+            scale = blocks.abs().amax((1, 3), keepdim=True) / 448
+            codes = (blocks / scale).to(torch.float8_e4m3fn)
+            packed[name] = codes.reshape(tensor.shape)
+            packed[f"{name}_scale_inv"] = scale[:, 0, :, 0].contiguous()
+            plain[name] = (codes.float() * scale).reshape(tensor.shape)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    config = {"quant_method": "fp8", "weight_block_size": [16, 16], "modules_to_not_convert": ["qa_outputs"]}
+    quantised((model, folder, packed), config)
+    model.load_state_dict(plain)
+    assert_loads(folder, model)
+
+
+def test_a_whole_model_as_a_pickle_is_refused(saved, no_network):
+    model, folder, _ = saved
+    torch.save(model, folder / "pytorch_model.bin")
+    with pytest.raises(FrontendError, match=r"holds objects of Python, such as a whole model.*save_pretrained"):
         load_model(folder)
