@@ -1,7 +1,6 @@
 """`secateur run`: a bundle on arrays from files."""
 
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +61,7 @@ def command(
 
 def read_inputs(given: Sequence[str]) -> "dict[str, np.ndarray]":
     """Name -> array from `NAME=FILE.npy` and `FILE.npz` arguments. Raises `typer.BadParameter`."""
-    import numpy as np
+    from secateur.runtime_targets.array_files import read_arrays
 
     arrays: dict[str, np.ndarray] = {}
     for argument in given:
@@ -70,11 +69,11 @@ def read_inputs(given: Sequence[str]) -> "dict[str, np.ndarray]":
         path = Path(file)
         check_file(path, "--input")
         try:
-            loaded: Any = np.load(path, allow_pickle=False)
-            found = dict(loaded) if path.suffix == ".npz" else {name: loaded}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise typer.BadParameter(f"'{path}' is no NumPy file: {error}", param_hint="--input") from None
-        if path.suffix != ".npz" and not (equals and name):
+            loaded = read_arrays(path)
+        except ValueError as error:
+            raise typer.BadParameter(f"'{path}' {error}", param_hint="--input") from None
+        found = loaded if isinstance(loaded, dict) else {name: loaded}
+        if not isinstance(loaded, dict) and not (equals and name):
             raise typer.BadParameter(f"expected NAME={path}, found '{argument}'", param_hint="--input")
         for key, array in found.items():
             if key in arrays:

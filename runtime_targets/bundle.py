@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .code_check import check_code
 from .cpu import cpu_features
 from .manifest import MANIFEST, BundleError, FileEntry, Manifest, TargetFiles, parse_manifest
 from .runner import Runner
@@ -77,14 +78,7 @@ class Bundle:
         if reason:
             raise BundleError(f"the code for target '{chosen.name}' cannot run here: {reason}")
         device = "vulkan" if chosen.backend == "vulkan" else "cpu"
-        session = Session(self.file(chosen.module), self.parameters(chosen), threads=threads, device=device)
-        for kind, specs, found in (
-            ("inputs", self.manifest.inputs, session.inputs),
-            ("outputs", self.manifest.outputs, session.outputs),
-        ):
-            if [(s.dtype, s.shape) for s in specs] != found:
-                raise BundleError(f"the {kind} in the {MANIFEST} are not those of the module '{chosen.module}'")
-        return session
+        return Session(self.file(chosen.module), self.parameters(chosen), threads=threads, device=device)
 
     def runner(self, target: str | None = None, threads: int = 1) -> Runner:
         """The model, called with arrays by name. Raises `BundleError` or `SessionError`."""
@@ -101,7 +95,7 @@ def load(path: str | os.PathLike[str], threads: int = 1, target: str | None = No
 
 
 def open_bundle(path: str | os.PathLike[str], *, runnable: bool = True) -> Bundle:
-    """Opens a bundle and checks all of it: names, sizes, hashes, schema.
+    """Opens a bundle and checks all of it: names, sizes, hashes, schema, and that code and parameters fit them.
 
     `runnable`: also refuse one that has no code for this machine. Raises `BundleError` at the first fault.
     """
@@ -115,12 +109,13 @@ def open_bundle(path: str | os.PathLike[str], *, runnable: bool = True) -> Bundl
             raise BundleError(f"there is no bundle at '{path}'")
     except OSError as error:
         raise BundleError(f"the bundle '{path}' cannot be read: {error.strerror or error}") from None
-    if runnable:
-        try:
+    try:
+        check_code(bundle.manifest, bundle.file, str(path))
+        if runnable:
             _runnable(bundle.manifest, str(path))
-        except BundleError:
-            bundle.close()
-            raise
+    except BaseException:
+        bundle.close()
+        raise
     return bundle
 
 

@@ -12,6 +12,7 @@ from .target_build import TargetCode
 
 if TYPE_CHECKING:
     from secateur.frontends import ImportedModel, Loaded
+    from secateur.runtime_targets.interface import Interface
     from secateur.runtime_targets.manifest import Manifest, TargetFiles
 
 
@@ -49,24 +50,29 @@ def target_files(
     )
 
 
+def interface_of(imported: "ImportedModel", limits: Sequence[int | None]) -> "Interface":
+    """How the model is called. `limits`: of every input, see `TensorSpec`."""
+    from secateur.runtime_targets.interface import Interface
+    from secateur.runtime_targets.manifest import TensorSpec
+
+    inputs = [
+        TensorSpec(**dataclasses.asdict(spec), limit=limit) for spec, limit in zip(imported.inputs, limits, strict=True)
+    ]
+    outputs = [TensorSpec(**dataclasses.asdict(spec)) for spec in imported.outputs]
+    return Interface(tuple(inputs), tuple(outputs), imported.output_form)
+
+
 def manifest_of(
-    loaded: "Loaded",
-    imported: "ImportedModel",
-    limits: Sequence[int | None],
-    report: Report,
-    targets: "tuple[TargetFiles, ...]",
+    loaded: "Loaded", interface: "Interface", report: Report, targets: "tuple[TargetFiles, ...]"
 ) -> "Manifest":
-    """The manifest without its files. `limits`: of every input, see `TensorSpec`."""
+    """The manifest without its files."""
     from secateur.runtime_targets import manifest
 
-    known = dict(zip((spec.name for spec in imported.inputs), limits, strict=True))
-    inputs = [manifest.TensorSpec(**dataclasses.asdict(s), limit=known[s.name]) for s in imported.inputs]
-    outputs = [manifest.TensorSpec(**dataclasses.asdict(s)) for s in imported.outputs]
     return manifest.Manifest(
         model=manifest.ModelInfo(name=loaded.name, sha256=report.model_hash),
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        output_form=imported.output_form,
+        inputs=interface.inputs,
+        outputs=interface.outputs,
+        output_form=interface.output_form,
         targets=targets,
         layers=tuple(manifest.LayerSparsity(**dataclasses.asdict(layer)) for layer in report.layers),
         tools=caching.tool_versions(),

@@ -19,7 +19,7 @@ from secateur.dialects.output_places import write_whole
 from secateur.dialects.scratch import ScratchFolder
 
 from . import cache as caching
-from .bundle_manifest import manifest_of, module_names, target_files
+from .bundle_manifest import interface_of, manifest_of, module_names, target_files
 from .compile_options import Options, TargetOptions
 from .compiled_model import CompiledModel
 from .input_limits import input_limits
@@ -136,10 +136,10 @@ class Compilation:
         options = self._options
         self.report.model_hash = self._model_hash()
         builds, _ = self._builds()
-        codes = {}
+        codes, interface = {}, interface_of(self._imported, self._limits)
         for build in builds:
             build.lower()
-            codes[build.report.name] = build.compile()
+            codes[build.report.name] = build.compile(interface)
         self._lowered(builds)
         self.report.level = "iree"
         archives = parameter_archives({name: code.parameters for name, code in codes.items()})
@@ -156,7 +156,7 @@ class Compilation:
                 iree.write_parameters(files[archive.name], archive.arrays)
             options.progress("writing the bundle")
             targets = target_files(self._targets, codes, archives, options.threads)
-            manifest = manifest_of(self._loaded, self._imported, self._limits, self.report, targets)
+            manifest = manifest_of(self._loaded, interface, self.report, targets)
             manifest = manifest.model_copy(update={"self_test": test[0] if test else None})
             manifest = write_bundle(folder / _BUNDLE, manifest, files)
         began = time.perf_counter()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from secateur.compiler.records.tuned import Tuned
     from secateur.frontends import Loaded
+    from secateur.runtime_targets.interface import Interface
     from secateur.runtime_targets.iree import Assembly
     from secateur.runtime_targets.manifest import DispatchWork
     from secateur.runtime_targets.targets import Target
@@ -75,8 +76,11 @@ class TargetBuild:
         self.report.statistics = lowering.statistics
         return text
 
-    def compile(self) -> TargetCode:
-        """Compiles what was lowered with IREE. Raises `AssemblyError` or `CompilationError`."""
+    def compile(self, interface: "Interface") -> TargetCode:
+        """Compiles what was lowered with IREE, to be called as `interface` tells.
+
+        Raises `AssemblyError` or `CompilationError`.
+        """
         from secateur.runtime_targets import iree
         from secateur.runtime_targets.iree.dispatches import dispatch_calls
 
@@ -85,7 +89,9 @@ class TargetBuild:
         self._options.progress("compiling with IREE")
         began = time.perf_counter()
         target = self._chosen.target
-        assembly: Assembly = iree.assemble(self._lowering.module, self._lowering.weights, target=target)
+        assembly: Assembly = iree.assemble(
+            self._lowering.module, self._lowering.weights, target=target, interface=interface
+        )
         if self._dump is not None:
             self._dump.write("iree", assembly.text)
         code = iree.compile_assembly(assembly, target)

@@ -34,11 +34,11 @@ def _cost(task: str, objective: Objective, folder: str) -> float:
 
 def _counted(task: Path, objective: Objective, folder: Path) -> float:
     from secateur.compiler.measure.instruction_cost import count_module, run_module
-    from secateur.runtime_targets.iree.session import signature_of
+    from secateur.runtime_targets.iree.module_file import read_signature
 
     module, archive = folder / "model.vmfb", folder / "weights.irpa"
     case = Case.read(task)
-    inputs = in_layout(case.inputs, signature_of(module)[0])
+    inputs = in_layout(case.inputs, read_signature(module).types("inputs"))
     check(run_module(module, archive, inputs, len(case.expected), objective.device), case)
     cost = count_module(module, archive, inputs, objective.device, mca=objective.kind == "cycles")
     if objective.kind == "cycles":

@@ -11,6 +11,7 @@ import numpy as np
 
 from secateur.dialects.scratch import ScratchFolder
 
+from ..array_files import read_arrays
 from .device import Device, DeviceError
 
 if TYPE_CHECKING:
@@ -140,9 +141,11 @@ class RemoteSession:
             file = Path(scratch) / name
             self._device.pull(name, file)
             try:
-                array = np.load(file, allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise DeviceError(f"output {position} of '{self._device.name}' cannot be read: {error}") from None
+                array = read_arrays(file)
+                if isinstance(array, dict):
+                    raise ValueError("holds several arrays")
+            except ValueError as error:
+                raise DeviceError(f"output {position} of '{self._device.name}' {error}") from None
         expected = "int8" if dtype == "bool" else dtype
         if array.shape != tuple(shape) or array.dtype.name not in (dtype, expected):
             raise DeviceError(

@@ -23,7 +23,6 @@ own context, and everything is printed in generic form, the one form that both b
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -38,19 +37,18 @@ from .chains import Chains, chains_of, single
 from .in_outs import apart, keep, keep_arguments, tied_operands
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
 from .narrow import narrow_integers
+from .reflection import describe
 from .scratch import scratch_bytes
 from .spirv import separate_reductions
 from .threads import as_iree_prints, threads_of
-from .weight_globals import DTYPES, SCOPE, WeightGlobals
+from .weight_globals import SCOPE, WeightGlobals
 
 if TYPE_CHECKING:
+    from ..interface import Interface
     from ..targets import Target as TargetMachine
 
-__all__ = ["SCOPE", "SIGNATURE", "Assembly", "AssemblyError", "assemble"]
+__all__ = ["SCOPE", "Assembly", "AssemblyError", "assemble"]
 
-SIGNATURE = "secateur.signature"
-"""The reflection entry of `@main`: JSON `{"inputs": [[dtype, shape], ...], "outputs": [...]}`, and where the code
-relies on the size of a GPU's subgroups, `"subgroup"`: that number of lanes."""
 _IREE_OPS = {"flow.dispatch", "flow.tensor.bitcast", "util.global.load", "util.optimization_barrier"}
 
 
@@ -69,13 +67,18 @@ class Assembly:
 
 
 def assemble(
-    module: ir.Module, weights: Mapping[str, np.ndarray], *, target: "TargetMachine | None" = None
+    module: ir.Module,
+    weights: Mapping[str, np.ndarray],
+    *,
+    target: "TargetMachine | None" = None,
+    interface: "Interface | None" = None,
 ) -> Assembly:
     """Assembles a level-4 module, or one of tensor-level ops only. `module` is not changed.
 
     `target`: for a GPU, 64-bit integers are computed in 32 bits (`narrow_integers`), booleans lie in memory as 32-bit
     integers (`widen_booleans`), and reductions are kept apart from what reads them (`separate_reductions`). `weights`:
     the arrays that `sparsity.weight` symbols name; those used outlive the module as `parameters`, without a copy.
+    `interface`: for a bundle, how its model is called; the module then tells that, its target and its parameters.
     Raises `AssemblyError`, one sentence, for an op that IREE does not take, a dispatch that does not fit its kernel, or
     a weight that is missing or of another shape or dtype.
     """
@@ -88,7 +91,7 @@ def assemble(
             if target is not None and target.backend == "vulkan":
                 weights = {**weights, **_prepare_for_gpu(clone, weights)}
             parameters = WeightGlobals(weights)
-            _convert(clone, parameters)
+            _convert(clone, parameters, target, interface)
             texts = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
             text, located = map(as_iree_prints, texts)
             return Assembly(text + "\n", parameters.used, located + "\n", _subgroup(module.operation))
@@ -126,7 +129,9 @@ def _walk(op: ir.Operation) -> list[ir.Operation]:
     return found
 
 
-def _convert(module: ir.Operation, weights: WeightGlobals) -> None:
+def _convert(
+    module: ir.Operation, weights: WeightGlobals, target: "TargetMachine | None", interface: "Interface | None"
+) -> None:
     body = module.regions[0].blocks[0]
     kernels: dict[str, ir.Operation] = {}
     functions = []
@@ -140,7 +145,7 @@ def _convert(module: ir.Operation, weights: WeightGlobals) -> None:
     called = _convert_functions(functions, kernels, weights)
     for op in functions:
         if _symbol(op) == "main":
-            _describe(op, _subgroup(module))
+            describe(op, _subgroup(module), interface, target, weights.used)
     # Globals of other dialects stand there unused (torch-mlir adds a random seed to every module); a use is refused.
     for op in [o.operation for o in body.operations]:
         if op.name == "ml_program.global":
@@ -233,24 +238,3 @@ def _check_ops(root: ir.Operation, accepted: frozenset[str] | set[str], where: s
         for value in op.results:
             if "!torch" in (text := str(value.type)) or "#sparsity" in text:
                 refuse(op, f"has the type {text}, which IREE does not know")
-
-
-def _describe(main: ir.Operation, subgroup: int | None) -> None:
-    """Gives `@main` its signature in a form that a session reads back, and the lanes that its target relies on."""
-    kind = ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value)
-
-    def specs(types: list[ir.Type], what: str) -> list:
-        found = []
-        for position, type_ in enumerate(types):
-            element = str(type_.element_type) if isinstance(type_, ir.RankedTensorType) else ""
-            if element not in DTYPES:
-                refuse(main, f"has the {what} {position} of type {type_}; tensors of {', '.join(DTYPES)} are accepted")
-            shape = [-1 if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
-            found.append([DTYPES[element], shape])
-        return found
-
-    signature: dict[str, object] = {"inputs": specs(kind.inputs, "input"), "outputs": specs(kind.results, "output")}
-    if subgroup is not None:
-        signature["subgroup"] = subgroup
-    text = ir.StringAttr.get(json.dumps(signature, separators=(",", ":")))
-    main.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})

@@ -1,6 +1,5 @@
 """A compiled module with its parameters, ready to be called with NumPy arrays."""
 
-import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -10,13 +9,12 @@ from typing import Any
 import iree.runtime as rt
 import numpy as np
 
-from secateur.dialects.errors import SecateurError
-
 from ..devices.device import DeviceError
+from .errors import IREE_ERRORS, SessionError, first_line
+from .module_file import signature_of
 from .vulkan import open_gpu, read_back
 
 _SCOPE = "model"
-_SIGNATURE = "secateur.signature"
 
 # Worker counts are process-wide flags, read when a driver is created: setting one and creating a driver must not
 # be interleaved with another session's. Each session has a driver, hence workers, of its own.
@@ -31,10 +29,6 @@ def archive_paths(archives: Archives) -> list[str]:
     """Their paths."""
     one = isinstance(archives, (str, os.PathLike))
     return [str(archives)] if one else [str(archive) for archive in archives or ()]  # type: ignore[union-attr]
-
-
-class SessionError(SecateurError):
-    """A module cannot be loaded or called; the text is one sentence."""
 
 
 # Memory of intermediates is kept from one call to the next: fresh pages cost a fault each.
@@ -52,19 +46,6 @@ def _device(threads: int) -> Any:
             )
         finally:
             rt.flags.parse_flags("--task_topology_group_count=0")
-
-
-def signature_of(module: str | os.PathLike[str]) -> tuple[list[tuple[str, tuple[int, ...]]], ...]:
-    """dtype name and shape of the inputs and of the outputs of a module, of which nothing else is loaded: it may be
-    made for another machine. Raises `SessionError`."""
-    try:
-        # What was read lives as long as the instance and the module do.
-        instance = rt.VmInstance()
-        code = rt.VmModule.mmap(instance, str(Path(module)))
-        signature = json.loads(code.lookup_function("main").reflection[_SIGNATURE])
-    except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-        raise SessionError(f"'{module}' has no signature that can be read: {first_line(error)}") from None
-    return tuple([(d, tuple(s)) for d, s in signature[side]] for side in ("inputs", "outputs"))
 
 
 class Session:
@@ -94,7 +75,7 @@ class Session:
         self._lock = threading.Lock()
         try:
             self._load(module, parameters)
-        except (OSError, ValueError, RuntimeError, DeviceError) as error:
+        except (*IREE_ERRORS, DeviceError) as error:
             name = "the module" if isinstance(module, bytes) else f"'{module}'"
             raise SessionError(f"{name} cannot be loaded: {first_line(error)}") from None
 
@@ -104,11 +85,8 @@ class Session:
             code = rt.VmModule.copy_buffer(instance, module)
         else:
             code = rt.VmModule.mmap(instance, str(Path(module)))
-        function = code.lookup_function("main")
-        if function is None or _SIGNATURE not in function.reflection:
-            raise ValueError("it has no function 'main' with a signature of this compiler")
-        signature = json.loads(function.reflection[_SIGNATURE])
-        device = open_gpu(signature.get("subgroup")) if self.on_gpu else _device(self.threads)
+        signature = signature_of(code)
+        device = open_gpu(signature.subgroup) if self.on_gpu else _device(self.threads)
         modules = [rt.create_hal_module(instance, device)]
         archives = archive_paths(parameters)
         if archives:
@@ -117,12 +95,12 @@ class Session:
                 index.load(archive, format="irpa")
             modules.append(rt.create_io_parameters_module(instance, index.create_provider(scope=_SCOPE)))
         context = rt.VmContext(instance, [*modules, code])
-        self.inputs: list[tuple[str, tuple[int, ...]]] = [(d, tuple(s)) for d, s in signature["inputs"]]
+        self.inputs: list[tuple[str, tuple[int, ...]]] = signature.types("inputs")
         """dtype name and shape of every input; -1 where any size is accepted."""
-        self.outputs: list[tuple[str, tuple[int, ...]]] = [(d, tuple(s)) for d, s in signature["outputs"]]
+        self.outputs: list[tuple[str, tuple[int, ...]]] = signature.types("outputs")
         """dtype name and shape of every output; -1 where the size depends on the inputs."""
         self._dtypes = [np.dtype(d) for d, _ in self.inputs]
-        self._invoke = rt.FunctionInvoker(context, device, function)
+        self._invoke = rt.FunctionInvoker(context, device, code.lookup_function("main"))
         self._context, self._device = context, device
 
     def __del__(self) -> None:
@@ -141,7 +119,7 @@ class Session:
         with self._lock:
             try:
                 found = self._invoke(*given)
-            except (ValueError, RuntimeError) as error:
+            except IREE_ERRORS as error:
                 raise SessionError(f"the call failed: {first_line(error)}") from None
             if not isinstance(found, tuple):
                 found = (found,)
@@ -181,9 +159,3 @@ class Session:
 def _restore(array: np.ndarray, dtype: str) -> np.ndarray:
     """Bools come back as bytes."""
     return array if array.dtype.name == dtype else array.astype(dtype)
-
-
-def first_line(error: BaseException) -> str:
-    """An IREE error without its trace."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].strip().rstrip(";")

@@ -259,6 +259,12 @@ def test_inputs_that_do_not_fit_are_named(secateur, bundle, inputs, tmp_path):
     assert "given twice" in secateur("run", bundle, *inputs, *inputs[:2]).err
     (tmp_path / "bad.npy").write_bytes(b"no array")
     assert "is no NumPy file" in secateur("run", bundle, "--input", f"input_ids={tmp_path / 'bad.npy'}").err
+    np.save(tmp_path / "good.npy", np.zeros((1, 16), np.int64))
+    header = (tmp_path / "good.npy").read_bytes()
+    for place, byte in ((10, b"("), (20, b"\\"), (60, b"\0"), (6, b"\xff")):
+        (tmp_path / "bad.npy").write_bytes(header[:place] + byte + header[place + 1 :])
+        found = secateur("run", bundle, "--input", f"input_ids={tmp_path / 'bad.npy'}")
+        assert (found.code, "is no NumPy file" in found.err) == (2, True), found.err
     np.save(tmp_path / "long.npy", np.zeros((1, 99), np.int64))
     result = secateur("run", bundle, "--input", f"input_ids={tmp_path / 'long.npy'}")
     assert result.code == 1

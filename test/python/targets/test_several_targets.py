@@ -14,11 +14,13 @@ from secateur.compiler.errors import CompileError, VerificationError
 from secateur.compiler.records.records import RecordsFile, machine_of
 from secateur.compiler.verify import verification_place
 from secateur.runtime_targets import iree
-from secateur.runtime_targets.bundle import BundleError, open_bundle
+from secateur.runtime_targets.bundle import BundleError, open_bundle, write_bundle
 from secateur.runtime_targets.devices import DeviceError
 from secateur.runtime_targets.devices.emulated import emulator
 from secateur.runtime_targets.devices.runner_folder import runner_folder
+from secateur.runtime_targets.iree.archive_table import read_table
 from secateur.runtime_targets.iree.lavapipe import lavapipe_driver
+from secateur.runtime_targets.iree.module_file import read_signature
 from secateur.runtime_targets.targets import get_target
 
 TARGETS = ["host-cpu", "android-arm64:cortex-a76", "linux-arm64:cortex-a76"]
@@ -101,6 +103,40 @@ def test_gpu_targets_are_compared_with_pytorch(model, inputs):
     assert (files.architecture, files.backend, files.subgroup) == ("vulkan", "vulkan", 8)
 
 
+def test_every_module_tells_how_it_is_called_and_what_it_needs(compiled):
+    bundle = compiled._opened()
+    for target in compiled.manifest.targets:
+        told = read_signature(bundle.file(target.module))
+        for side in ("inputs", "outputs"):
+            specs = getattr(compiled.manifest, side)
+            assert list(getattr(told, side)) == [spec.model_dump(mode="json") for spec in specs]
+        assert told.output_form == compiled.manifest.output_form
+        machine = {"architecture": target.architecture, "backend": target.backend}
+        assert told.target == {**machine, "cpu_features": list(target.cpu_features)}
+        tables = [read_table(archive) for archive in bundle.parameters(target)]
+        held = {name: place.length for table in tables for name, place in table.items()}
+        assert {name: stored.size_bytes for name, stored in told.parameters.items()} == held
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("module", "the architecture \"x86_64\", and the module 'modules/android-arm64-cortex-a76.vmfb'"),
+        ("parameters", "the archives of target 'host-cpu' hold "),
+    ],
+)
+def test_code_of_another_target_is_refused(compiled, tmp_path, field, message):
+    """Each file has the hash that the manifest states; only the modules tell whose they are."""
+    bundle = compiled._opened()
+    host, android, linux = compiled.manifest.targets
+    changed = host.model_copy(update={field: getattr(android, field)})
+    manifest = compiled.manifest.model_copy(update={"targets": (changed, android, linux)})
+    write_bundle(tmp_path / "model.bundle", manifest, {name: bundle.file(name) for name in compiled.manifest.files})
+    with pytest.raises(BundleError) as error:
+        open_bundle(tmp_path / "model.bundle")
+    assert message in str(error.value)
+
+
 def test_what_cannot_be_compared_says_why_and_is_compared_once_it_can(model, inputs, monkeypatch):
     def missing(target):
         return None, "'qemu-aarch64' is not installed"
@@ -157,7 +193,8 @@ def test_wrong_choices_of_targets_are_refused(model, inputs):
 
 def test_a_dump_of_several_targets_has_a_folder_for_each(model, inputs, tmp_path, monkeypatch):
     # What comes after the levels that are looked at is left out.
-    monkeypatch.setattr(TargetBuild, "compile", lambda self: TargetCode(self.report.name.encode(), {}, ()))
+    monkeypatch.setattr(TargetBuild, "compile", lambda self, _: TargetCode(self.report.name.encode(), {}, ()))
+    monkeypatch.setattr("secateur.runtime_targets.bundle.check_code", lambda *_: None)
     compile_model(model, inputs, target=TARGETS[:2], verify=False, dump_ir=tmp_path)
     assert {"01-torch.mlir", "02-structural.mlir", "host-cpu", "android-arm64-cortex-a76"} == {
         p.name for p in tmp_path.iterdir()

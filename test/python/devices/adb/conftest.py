@@ -10,16 +10,21 @@ import pytest
 from secateur.runtime_targets.bundle import write_bundle
 from secateur.runtime_targets.devices import DeviceError
 from secateur.runtime_targets.devices.runner_folder import runner_folder
+from secateur.runtime_targets.interface import Signature
+from secateur.runtime_targets.iree.module_file import SIGNATURE
 from secateur.runtime_targets.manifest import AcceptedDifference, Manifest, ModelInfo, SelfTest, TargetFiles, TensorSpec
 from secateur.runtime_targets.targets import get_target
 
 HERE = Path(__file__).parent
 TOKENS, FEATURES = 4, 64
 
+TENSOR = {"dtype": "float32", "shape": (TOKENS, FEATURES)}
+TOLD = Signature((TENSOR,), (TENSOR,)).dumps().replace('"', "\\22")
 MODULE = f"""
 module {{
   util.global private @weight = #flow.parameter.named<"model"::"weight"> : tensor<{FEATURES}x{FEATURES}xf32>
-  func.func @main(%x: tensor<{TOKENS}x{FEATURES}xf32>) -> tensor<{TOKENS}x{FEATURES}xf32> {{
+  func.func @main(%x: tensor<{TOKENS}x{FEATURES}xf32>) -> tensor<{TOKENS}x{FEATURES}xf32>
+      attributes {{iree.reflection = {{{SIGNATURE} = "{TOLD}"}}}} {{
     %weight = util.global.load @weight : tensor<{FEATURES}x{FEATURES}xf32>
     %zero = arith.constant 0.0 : f32
     %empty = tensor.empty() : tensor<{TOKENS}x{FEATURES}xf32>
