@@ -97,7 +97,7 @@ def command(
 
         progress("loading")
         chosen = get_task(task, data, progress)
-        predict = _bundle(Path(model), threads) if runs_bundle else _module(model, threads, chosen)
+        predict = _bundle(Path(model), threads, chosen) if runs_bundle else _module(model, threads, chosen)
         tokenizer = load_tokenizer(model)
         window = window or predict.window or _WINDOW
         scores = chosen.evaluate(
@@ -125,10 +125,13 @@ def command(
     output.result(value, lambda console: _show(console, value["runs"], threads, window, scores))
 
 
-def _bundle(path: Path, threads: int) -> Any:
+def _bundle(path: Path, threads: int, task: Any) -> Any:
     from secateur.tasks import bundle_predict
 
-    return bundle_predict(path, threads)
+    predict = bundle_predict(path, threads)
+    if predict.labels:
+        task.check_labels(dict(enumerate(predict.labels)))
+    return predict
 
 
 def _module(folder: str, threads: int, task: Any) -> Any:
@@ -139,7 +142,7 @@ def _module(folder: str, threads: int, task: Any) -> Any:
 
     torch.set_num_threads(threads)
     loaded = load_model(folder)
-    task.check_labels(loaded.config)
+    task.check_labels(getattr(loaded.config, "id2label", None) or {})
     return torch_predict(loaded.module)
 
 

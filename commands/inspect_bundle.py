@@ -9,6 +9,9 @@ from .output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
+# More are shown by --json only.
+_LABELS = 20
+
 
 def inspect_bundle(path: str, output: Output) -> None:
     """Checks the bundle whole and shows its targets. Raises `BundleError`."""
@@ -53,6 +56,11 @@ def _show(console: "Console", value: dict[str, Any]) -> None:
     for kind in ("inputs", "outputs"):
         specs = [f"{s['name']}: {s['dtype']} {list(s['shape'])}" for s in value[kind]]
         console.print(f"{kind}: {'; '.join(specs)}", markup=False, highlight=False)
+    for spec in value["outputs"]:
+        if spec["labels"]:
+            names = ", ".join(f"{i} {name}" for i, name in enumerate(spec["labels"][:_LABELS]))
+            more = f" and {len(spec['labels']) - _LABELS} more" if len(spec["labels"]) > _LABELS else ""
+            console.print(f"classes of {spec['name']}: {names}{more}", markup=False, highlight=False)
     rows = [
         (t["name"], *(size(t[name]) for name in ("module_bytes", "parameter_bytes", "own_parameter_bytes")))
         for t in value["targets"]

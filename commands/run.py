@@ -14,6 +14,7 @@ from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.console import Console
 
 EXAMPLE = "Example: secateur run bert.bundle --input input_ids=ids.npy --input attention_mask=mask.npy -o out.npz"
 
@@ -43,20 +44,33 @@ def command(
     arrays = read_inputs(inputs)
     with output.progress(f"running {bundle}") as progress:
         from secateur.compiler.build.compiled_model import CompiledModel
+        from secateur.runtime_targets.class_names import named_classes
 
         progress("loading")
         model = CompiledModel.open(bundle, threads=threads)
         progress("running")
         outputs = model.run(arrays)
+        labelled = {spec.name: named_classes(spec, outputs[spec.name]) for spec in model.manifest.outputs}
     if out is not None:
         _write(out, outputs)
-    value = {"outputs": {name: describe(array) for name, array in outputs.items()}, "out": str(out) if out else None}
+    described = {name: describe(array) for name, array in outputs.items()}
+    classes = {name: names for name, names in labelled.items() if names is not None and names.size <= _PRINTED_VALUES}
+    for name, names in classes.items():
+        described[name]["classes"] = names.tolist()
+    value = {"outputs": described, "out": str(out) if out else None}
     rows = [
         (name, str(d["shape"]), d["dtype"], *("not finite" if d[k] is None else f"{d[k]:.6g}" for k in _RANGE))
-        for name, d in value["outputs"].items()
+        for name, d in described.items()
     ]
     columns = ("output", "shape", "type", *_RANGE)
-    output.result(value, lambda console: console.print(table(columns, rows)))
+
+    def show(console: "Console") -> None:
+        console.print(table(columns, rows))
+        for name, names in classes.items():
+            found = ", ".join("not a number" if one is None else one for one in names.reshape(-1))
+            console.print(f"classes by {name}: {found}", markup=False, highlight=False, soft_wrap=True)
+
+    output.result(value, show)
 
 
 def read_inputs(given: Sequence[str]) -> "dict[str, np.ndarray]":

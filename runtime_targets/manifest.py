@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from secateur.dialects.errors import SecateurError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MANIFEST = "manifest.json"
 FORMAT = "secateur-bundle"
 
@@ -48,7 +48,8 @@ class TensorSpec(_Part):
     `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted),
     None where it is fixed. `limit`: an integer input holds row numbers of a table of that many rows; others would
     be read from outside of it. `counts`: an input of one int32 that says how many tokens the others have, so that
-    what they are padded with is not attended to; the run-time API fills it in.
+    what they are padded with is not attended to; the run-time API fills it in. `labels`: of an output, the names of
+    the classes that its last axis holds a number for (schema version 4; none where the model has none).
     """
 
     name: str
@@ -57,11 +58,14 @@ class TensorSpec(_Part):
     axes: tuple[Literal["batch", "tokens"] | None, ...]
     limit: Annotated[int, Field(ge=1)] | None = None
     counts: Literal["tokens"] | None = None
+    labels: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _rank(self) -> "TensorSpec":
         if len(self.axes) != len(self.shape):
             raise ValueError(f"'{self.name}' has {len(self.shape)} dimensions but {len(self.axes)} axes")
+        if self.labels and (not self.shape or self.shape[-1] != len(self.labels)):
+            raise ValueError(f"'{self.name}' has {len(self.labels)} labels, and the shape {list(self.shape)}")
         return self
 
 
@@ -157,7 +161,7 @@ class Manifest(_Part):
     """All of `manifest.json`. `files` is filled in when the bundle is written."""
 
     format: Literal["secateur-bundle"] = "secateur-bundle"
-    schema_version: Literal[1, 2, 3] = 3
+    schema_version: Literal[1, 2, 3, 4] = 4
     model: ModelInfo
     inputs: tuple[TensorSpec, ...]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]

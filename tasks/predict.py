@@ -41,7 +41,8 @@ class TorchPredictor:
 
 
 class BundlePredictor:
-    """A bundle as a function of NumPy arrays. `batch` and `window` are the largest that it was compiled for."""
+    """A bundle as a function of NumPy arrays. `batch` and `window` are the largest that it was compiled for; `labels`
+    are a classifier's, empty where the bundle tells none."""
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
         from secateur.compiler.build.compiled_model import CompiledModel
@@ -53,6 +54,7 @@ class BundlePredictor:
                 f"'{path}' takes {', '.join(self._model.input_names)}; expected 'input_ids' of shape [batch, tokens]"
             )
         self.batch, self.window = ids.shape
+        self.labels = next((spec.labels for spec in self._model.manifest.outputs if spec.labels), ())
         self._names = set(self._model.input_names)
 
     def __call__(self, arrays: Arrays) -> Arrays:
@@ -92,7 +94,7 @@ def _tokenizer(folder: Path, shown: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise TaskError(f"the tokenizer of '{shown}' cannot be read: {str(error).strip().splitlines()[0]}") from None
+        raise TaskError(f"the tokenizer of '{shown}' cannot be read: {' '.join(str(error).split())}") from None
     if not getattr(tokenizer, "is_fast", False):
         raise TaskError(f"the tokenizer of '{shown}' is no fast one (tokenizer.json), which finds the words' places")
     return tokenizer

@@ -117,15 +117,15 @@ class Task(abc.ABC):
         if split not in self.splits:
             raise TaskError(f"task '{self.name}' has the splits {', '.join(self.splits)}, found '{split}'", usage=True)
 
-    def check_labels(self, config: Any) -> None:
-        """Raises `TaskError` where the labels of a Hugging Face config are others than the task's.
+    def check_labels(self, labels: Mapping[int, str]) -> None:
+        """Raises `TaskError` where a classifier's labels (`id2label` of a Hugging Face config, or those of a bundle by
+        their place) are others than the task's.
 
         Labels without a name of their own (`LABEL_0`, or a number) are taken to be in the task's order.
         """
         if not self.labels:
             return
-        named = getattr(config, "id2label", None) or {}
-        found = [str(named[key]) for key in sorted(named, key=int)]
+        found = [str(labels[key]) for key in sorted(labels, key=int)]
         fits = len(found) == len(self.labels) and all(
             name.lower() in (f"label_{i}", str(i)) or name.lower()[:3] == label[:3]
             for i, (name, label) in enumerate(zip(found, self.labels, strict=True))

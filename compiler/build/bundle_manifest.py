@@ -1,8 +1,9 @@
 """What the manifest of a bundle says of a compilation."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import cache as caching
 from .compile_options import TargetOptions
@@ -50,15 +51,29 @@ def target_files(
     )
 
 
-def interface_of(imported: "ImportedModel", limits: Sequence[int | None]) -> "Interface":
-    """How the model is called. `limits`: of every input, see `TensorSpec`."""
+def class_labels(config: Any) -> tuple[str, ...]:
+    """The names of a classifier's classes in the order of its logits, by a config of transformers; none where it has
+    none but the numbers that transformers gives each model (`LABEL_0`)."""
+    named = getattr(config, "id2label", None) or {}
+    found = {int(key): str(name) for key, name in named.items()}
+    if sorted(found) != list(range(len(found))) or all(re.fullmatch(r"LABEL_\d+", name) for name in found.values()):
+        return ()
+    return tuple(found[key] for key in sorted(found))
+
+
+def interface_of(imported: "ImportedModel", limits: Sequence[int | None], labels: tuple[str, ...] = ()) -> "Interface":
+    """How the model is called. `limits`: of every input, and `labels` of its logits, see `TensorSpec`."""
     from secateur.runtime_targets.interface import Interface
     from secateur.runtime_targets.manifest import TensorSpec
 
     inputs = [
         TensorSpec(**dataclasses.asdict(spec), limit=limit) for spec, limit in zip(imported.inputs, limits, strict=True)
     ]
-    outputs = [TensorSpec(**dataclasses.asdict(spec)) for spec in imported.outputs]
+    outputs = []
+    for spec in imported.outputs:
+        are_logits = spec.name == "logits" or len(imported.outputs) == 1
+        fit = bool(spec.shape) and spec.axes[-1] is None and spec.shape[-1] == len(labels)
+        outputs.append(TensorSpec(**dataclasses.asdict(spec), labels=labels if are_logits and fit else ()))
     return Interface(tuple(inputs), tuple(outputs), imported.output_form)
 
 

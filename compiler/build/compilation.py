@@ -19,7 +19,7 @@ from secateur.dialects.output_places import write_whole
 from secateur.dialects.scratch import ScratchFolder
 
 from . import cache as caching
-from .bundle_manifest import interface_of, manifest_of, module_names, target_files
+from .bundle_manifest import class_labels, interface_of, manifest_of, module_names, target_files
 from .compile_options import Options, TargetOptions
 from .compiled_model import CompiledModel
 from .input_limits import input_limits
@@ -50,6 +50,7 @@ class Compilation:
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
         self._targets = list(targets)
         self._limits: list[int | None] = []
+        self._labels = class_labels(loaded.config)
         self._stored = StoredRows(frozenset())
         self.report = Report(options.threads, [TargetReport(t.target.name, t.lowering) for t in targets])
 
@@ -115,6 +116,7 @@ class Compilation:
                 [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
             ],
             form=self._imported.output_form,
+            labels=self._labels,
             threads=options.threads,
             name=self._loaded.name,
             tokenizer={f.name: caching.hash_file(f) for f in self._loaded.tokenizer_files},
@@ -136,7 +138,7 @@ class Compilation:
         options = self._options
         self.report.model_hash = self._model_hash()
         builds, _ = self._builds()
-        codes, interface = {}, interface_of(self._imported, self._limits)
+        codes, interface = {}, interface_of(self._imported, self._limits, self._labels)
         for build in builds:
             build.lower()
             codes[build.report.name] = build.compile(interface)

@@ -25,7 +25,7 @@ def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = 
     config = read_config(path)
     head = task.model_class.removeprefix("Auto").removeprefix("ModelFor")
     if any(str(name).endswith(head) for name in getattr(config, "architectures", None) or []):
-        task.check_labels(config)
+        task.check_labels(getattr(config, "id2label", None) or {})
     elif task.labels:
         config.id2label = dict(enumerate(task.labels))
         config.label2id = {label: i for i, label in enumerate(task.labels)}

@@ -161,12 +161,13 @@ def _edited(folder, edit):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=4), "schema version 4, and this Secateur reads up to 3: update it"),
+        (lambda v: v.update(schema_version=5), "schema version 5, and this Secateur reads up to 4: update it"),
         (lambda v: v.update(schema_version=0), "wrong at 'schema_version'"),
         (lambda v: v.update(colour="green"), "wrong at 'colour': Extra inputs are not permitted"),
         (lambda v: v["targets"][0].update(speed=1), "wrong at 'targets.0.speed'"),
         (lambda v: v["inputs"][0].update(dtype="float3"), "wrong at 'inputs.0.dtype': 'float3' is no dtype"),
         (lambda v: v["inputs"][0].update(axes=[None]), "3 dimensions but 1 axes"),
+        (lambda v: v["outputs"][0].update(labels=["a", "b"]), "'y' has 2 labels, and the shape [2, 24, 32]"),
         (lambda v: v["model"].pop("name"), "wrong at 'model.name': Field required"),
         (lambda v: v["files"].pop("host-cpu/model.irpa"), "does not list the file 'host-cpu/model.irpa'"),
         (lambda v: v["targets"][0].update(module="../../bin/sh"), "'../../bin/sh' is no path of a file"),
@@ -243,9 +244,8 @@ def test_a_zip_that_unpacks_to_more_than_it_says_is_refused(bundle_folder, tmp_p
     unpacked.mkdir()
     entry = open_bundle(bundle_folder).manifest.files["tokenizer/vocab.txt"]
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda self, name, *_: _Endless())
-    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
-        with pytest.raises(BundleError, match="altered"):
-            bundle_module._extract(archive, "tokenizer/vocab.txt", entry, unpacked / "f", "z")
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive, pytest.raises(BundleError, match="altered"):
+        bundle_module._extract(archive, "tokenizer/vocab.txt", entry, unpacked / "f", "z")
     assert (unpacked / "f").stat().st_size < 10 << 20
 
 
@@ -360,7 +360,7 @@ def test_older_schemas_are_read_and_saved_as_the_newest(model, bundle_folder, tm
     x = np.random.default_rng(0).standard_normal((2, 24, 32)).astype(np.float32)
     np.testing.assert_allclose(opened.session().run([x])[0], model.expected(x), rtol=1e-4, atol=1e-4)
     opened.save(tmp_path / "again")
-    assert open_bundle(tmp_path / "again").manifest.schema_version == 3
+    assert open_bundle(tmp_path / "again").manifest.schema_version == 4
 
 
 def test_an_older_manifest_without_parameters_is_read(bundle_folder):

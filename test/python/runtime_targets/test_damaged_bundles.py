@@ -132,6 +132,7 @@ EDITS = {
     "another type": (("inputs", 0, "dtype"), "int32", 'input 0 the dtype "int32"'),
     "a limit": (("inputs", 0, "limit"), 7, "input 0 the limit 7"),
     "a count": (("inputs", 0, "counts"), "tokens", 'input 0 the counts "tokens"'),
+    "classes": (("outputs", 0, "labels"), [str(i) for i in range(32)], "output 0 the labels"),
     "another form": (("output_form",), "tuple", 'model the output form "tuple"'),
     "fewer features": (("targets", 0, "cpu_features"), [], "target 'host-cpu' the cpu features []"),
     "lanes": (("targets", 0, "subgroup"), 8, "target 'host-cpu' the subgroup 8"),

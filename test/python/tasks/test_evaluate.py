@@ -143,10 +143,14 @@ def test_sentiment_is_the_larger_logit(secateur, tmp_path, tokenizer, ratings_pa
     ],
 )
 def test_labels_that_do_not_fit(secateur, tmp_path, tokenizer, ratings_path, labels, text):
-    result = secateur("eval", classifier(tmp_path, tokenizer, labels), "--task", "sentiment", "--data", ratings_path)
-    assert result.code == 1
-    assert text in result.err
-    assert len(result.err.splitlines()) <= 2
+    folder = classifier(tmp_path, tokenizer, labels)
+    made = secateur("compile", folder, "-o", tmp_path / "bundle", "--seq-len", "16", "--quiet")
+    assert made.code == 0, made.err
+    for model in (folder, tmp_path / "bundle"):
+        result = secateur("eval", model, "--task", "sentiment", "--data", ratings_path)
+        assert result.code == 1
+        assert text in result.err
+        assert len(result.err.splitlines()) <= 2
 
 
 def test_a_bundle_of_three_labels_does_not_fit(ratings_path, tokenizer):
