@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from secateur.compiler.measure.tables import percent, size, table
 
-from .early_checks import is_bundle
+from .early_checks import opens_as_bundle
 from .output import Output
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def ablate_model(path: Path, model: str | None, seq_len: int, threads: int, roun
     """Prints the table for a Hugging Face folder `path`, or for a bundle `path` that was made of `model`."""
     batch = 1
     with output.progress(f"ablation of {path}") as progress:
-        if is_bundle(path):
+        if opens_as_bundle(path):
             from secateur.runtime_targets.bundle import open_bundle
 
             with open_bundle(path) as bundle:

@@ -60,7 +60,12 @@ def _explain(error: Any) -> None:
         print(error.format_message(), file=sys.stderr)
         return
     where = error.ctx.command_path if error.ctx else "secateur"
-    print(f"error: {error.format_message()}\nTry '{where} --help'.", file=sys.stderr)
+    text = error.format_message()
+    if type(error).__name__ == "MissingParameter" and getattr(error.param, "metavar", None) == "BUNDLE":
+        from secateur.runtime_targets.found_instead import MAKE
+
+        text = f"{text.rstrip('.')}; {MAKE}"
+    print(f"error: {text}\nTry '{where} --help'.", file=sys.stderr)
 
 
 def _sentence(error: Exception) -> str:

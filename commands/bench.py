@@ -9,7 +9,7 @@ import typer
 from secateur.compiler.measure.tables import table
 
 from .bench_device import bench_on, parse_cores
-from .early_checks import check_bundle, check_device, check_model, check_targets, is_bundle
+from .early_checks import check_bundle, check_device, check_model, check_targets, opens_as_bundle
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def command(
         _refuse(compared, "does not go with --ablate, which compares with PyTorch")
     check_targets([target] if target is not None else ())
     core_numbers = parse_cores(cores)
-    if is_bundle(bundle) or not ablate:
+    if opens_as_bundle(bundle) or not ablate:
         check_bundle(bundle)
         if ablate and model is None:
             raise typer.BadParameter("a bundle needs --model, to compile its stages from", param_hint="--ablate")

@@ -2,7 +2,6 @@
 `typer.BadParameter`, which names the option, and so ends the command with exit code 2."""
 
 import contextlib
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,10 +23,16 @@ def told_of(option: str) -> Iterator[None]:
 def check_model(model: str, option: str = "MODEL") -> None:
     """`model` is a Hugging Face folder, or may be the name of a model of the hub, which is looked up later."""
     from secateur.frontends.hub import is_name
+    from secateur.runtime_targets.found_instead import is_bundle
 
     if is_name(model):
         return
     folder = Path(model)
+    if is_bundle(folder):
+        raise typer.BadParameter(
+            f"'{folder}' is a bundle, which holds finished code; expected the Hugging Face folder that it was made of",
+            param_hint=option,
+        )
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "does not exist"
         raise typer.BadParameter(f"'{folder}' {found}; expected a Hugging Face folder", param_hint=option)
@@ -37,18 +42,18 @@ def check_model(model: str, option: str = "MODEL") -> None:
 
 def check_bundle(bundle: Path, option: str = "BUNDLE") -> None:
     """`bundle` is a folder with a manifest, or a zip archive; what it holds is checked where it is opened."""
-    if not bundle.exists():
-        raise typer.BadParameter(f"there is no bundle at '{bundle}'", param_hint=option)
-    if bundle.is_dir() and not (bundle / "manifest.json").is_file():
-        raise typer.BadParameter(f"'{bundle}' is no bundle: it has no manifest.json", param_hint=option)
-    if bundle.is_file() and not zipfile.is_zipfile(bundle):
-        raise typer.BadParameter(f"'{bundle}' is no bundle: it is neither a folder nor a .zip", param_hint=option)
+    from secateur.runtime_targets.found_instead import no_bundle
+
+    other = no_bundle(bundle)
+    if other is not None:
+        raise typer.BadParameter(other, param_hint=option)
 
 
-def is_bundle(path: str | Path) -> bool:
-    """Whether `path` is to be opened as a bundle and not as a model: a file, a `.zip`, or a folder with a manifest."""
-    path = Path(path)
-    return path.is_file() or path.suffix == ".zip" or (path / "manifest.json").is_file()
+def opens_as_bundle(path: str | Path) -> bool:
+    """Whether a command that takes models and bundles opens `path` as a bundle; no model is a file."""
+    from secateur.runtime_targets.found_instead import is_bundle
+
+    return Path(path).is_file() or is_bundle(path)
 
 
 def check_targets(names: Sequence[str], option: str = "--target") -> None:

@@ -8,7 +8,7 @@ import typer
 
 from secateur.compiler.measure.tables import table
 
-from .early_checks import check_bundle, check_file_out, check_model, check_task, is_bundle
+from .early_checks import check_bundle, check_file_out, check_model, check_task, opens_as_bundle
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
 ) -> None:
     """Score a model on a task: the same data, windows and metric whether PyTorch runs it or the bundle."""
     check_task(task, data, split)
-    runs_bundle = is_bundle(model)
+    runs_bundle = opens_as_bundle(model)
     check_bundle(Path(model), "MODEL") if runs_bundle else check_model(model)
     check_file_out(predictions, "--predictions")
     output = Output(as_json, quiet)

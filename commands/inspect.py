@@ -10,7 +10,7 @@ import typer
 
 from secateur.compiler.measure.tables import percent, size, table
 
-from .early_checks import check_bundle, check_model, is_bundle
+from .early_checks import check_bundle, check_model, opens_as_bundle
 from .inspect_bundle import inspect_bundle
 from .output import Debug, Json, Output, Quiet
 
@@ -47,7 +47,7 @@ def command(
     if plan and not fusion:
         raise typer.BadParameter("--plan needs --fusion")
     output = Output(as_json, quiet)
-    if is_bundle(model):
+    if opens_as_bundle(model):
         if fusion:
             raise typer.BadParameter("a bundle does not tell what was fused: give the model's folder")
         check_bundle(Path(model), "MODEL")

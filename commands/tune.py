@@ -9,7 +9,7 @@ import typer
 from secateur.compiler.measure.tables import table
 
 from .durations import seconds_of
-from .early_checks import check_bundle, check_device, check_model, check_targets, is_bundle, told_of
+from .early_checks import check_bundle, check_device, check_model, check_targets, told_of
 from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
 from .output import Debug, Json, Output, Quiet
 
@@ -150,11 +150,14 @@ def command(
         raise typer.BadParameter("goes with --device", param_hint="--objective")
     for path in imported or ():
         check_bundle(path, "--import")
+    from secateur.runtime_targets.found_instead import is_bundle
+
     for model in models or ():
         if is_bundle(model):
             raise typer.BadParameter(
-                f"'{model}' is a bundle, which holds finished code; name the folder of its model, or take over its "
-                f"records with --import {model}",
+                f"'{model}' is a bundle, which holds finished code; give the Hugging Face folder that it was made of "
+                "to `secateur tune`, then to `secateur compile`, or take over the bundle's records: "
+                f"secateur tune --import {model}",
                 param_hint="MODEL",
             )
         check_model(model)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .code_check import check_code
 from .cpu import cpu_features
+from .found_instead import MAKE, no_bundle
 from .manifest import MANIFEST, BundleError, FileEntry, Manifest, TargetFiles, parse_manifest
 from .runner import Runner
 from .writing import write_bundle
@@ -101,12 +102,10 @@ def open_bundle(path: str | os.PathLike[str], *, runnable: bool = True) -> Bundl
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            bundle = _open_folder(path)
-        elif path.is_file():
-            bundle = _open_zip(path)
-        else:
-            raise BundleError(f"there is no bundle at '{path}'")
+        other = no_bundle(path)
+        if other is not None:
+            raise BundleError(other)
+        bundle = _open_folder(path) if path.is_dir() else _open_zip(path)
     except OSError as error:
         raise BundleError(f"the bundle '{path}' cannot be read: {error.strerror or error}") from None
     try:
@@ -154,8 +153,6 @@ def _open_folder(folder: Path) -> Bundle:
             if not stat.S_ISREG(mode):
                 raise BundleError(f"'{folder}' holds '{relative}', which is a link or no plain file")
             found[relative] = entry.stat().st_size
-    if MANIFEST not in found:
-        raise BundleError(f"'{folder}' is no bundle: it has no {MANIFEST}")
     if found.pop(MANIFEST) > _MANIFEST_LIMIT:
         raise BundleError(f"the {MANIFEST} of '{folder}' is larger than any that was written")
     manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder))
@@ -196,7 +193,7 @@ def _open_zip(path: Path) -> Bundle:
             return _unpack(archive, path)
     # A damaged archive raises whatever its damage leads the reader to.
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise BundleError(f"'{path}' is no bundle, or a damaged one: {error}") from None
+        raise BundleError(f"'{path}' is no bundle, or a damaged one: {error}; {MAKE}") from None
 
 
 def _unpack(archive: zipfile.ZipFile, path: Path) -> Bundle:
@@ -209,7 +206,7 @@ def _unpack(archive: zipfile.ZipFile, path: Path) -> Bundle:
             raise BundleError(f"'{path}' holds '{info.filename}' twice")
         found[info.filename] = info.file_size
     if MANIFEST not in found:
-        raise BundleError(f"'{path}' is no bundle: it has no {MANIFEST}")
+        raise BundleError(f"'{path}' is no bundle: it has no {MANIFEST}; {MAKE}")
     if found.pop(MANIFEST) > _MANIFEST_LIMIT:
         raise BundleError(f"the {MANIFEST} of '{path}' is larger than any that was written")
     manifest = parse_manifest(archive.read(MANIFEST), str(path))

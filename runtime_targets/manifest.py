@@ -9,8 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from secateur.dialects.errors import SecateurError
 
+from .found_instead import MANIFEST
+
 SCHEMA_VERSION = 4
-MANIFEST = "manifest.json"
 FORMAT = "secateur-bundle"
 
 

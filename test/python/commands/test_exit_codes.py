@@ -29,7 +29,7 @@ NAMED = {
     "inspect": [
         (["nowhere"], "does not exist"),
         (["nowhere.zip"], "there is no bundle"),
-        (["file"], "neither a folder nor a .zip"),
+        (["file"], "is a file that is no ZIP archive and no bundle"),
         (["empty"], "has no config.json"),
         (["bundle", "--fusion"], "give the model's folder"),
         (["model", "--plan", "a=b"], "needs --fusion"),
@@ -37,8 +37,8 @@ NAMED = {
     ],
     "run": [
         (["nowhere", "-i", "a=array"], "there is no bundle"),
-        (["empty", "-i", "a=array"], "has no manifest.json"),
-        (["file", "-i", "a=array"], "neither a folder nor a .zip"),
+        (["empty", "-i", "a=array"], "is an empty folder and no bundle"),
+        (["file", "-i", "a=array"], "is a file that is no ZIP archive and no bundle"),
         (["bundle", "-i", "a=nowhere"], "there is no file"),
         (["bundle", "-i", "array"], "expected NAME="),
         (["bundle", "-i", "a=array", "-o", "out.txt"], "*.npz"),
@@ -89,7 +89,7 @@ NAMED = {
     ],
     "eval": [
         (["nowhere", *SQUAD], "does not exist"),
-        (["file", *SQUAD], "neither a folder nor a .zip"),
+        (["file", *SQUAD], "is a file that is no ZIP archive and no bundle"),
         (["model", "--task", "squat"], "there is no task 'squat'"),
         (["model", *SQUAD, "--split", "test"], "has the splits dev, train"),
         (["model", *SQUAD, "--data", "nowhere"], "there is no file"),
@@ -98,7 +98,7 @@ NAMED = {
     ],
     "bench": [
         (["nowhere"], "there is no bundle"),
-        (["empty"], "has no manifest.json"),
+        (["empty"], "is an empty folder and no bundle"),
         (["bundle", "--model", "nowhere"], "does not exist"),
         (["bundle", "--stock-iree"], "needs --model"),
         (["bundle", "--peers"], "needs --model"),
@@ -126,17 +126,17 @@ NAMED = {
         (["model", "--budget", "soon"], "found 'soon'"),
         (["model", "--arithmetic", "f16"], "arithmetic in f16 takes weights of f16"),
         (["--import", "nowhere"], "there is no bundle"),
-        (["--import", "file"], "neither a folder nor a .zip"),
+        (["--import", "file"], "is a file that is no ZIP archive and no bundle"),
     ],
     "profile": [
         (["nowhere"], "there is no bundle"),
-        (["empty"], "has no manifest.json"),
+        (["empty"], "is an empty folder and no bundle"),
         (["bundle", "--scaling"], "needs --threads"),
         (["bundle", "--html", "empty"], "is a folder"),
     ],
     "deploy": [
         (["nowhere"], "there is no bundle"),
-        (["file"], "neither a folder nor a .zip"),
+        (["file"], "is a file that is no ZIP archive and no bundle"),
         (["bundle", "--device", "phone"], "did you mean"),
         (["bundle", "--target", "host-cpi"], "did you mean 'host-cpu'"),
     ],
@@ -150,7 +150,7 @@ NAMED = {
     ],
     "serve": [
         (["nowhere"], "there is no bundle"),
-        (["bundle", "--compare", "file"], "neither a folder nor a .zip"),
+        (["bundle", "--compare", "file"], "is a file that is no ZIP archive and no bundle"),
         (["bundle", "--port", "70000"], "--port"),
         (["bundle", "--time-limit", "nan"], "--time-limit"),
     ],

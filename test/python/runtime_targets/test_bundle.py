@@ -91,7 +91,7 @@ def test_a_truncated_or_missing_file_is_found(bundle_folder, name):
     (bundle_folder / name).write_bytes(data[:-1])
     _refused(bundle_folder, "bytes; its manifest.json states|damaged|altered")
     (bundle_folder / name).unlink()
-    _refused(bundle_folder, "lacks|no bundle: it has no manifest.json")
+    _refused(bundle_folder, "lacks|a folder without manifest.json and no bundle")
 
 
 def test_a_damaged_zip_is_found(bundle_folder, tmp_path):
@@ -167,7 +167,7 @@ def _edited(folder, edit):
         (lambda v: v["targets"][0].update(speed=1), "wrong at 'targets.0.speed'"),
         (lambda v: v["inputs"][0].update(dtype="float3"), "wrong at 'inputs.0.dtype': 'float3' is no dtype"),
         (lambda v: v["inputs"][0].update(axes=[None]), "3 dimensions but 1 axes"),
-        (lambda v: v["outputs"][0].update(labels=["a", "b"]), "'y' has 2 labels, and the shape [2, 24, 32]"),
+        (lambda v: v["outputs"][0].update(labels=["a", "b"]), r"'y' has 2 labels, and the shape \[2, 24, 32\]"),
         (lambda v: v["model"].pop("name"), "wrong at 'model.name': Field required"),
         (lambda v: v["files"].pop("host-cpu/model.irpa"), "does not list the file 'host-cpu/model.irpa'"),
         (lambda v: v["targets"][0].update(module="../../bin/sh"), "'../../bin/sh' is no path of a file"),
@@ -256,9 +256,19 @@ class _Endless(io.RawIOBase):
 
 def test_missing_and_foreign_paths(tmp_path):
     _refused(tmp_path / "nothing", "there is no bundle at")
-    _refused(tmp_path, "is no bundle: it has no manifest.json")
+    _refused(tmp_path, "is an empty folder and no bundle; `secateur compile MODEL -o OUT` makes a bundle")
     (tmp_path / "text").write_text("hello")
-    _refused(tmp_path / "text", "no bundle, or a damaged one")
+    _refused(tmp_path / "text", "is a file that is no ZIP archive and no bundle; `secateur compile MODEL -o OUT` makes")
+    _refused(tmp_path, "is a folder without manifest.json and no bundle")
+    (tmp_path / "text.zip").write_text("hello")
+    _refused(tmp_path / "text.zip", "no bundle, or a damaged one")
+    for name, kind in (("x.mlir", "a file of IR"), ("x.vmfb", "a module of IREE"), ("w.safetensors", "of weights")):
+        (tmp_path / name).write_bytes(b"PK")
+        _refused(tmp_path / name, kind)
+    (tmp_path / "config.json").write_text("{}")
+    _refused(
+        tmp_path, f"is a Hugging Face folder and no bundle; `secateur compile {tmp_path} -o OUT` makes a bundle of it"
+    )
 
 
 @pytest.mark.parametrize("suffix", ["", ".zip"])

@@ -107,7 +107,7 @@ def test_compile_tunes_what_was_not_tuned(secateur, model, records, tmp_path):
         (["tune"], 2, "name a model to tune, or a bundle with --import"),
         (["tune", "m", "--budget", "soon"], 2, "found 'soon'; accepted are durations"),
         (["tune", "m", "--sampler", "sa"], 2, "'sa' is not one of 'ga', 'tpe', 'random'"),
-        (["tune", "my.zip"], 2, "'my.zip' is a bundle, which holds finished code; name the folder of its model"),
+        (["tune", "my.zip"], 2, "secateur tune --import my.zip"),
         (["tune", "--import", "nowhere"], 2, "there is no bundle at 'nowhere'"),
         (["tune", "m", "--target", "phone"], 2, "there is no target 'phone'"),
         (["compile", "m", "-o", "x", "--tune", "--no-records"], 2, "'tune' makes records"),
