@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.standard_streams import open_streams, writing_output
 
 from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, serve, targets, tune
 from .grouped_help import GroupedCommand
@@ -38,7 +39,8 @@ app.command("serve", cls=GroupedCommand, epilog=serve.EXAMPLE)(serve.command)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"secateur {metadata.version('secateur')}")
+        with writing_output():
+            typer.echo(f"secateur {metadata.version('secateur')}")
         raise typer.Exit
 
 
@@ -68,6 +70,9 @@ def _explain(error: Any) -> None:
     print(f"error: {text}\nTry '{where} --help'.", file=sys.stderr)
 
 
+_INTERRUPTED = 130
+
+
 def _sentence(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -79,22 +84,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    open_streams()
     try:
         code = app(arguments, prog_name="secateur", standalone_mode=False)
+        with writing_output():
+            pass
+        if code == _INTERRUPTED:
+            print("interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
     except _UsageError as error:
         _explain(error)
         return 2
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; closing standard output would complain once more.
-        sys.stdout = None  # type: ignore[assignment]
+        # The reader (`| head`) has what it wanted.
         return 1
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, typer.Abort) and isinstance(error.__cause__, Exception):
+            # Typer takes the end of any file for the end of what a person types.
+            error = error.__cause__
         text = _sentence(error)
         if isinstance(error, (SecateurError, OSError)):
             print(f"error: {text}", file=sys.stderr)

@@ -9,6 +9,7 @@ import typer
 
 from secateur.compiler.measure.tables import percent, size, table
 from secateur.dialects.output_places import write_whole
+from secateur.dialects.standard_streams import writing_output
 
 from .durations import seconds_of
 from .early_checks import check_bundle_out, check_file_out, check_folder_out, check_model, check_targets
@@ -188,7 +189,8 @@ def command(
         if out is not None:
             write_whole(out, compiled.ir.encode())
         elif dump_ir is None and not as_json:
-            typer.echo(compiled.ir, nl=False)
+            with writing_output():
+                typer.echo(compiled.ir, nl=False)
             return
         elif as_json:
             report["ir"] = compiled.ir

@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from secateur.dialects.standard_streams import writing_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,11 +36,12 @@ class Output:
 
     def result(self, value: Any, show: "Callable[[Console], None]") -> None:
         """The result of the command: `value` as JSON, or what `show` prints for a person."""
-        if self._as_json:
-            json.dump(value, sys.stdout, indent=2, allow_nan=False, default=str)
-            sys.stdout.write("\n")
-        else:
-            show(_console(stderr=False))
+        with writing_output():
+            if self._as_json:
+                json.dump(value, sys.stdout, indent=2, allow_nan=False, default=str)
+                sys.stdout.write("\n")
+            else:
+                show(_console(stderr=False))
 
     def note(self, text: str) -> None:
         """A remark for a person, on standard error."""
@@ -80,4 +84,10 @@ def _console(stderr: bool) -> "Console":
 
     # A file or pipe has no width of its own; a table cut at 80 columns would lose figures.
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 160)
+    plain = is_plain()
+    return Console(stderr=stderr, width=None if stream.isatty() else 160, force_terminal=False if plain else None)
+
+
+def is_plain() -> bool:
+    """Whether nothing but text may be printed: no colours, no moving of the cursor."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"

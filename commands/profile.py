@@ -69,7 +69,7 @@ def command(
             from secateur.dialects.output_places import write_whole
 
             progress("writing the page")
-            write_whole(html, page(found).encode())
+            write_whole(html, page(found).encode(errors="backslashreplace"))
     if not any(row.known for row in found.rows):
         output.note(f"note: {RECOMPILE}")
     output.result(found.to_dict(), lambda console: _show(console, found, by_layer))

@@ -10,7 +10,7 @@ import typer
 from secateur.compiler.measure.tables import percent, table
 
 from .early_checks import check_bundle, check_file
-from .output import Debug, Json, Output, Quiet
+from .output import Debug, Json, Output, Quiet, is_plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,7 +103,7 @@ def highlighted(answer: "Answer") -> Any:
     begin, end = answer.start - answer.sentence_start, answer.end - answer.sentence_start
     before, inside, after = answer.sentence[:begin], answer.sentence[begin:end], answer.sentence[end:]
 
-    plain = not sys.stdout.isatty()
+    plain = not sys.stdout.isatty() or is_plain()
     text = Text(one_line(before))
     text.append(f"[{one_line(inside)}]" if plain else one_line(inside), style="bold reverse")
     text.append(one_line(after))

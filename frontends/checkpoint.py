@@ -56,7 +56,9 @@ def load_model(
     be missing, and has random numbers then. Raises `FrontendError`.
     """
     given, folder = os.fspath(folder), model_folder(folder)
-    name = folder.resolve().name if os.path.lexists(given) else Path(given).name
+    name = (folder.resolve() if os.path.lexists(given) else Path(given)).name
+    # A name of other bytes than UTF-8 stays a name, in manifests too.
+    name = os.fsencode(name).decode(errors="replace")
     adapter = Adapter.of(folder)
     source = adapter.base if adapter is not None else folder
     config = config if config is not None else read_config(source)

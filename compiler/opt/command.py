@@ -4,10 +4,12 @@ Everything that loads MLIR is imported inside `main`, so that a usage error is t
 while loading is an interrupt.
 """
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+
+from secateur.dialects.errors import SecateurError
+from secateur.dialects.standard_streams import open_streams, writing_output
 
 from .flags import Arguments, UsageError, help_text, parse_arguments
 
@@ -17,20 +19,25 @@ FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tool and returns its exit code: 0; 1 for IR or pass failure; 2 for usage; 130 where interrupted."""
     arguments = None
+    open_streams()
     try:
         arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
-        return _run(arguments)
+        with writing_output():
+            return _run(arguments)
     except UsageError as error:
         _trace(arguments)
         print(f"sparsity-opt: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except SecateurError as error:
+        _trace(arguments)
+        print(f"sparsity-opt: {error}", file=sys.stderr)
+        return FAILURE
     except KeyboardInterrupt:
         _trace(arguments)
         print("sparsity-opt: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; the interpreter must not flush into it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone, as `| head` does.
         return FAILURE
     except Exception as error:
         _trace(arguments)

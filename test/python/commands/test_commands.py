@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import BertModel
 
-from secateur.commands import app, main
+from secateur.commands import main
+from secateur.commands.app import app
 
 COMMANDS = [c.name for c in app.registered_commands]
 
@@ -67,7 +68,7 @@ def test_options_name_every_number_format():
 
 def test_help_is_imported_in_half_a_second():
     def seconds() -> float:
-        command = [sys.executable, "-X", "importtime", "-c", "import secateur.commands"]
+        command = [sys.executable, "-X", "importtime", "-c", "import secateur.commands.app"]
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
         return int(lines[-1].split("|")[1]) / 1e6
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secateur.commands import app
+from secateur.commands.app import app
 from secateur.compiler.opt.command import main as sparsity_opt
 
 # What each row's words stand for: `model` and `bundle` look like such from outside and hold nothing that loads.
