@@ -53,9 +53,7 @@ class Adapter:
         file = next((folder / name for name in _FILES if (folder / name).is_file()), None)
         if file is None:
             raise FrontendError(f"'{folder}' holds no weights of the adapter; expected one of {', '.join(_FILES)}")
-        tensors = {
-            n.removeprefix("base_model.model.").replace(".base_layer.", "."): t for n, t in read_file(file).items()
-        }
+        tensors = {_plain(n): t for n, t in read_file(file).items() if ".original_module." not in n}
         return cls(folder, config, tensors, _base(folder, config.get("base_model_name_or_path")))
 
     def model_class(self, config: Any) -> Any:
@@ -130,6 +128,11 @@ class Adapter:
         if found not in _names(module):
             raise FrontendError(f"'{name}' of the adapter '{self.folder}' is no part of {type(module).__name__}")
         return found
+
+
+def _plain(name: str) -> str:
+    """A tensor's name without what PEFT wraps the model and its parts in."""
+    return re.sub(r"\.(base_layer|modules_to_save(\.default)?)\.", ".", name.removeprefix("base_model.model."))
 
 
 def _base(folder: Path, named: Any) -> Path:

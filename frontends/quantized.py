@@ -4,6 +4,8 @@ Secateur stores weights in formats of its own (`--weights`), so it takes the num
 """
 
 import importlib.util
+import inspect
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ _PACKAGES = {
     "torchao": ("torchao", "torchao"),
     "hqq": ("hqq", "hqq"),
 }
+
+
+# Method -> the config that is told to unpack while loading.
+_UNPACKED_ON_LOADING = {"compressed-tensors": "CompressedTensorsConfig", "fp8": "FineGrainedFP8Config"}
 
 
 def quantized_by(config: Any) -> str | None:
@@ -53,12 +59,13 @@ def unpacked(folder: Path, config: Any, model_class: Any) -> dict[str, torch.Ten
             f"pip install {package}"
         )
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "dtype": torch.float32}
-    with quiet_transformers():
-        try:
-            if method == "compressed-tensors":
-                from transformers import CompressedTensorsConfig
+    import transformers
 
-                options["quantization_config"] = CompressedTensorsConfig(run_compressed=False)
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if method in _UNPACKED_ON_LOADING:
+                options["quantization_config"] = _to_floats(getattr(transformers, _UNPACKED_ON_LOADING[method]))
             module = model_class.from_pretrained(str(folder), config=config, **options)
             if method == "bitsandbytes":
                 module = module.dequantize()
@@ -71,6 +78,12 @@ def unpacked(folder: Path, config: Any, model_class: Any) -> dict[str, torch.Ten
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     return state
+
+
+def _to_floats(config_class: Any) -> Any:
+    """A config of transformers that asks for floats; the rest of it comes from the checkpoint."""
+    known = inspect.signature(config_class).parameters
+    return config_class(**({"dequantize": True} if "dequantize" in known else {"run_compressed": False}))
 
 
 def _is_float(tensor: torch.Tensor) -> bool:

@@ -96,10 +96,13 @@ def test_a_scale_by_layer_and_a_bias(base, tmp_path):
     tensors = paths()
     bias = torch.randn(32)
     changed = {**tensors, f"{LAYERS[0]}.base_layer.bias": bias}
-    folder = write_adapter(tmp_path / "adapter", changed, alpha_pattern={r"layer\.0\..*query": 30}, bias="lora_only")
+    # With `bias="all"` PEFT also writes the head, which is trained whole, and the one that it took the place of.
+    changed["classifier.modules_to_save.bias"] = head = torch.randn(2)
+    changed["classifier.original_module.bias"] = torch.randn(2)
+    folder = write_adapter(tmp_path / "adapter", changed, alpha_pattern={r"layer\.0\..*query": 30}, bias="all")
     expected = with_paths(base, tensors, ALPHA / R)
     first = expected.get_submodule(LAYERS[0])
-    first.scale, first.layer.bias.data = 30 / R, bias
+    first.scale, first.layer.bias.data, expected.classifier.bias.data = 30 / R, bias, head
     assert_same(load_model(folder).module, expected)
 
 

@@ -213,6 +213,30 @@ def test_weights_in_blocks_of_fp8_are_unpacked(build, tmp_path, no_network):
     assert_loads(folder, model)
 
 
+def test_weights_of_compressed_tensors_are_unpacked(build, tmp_path, no_network):
+    """int8, with a scale per row."""
+    pytest.importorskip("compressed_tensors", reason="it is no dependency")
+    model, folder = build("BertForQuestionAnswering"), tmp_path / "model"
+    packed, plain = {}, {}
+    for name, tensor in model.state_dict().items():
+        packed[name] = plain[name] = tensor
+        if "encoder" in name and tensor.ndim == 2:
+            scale = tensor.abs().amax(1, keepdim=True) / 127
+            packed[name] = (tensor / scale).round().to(torch.int8)
+            packed[f"{name}_scale"] = scale
+            plain[name] = packed[name].float() * scale
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    weights = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
+    groups = {"group_0": {"targets": ["Linear"], "weights": weights}}
+    config = {"format": "int-quantized", "config_groups": groups, "ignore": ["qa_outputs"]}
+    quantised(
+        (model, folder, packed), {"quant_method": "compressed-tensors", "quantization_status": "compressed", **config}
+    )
+    model.load_state_dict(plain)
+    assert_loads(folder, model)
+
+
 def test_a_whole_model_as_a_pickle_is_refused(saved, no_network):
     model, folder, _ = saved
     torch.save(model, folder / "pytorch_model.bin")
