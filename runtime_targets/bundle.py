@@ -5,11 +5,12 @@ import hashlib
 import os
 import platform
 import stat
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from secateur.dialects.scratch import ScratchFolder
 
 from .code_check import check_code
 from .cpu import cpu_features
@@ -212,11 +213,12 @@ def _unpack(archive: zipfile.ZipFile, path: Path) -> Bundle:
     manifest = parse_manifest(archive.read(MANIFEST), str(path))
     # From here on only names of the manifest are used, which lie inside the folder.
     _check_list(found, manifest, str(path))
-    unpacked = tempfile.TemporaryDirectory(prefix="secateur-bundle-")
+    unpacked = ScratchFolder("bundle")
     try:
         folder = Path(unpacked.name)
-        for name, entry in manifest.files.items():
-            _extract(archive, name, entry, folder / name, str(path))
+        with unpacked.explained():
+            for name, entry in manifest.files.items():
+                _extract(archive, name, entry, folder / name, str(path))
     except BaseException:
         with contextlib.suppress(OSError):
             unpacked.cleanup()

@@ -92,3 +92,15 @@ def test_a_full_cache_is_a_note_and_the_model_is_compiled(secateur, dense_folder
     assert f"the cache '{tmp_path / 'cache'}' cannot be written (No space left on device)" in told
     assert "set SECATEUR_CACHE to another folder" in told
     assert secateur("run", tmp_path / "out", "-i", "a=/nowhere").code == 2 and (tmp_path / "out").is_dir()
+
+
+def test_a_bundle_that_cannot_be_unpacked_names_the_temporary_folder(
+    secateur, pruned_folder, tmp_path, temporary, small_files
+):
+    made = secateur("compile", pruned_folder, "-o", tmp_path / "b.zip", "--seq-len", "16", "-q")
+    assert made.code == 0, made.err
+    small_files()
+    result = secateur("inspect", tmp_path / "b.zip", "-q")
+    assert result.code == 1
+    assert f"temporary files cannot be written into '{temporary}': File too large" in result.err
+    assert not list(temporary.iterdir())

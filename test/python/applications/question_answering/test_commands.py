@@ -76,16 +76,15 @@ def test_bad_input_is_a_sentence(secateur, bundle, context, tmp_path):
         assert sentence in err
 
 
-def test_a_bundle_of_another_kind_is_refused(secateur, bundle, context, tmp_path):
-    from secateur.runtime_targets.bundle import open_bundle, write_bundle
-
-    opened = open_bundle(bundle)
-    outputs = [spec.model_copy(update={"name": f"hidden_{i}"}) for i, spec in enumerate(opened.manifest.outputs)]
-    manifest = opened.manifest.model_copy(update={"outputs": tuple(outputs)})
-    write_bundle(tmp_path / "b", manifest, {name: opened.folder / name for name in manifest.files})
+def test_a_bundle_of_another_kind_is_refused(secateur, qa_module, context, tmp_path):
+    encoder = qa_module.bert
+    encoder.config.architectures = ["BertModel"]
+    encoder.save_pretrained(tmp_path / "encoder")
+    command = ["compile", tmp_path / "encoder", "-o", tmp_path / "b", "--seq-len", "64", "--verify", "off", "-q"]
+    assert secateur(*command).code == 0
     code, _, err = secateur("qa", tmp_path / "b", "--context", context, "--question", QUESTION, "-q")
     assert code == 1
-    assert "is no question-answering model: its outputs are hidden_0, hidden_1; expected start_logits" in err
+    assert "is no question-answering model: its outputs are last_hidden_state; expected start_logits" in err
 
 
 class Served:
