@@ -198,6 +198,10 @@ def command(
     for text in report["notes"]:
         output.note(f"note: {text}")
     output.result(report, lambda console: _show(console, report, out))
+    for name, reason in report["failed"].items():
+        typer.echo(f"error: the target '{name}' is not in the bundle: {reason}", err=True)
+    if report["failed"]:
+        raise typer.Exit(1)
 
 
 def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:

@@ -49,16 +49,16 @@ def compile_model(
     `model`: a module with `example_inputs` (tensors by argument name, or in the order of `forward`), whose shapes are
     the largest that the compiled model takes; or a Hugging Face folder, for `batch` sequences of `seq_len` tokens. The
     module is not changed. `target`: a name of the registry, or several: the model is imported once, lowered for each,
-    and the bundle holds the code of all. `verify`: compare the outputs with PyTorch's; `"layers"` also looks for the
-    first layer that differs where they do. `compile_to`: a level of IR to stop at (`torch`, `structural`, `scheduled`,
-    `kernels`); the result then has its text as `ir` and cannot be called. `dump_ir`: a folder for the IR of every level
-    and the weights. `cache`: reuse what was compiled before. `schedule`: options of `sparsity-schedule`. `records`: use
-    what was tuned for the target before, or what is given. `tune`: first tune the layers that were not. `lowering`:
-    `kernels`, `gpu` or `portable` (plain linalg); by default the target's. `weights`: what weights of layers and
-    tables are stored as: `f32`, `f16` or `int8` (activations stay f32); the code is then compared with PyTorch on the
-    rounded weights, and the error of the rounding is reported. `arithmetic`: what layers of many tokens multiply and
-    sum in, `f32` or `f16`: on Arm CPUs with half-precision arithmetic, beside weights of `f16`. `progress` is called
-    with the name of each stage.
+    and the bundle holds the code of all; where one of several fails, `report.failed` says why, and the others are
+    there. `verify`: compare the outputs with PyTorch's; `"layers"` also looks for the first layer that differs where
+    they do. `compile_to`: a level of IR to stop at (`torch`, `structural`, `scheduled`, `kernels`); the result then has
+    its text as `ir` and cannot be called. `dump_ir`: a folder for the IR of every level and the weights. `cache`: reuse
+    what was compiled before. `schedule`: options of `sparsity-schedule`. `records`: use what was tuned for the target
+    before, or what is given. `tune`: first tune the layers that were not. `lowering`: `kernels`, `gpu` or `portable`
+    (plain linalg); by default the target's. `weights`: what weights of layers and tables are stored as: `f32`, `f16` or
+    `int8` (activations stay f32); the code is then compared with PyTorch on the rounded weights, and the error of the
+    rounding is reported. `arithmetic`: what layers of many tokens multiply and sum in, `f32` or `f16`: on Arm CPUs with
+    half-precision arithmetic, beside weights of `f16`. `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """

@@ -1,11 +1,11 @@
 """One compilation: from the imported module to a verified bundle of all targets, through the cache or past it."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +19,20 @@ from secateur.dialects.output_places import write_whole
 from secateur.dialects.scratch import ScratchFolder
 
 from . import cache as caching
-from .bundle_manifest import class_labels, interface_of, manifest_of, module_names, target_files
+from .bundle_manifest import class_labels, interface_of
 from .compile_options import Options, TargetOptions
 from .compiled_model import CompiledModel
 from .input_limits import input_limits
 from .layers import layers_of
 from .memory import csr_bytes, dense_bytes
-from .parameter_archives import Archive, parameter_archives
 from .report import Report, TargetReport
-from .target_build import TargetBuild, TargetCode, describe_target
+from .target_build import TargetBuild, describe_target
 from .verified_build import note_of, verify_build
+from .written_code import write_code
 
 if TYPE_CHECKING:
     from secateur.frontends import ImportedModel, Loaded
+    from secateur.runtime_targets.manifest import Manifest
 
 _BUNDLE, _REPORT = "bundle", "report.json"
 
@@ -48,7 +49,7 @@ class Compilation:
         dump: Dump | None,
     ) -> None:
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
-        self._targets = list(targets)
+        self._targets, self._alone = list(targets), len(targets) == 1
         self._limits: list[int | None] = []
         self._labels = class_labels(loaded.config)
         self._stored = StoredRows(frozenset())
@@ -60,10 +61,12 @@ class Compilation:
         key = self._key()
         entry = cache.find(key)
         if entry is not None:
-            try:
-                return self._open(entry, cached=True)
-            except Exception:
-                cache.discard(key)
+            with contextlib.suppress(Exception):
+                known = self._open(entry, cached=True)
+                # What failed before may go well now.
+                if not known.report.failed:
+                    return known
+            cache.discard(key)
         try:
             with cache.write(key) as folder:
                 self._fill(folder)
@@ -131,46 +134,61 @@ class Compilation:
 
     def _fill(self, folder: Path) -> None:
         """Compiles, verifies and writes bundle and report into `folder`."""
-        from secateur.runtime_targets import iree
-        from secateur.runtime_targets.bundle import Bundle, write_bundle
+        from secateur.runtime_targets.bundle import Bundle
         from secateur.runtime_targets.manifest import MANIFEST, dump_manifest
 
         options = self._options
         self.report.model_hash = self._model_hash()
         builds, _ = self._builds()
-        codes, interface = {}, interface_of(self._imported, self._limits, self._labels)
-        for build in builds:
-            build.lower()
-            codes[build.report.name] = build.compile(interface)
+        interface = interface_of(self._imported, self._limits, self._labels)
+        codes = self._each(builds, lambda build: build.code(interface))
+        builds = [build for build in builds if build.report.name in codes]
         self._lowered(builds)
         self.report.level = "iree"
-        archives = parameter_archives({name: code.parameters for name, code in codes.items()})
-        self._sizes(codes, archives)
         options.progress("running PyTorch")
         reference = self._reference(builds)
-        test = reference.self_test(list(codes))
-        files: dict[str, Any] = {**self._tokenizer(), **self._records(builds), **(test[1] if test else {})}
-        modules = module_names(self._targets, codes)
-        files.update({modules[name]: code.module for name, code in codes.items()})
-        with tempfile.TemporaryDirectory(dir=folder, prefix="parameters-") as scratch:
-            for number, archive in enumerate(archives):
-                files[archive.name] = Path(scratch) / f"{number}.irpa"
-                iree.write_parameters(files[archive.name], archive.arrays)
+
+        def written(builds: list[TargetBuild]) -> "Manifest":
             options.progress("writing the bundle")
-            targets = target_files(self._targets, codes, archives, options.threads)
-            manifest = manifest_of(self._loaded, interface, self.report, targets)
-            manifest = manifest.model_copy(update={"self_test": test[0] if test else None})
-            manifest = write_bundle(folder / _BUNDLE, manifest, files)
+            made = [(build, codes[build.report.name]) for build in builds]
+            return write_code(folder / _BUNDLE, self._loaded, self._targets, made, reference, interface, self.report)
+
+        bundle = Bundle(folder / _BUNDLE, written(builds))
         began = time.perf_counter()
-        for build in builds:
-            verify_build(build, Bundle(folder / _BUNDLE, manifest), reference, options, alone=len(builds) == 1)
+        verified = self._each(builds, lambda build: verify_build(build, bundle, reference, options, alone=self._alone))
         self.report.seconds["verify"] = time.perf_counter() - began
+        manifest = bundle.manifest
+        if len(verified) < len(builds):
+            # Code that computes something else than PyTorch is not kept.
+            builds = [build for build in builds if build.report.name in verified]
+            self.report.targets = [build.report for build in builds]
+            manifest = written(builds)
         # What was found of the code's correctness is known last.
         notes = {report.name: note_of(report) for report in self.report.targets}
         targets = tuple(t.model_copy(update={"note": notes[t.name]}) for t in manifest.targets)
         manifest = manifest.model_copy(update={"targets": targets})
         write_whole(folder / _BUNDLE / MANIFEST, dump_manifest(manifest))
         write_whole(folder / _REPORT, json.dumps(self.report.to_dict()).encode())
+
+    def _each(self, builds: list[TargetBuild], work: Callable[[TargetBuild], Any]) -> dict[str, Any]:
+        """Target -> what `work` gives for it. A target that fails does not keep the others from it: it is noted.
+
+        Raises the fault of a target that was asked for alone, and `CompileError` where all of several fail.
+        """
+        found, faults = {}, {}
+        for build in builds:
+            try:
+                found[build.report.name] = work(build)
+            except SecateurError as error:
+                if self._alone:
+                    raise
+                faults[build.report.name] = str(error)
+        self.report.failed.update(faults)
+        if not found:
+            told = "; ".join(f"'{name}': {fault}" for name, fault in self.report.failed.items())
+            raise CompileError(f"no target could be compiled: {told}")
+        self._targets = [chosen for chosen in self._targets if chosen.target.name not in faults]
+        return found
 
     def _reference(self, builds: list[TargetBuild]) -> ReferenceOutputs:
         """What code is compared with: PyTorch on the weights as they are stored."""
@@ -240,25 +258,6 @@ class Compilation:
         for build in builds:
             for stage, amount in build.seconds.items():
                 self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + amount
-
-    def _sizes(self, codes: dict[str, TargetCode], archives: list[Archive]) -> None:
-        self.report.weights_bytes = sum(archive.array_bytes for archive in archives)
-        self.report.common_bytes = sum(a.array_bytes for a in archives if len(a.targets) == len(codes))
-        for target in self.report.targets:
-            read = [archive for archive in archives if target.name in archive.targets]
-            target.module_bytes = len(codes[target.name].module)
-            target.parameter_bytes = sum(archive.array_bytes for archive in read)
-            target.own_parameter_bytes = sum(archive.array_bytes for archive in read if len(archive.targets) == 1)
-
-    def _tokenizer(self) -> dict[str, Path]:
-        return {f"tokenizer/{file.name}": file for file in self._loaded.tokenizer_files}
-
-    def _records(self, builds: list[TargetBuild]) -> dict[str, bytes]:
-        """The records of tuning that were used, as a file of the bundle."""
-        from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE
-
-        used = b"".join(build.records() for build in builds)
-        return {RECORDS_IN_BUNDLE: used} if used else {}
 
 
 def compile_imported(

@@ -54,7 +54,8 @@ class Report:
     compilation that filled the cache where `cached`); `dense_bytes`: the model's arrays, dense, in the types that it
     computes with; `csr_bytes`: the same with every sparse layer in compressed sparse rows; `weights_bytes`: the
     arrays of all targets, those that several read counted once; `common_bytes`: those of them that all targets read.
-    `notes`: what did not go as usual, a sentence each.
+    `notes`: what did not go as usual, a sentence each. `failed`: target -> why there is no code for it, of those that
+    were asked for beside others; the bundle and `targets` do without them.
     """
 
     threads: int
@@ -70,6 +71,7 @@ class Report:
     weights_bytes: int = 0
     common_bytes: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
+    failed: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as values that JSON has."""

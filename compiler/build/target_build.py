@@ -76,6 +76,11 @@ class TargetBuild:
         self.report.statistics = lowering.statistics
         return text
 
+    def code(self, interface: "Interface") -> TargetCode:
+        """Lowers, and compiles. Raises what `lower` and `compile` do."""
+        self.lower()
+        return self.compile(interface)
+
     def compile(self, interface: "Interface") -> TargetCode:
         """Compiles what was lowered with IREE, to be called as `interface` tells.
 

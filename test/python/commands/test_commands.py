@@ -214,6 +214,27 @@ def test_a_bundle_for_several_targets(secateur, pruned_folder, inputs, tmp_path)
     assert secateur("run", out, *inputs).code == 0
 
 
+def test_a_target_that_fails_is_named_and_the_others_are_written(secateur, pruned_folder, tmp_path, monkeypatch):
+    from secateur.compiler.build.target_build import TargetBuild
+    from secateur.compiler.errors import CompileError
+
+    compile_one = TargetBuild.compile
+
+    def failing(build, *arguments):
+        if build.report.name == "linux-arm64:cortex-a72":
+            raise CompileError("its code cannot be had")
+        return compile_one(build, *arguments)
+
+    monkeypatch.setattr(TargetBuild, "compile", failing)
+    out = tmp_path / "b"
+    targets = ["--target", "linux-arm64:cortex-a72", "--target", "host-cpu", "--verify", "off", "--no-cache", "--quiet"]
+    result = secateur("compile", pruned_folder, "-o", out, "--seq-len", "16", *targets)
+    assert result.code == 1
+    assert result.err == "error: the target 'linux-arm64:cortex-a72' is not in the bundle: its code cannot be had\n"
+    found = json.loads(secateur("inspect", out, "--json").out)
+    assert [target["name"] for target in found["targets"]] == ["host-cpu"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

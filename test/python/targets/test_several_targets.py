@@ -191,6 +191,53 @@ def test_wrong_choices_of_targets_are_refused(model, inputs):
         compile_model(model, inputs, target=["host-cpu", "vulkan-llvmpipe"], compile_to="kernels")
 
 
+def _without(name, stage, monkeypatch):
+    """One target fails at a stage, with a sentence."""
+    from secateur.compiler.build import compilation
+
+    def failing(work):
+        def run(build, *arguments, **more):
+            if build.report.name == name:
+                raise CompileError(f"{name} has no {stage}")
+            return work(build, *arguments, **more)
+
+        return run
+
+    if stage == "code":
+        monkeypatch.setattr(TargetBuild, "compile", failing(TargetBuild.compile))
+    else:
+        monkeypatch.setattr(compilation, "verify_build", failing(compilation.verify_build))
+
+
+@pytest.mark.parametrize("stage", ["code", "verification"])
+def test_a_target_that_fails_does_not_keep_the_others_from_their_code(model, inputs, tmp_path, stage, monkeypatch):
+    names = ["host-cpu", "linux-arm64:cortex-a55", "linux-arm64:cortex-a72"]
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        _without(names[1], stage, patch)
+        made = compile_model(model, inputs, target=names, verify=False)
+        assert made.report.failed == {names[1]: f"{names[1]} has no {stage}"}
+    made.save(tmp_path / "model.bundle")
+    with open_bundle(tmp_path / "model.bundle") as bundle:
+        assert [target.name for target in bundle.manifest.targets] == [names[0], names[2]]
+        assert set(bundle.manifest.self_test.tolerances) == {names[0], names[2]}
+        assert not [name for name in bundle.manifest.files if "a55" in name]
+    with torch.no_grad():
+        np.testing.assert_allclose(made(**inputs), model.eval()(**inputs), rtol=0, atol=1e-5)
+    # It is tried again, and not taken from the cache.
+    again = compile_model(model, inputs, target=names, verify=False)
+    assert not again.report.failed and len(again.manifest.targets) == 3 and not again.report.cached
+
+
+def test_where_all_fail_each_is_named(model, inputs, monkeypatch):
+    def failing(build, _):
+        raise CompileError(f"{build.report.name} has no code")
+
+    monkeypatch.setattr(TargetBuild, "compile", failing)
+    with pytest.raises(CompileError, match=r"no target could be compiled: 'host-cpu': .*; 'linux-arm64:cortex-a72': "):
+        compile_model(model, inputs, target=["host-cpu", "linux-arm64:cortex-a72"], cache=False)
+
+
 def test_a_dump_of_several_targets_has_a_folder_for_each(model, inputs, tmp_path, monkeypatch):
     # What comes after the levels that are looked at is left out.
     monkeypatch.setattr(TargetBuild, "compile", lambda self, _: TargetCode(self.report.name.encode(), {}, ()))
