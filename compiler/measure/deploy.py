@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from secateur.runtime_targets.bundle import Bundle, open_bundle
 from secateur.runtime_targets.devices import Device, DeviceError, Properties, RemoteSession, open_device
 from secateur.runtime_targets.devices.adb import LABEL, AdbDevice
+from secateur.runtime_targets.devices.device_lock import sole_use
 from secateur.runtime_targets.devices.local import LocalDevice, installation_folder
 from secateur.runtime_targets.devices.remote_session import check_fits
 from secateur.runtime_targets.devices.staging import Plan, SourceFile, check_space, inside, plan, staged
@@ -70,9 +71,12 @@ def deploy(
 def deployed(
     path: str | os.PathLike[str], device: str, *, target: str | None = None, progress: Progress
 ) -> Iterator[tuple[Bundle, Device, str, Deployment]]:
-    """Deploys, and yields the bundle, the device with the bundle's folder as its own, the target and what was done."""
+    """Deploys, and yields the bundle, the device with the bundle's folder as its own, the target and what was done.
+
+    Others who deploy to the device wait for the end of the block.
+    """
     progress("reading the bundle")
-    with open_bundle(path, runnable=False) as bundle, _open(device) as opened:
+    with open_bundle(path, runnable=False) as bundle, _open(device) as opened, sole_use(opened.name, progress):
         progress(f"asking {opened.name} what it can do")
         properties = opened.properties()
         chosen = choose_target(bundle, opened, properties, target)

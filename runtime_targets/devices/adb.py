@@ -148,7 +148,7 @@ class AdbDevice(Device):
 
     def pull(self, name: str, to: Path) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)
-        new = to.with_name(f".{to.name}.new")
+        new = to.with_name(f".{to.name}.{secrets.token_hex(4)}.new")
         what = f"'{name}' cannot be copied from '{self.name}'"
         try:
             self._adb(["pull", f"{self.folder}/{name}", str(new)], _QUICK_SECONDS * 10, what)

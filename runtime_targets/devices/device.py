@@ -4,6 +4,7 @@ import abc
 import contextlib
 import dataclasses
 import hashlib
+import secrets
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -135,7 +136,7 @@ class FolderDevice(Device):
         (Path(self.folder) / name).unlink(missing_ok=True)
 
     def _copy(self, source: Path, target: Path) -> None:
-        new = target.with_name(f".{target.name}.new")
+        new = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as given, new.open("wb") as taken:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from secateur.commands.app import main
 from secateur.compiler.measure.deploy import deploy
 from secateur.compiler.measure.self_test import SelfTestError
-from secateur.runtime_targets.devices import DeviceError, open_device
+from secateur.runtime_targets.devices import DeviceError, open_device, staging
 from secateur.runtime_targets.devices.runner_folder import RUNNER_FILES
 from secateur.runtime_targets.manifest import BundleError
 
@@ -55,6 +56,29 @@ def test_new_weights_replace_the_old_version_and_nothing_else(phone, emulated, m
     assert new.removed == (old.folder.rpartition("/")[2],)
     kept = {new.folder.rpartition("/")[2], other.folder.rpartition("/")[2]}
     assert {name for name in phone.folders() if not name.startswith("runner-")} == kept
+
+
+def test_two_deployments_at_once_take_turns(make_bundle, tmp_path, monkeypatch):
+    """Each is another version of one model, which would remove the files that the other is putting there."""
+    paths = [make_bundle(seed=seed, targets=["host-cpu"]).rename(tmp_path / f"{seed}.bundle") for seed in (1, 2)]
+    events, fill = [], staging._fill
+
+    def slow(device, plan, progress):
+        events.append("begins")
+        fill(device, plan, progress)
+        time.sleep(0.5)
+        events.append("ends")
+
+    monkeypatch.setattr(staging, "_fill", slow)
+    stages: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(deploy, path, "local", progress=stages.append) for path in paths]
+        done = [job.result() for job in jobs]
+    assert events == ["begins", "ends"] * 2
+    assert "waiting for another deployment to local" in stages
+    assert all(one.self_test is not None for one in done)
+    (left,) = [folder for folder in (tmp_path / "data/secateur/local").iterdir() if folder.is_dir()]
+    assert str(left) in {one.folder for one in done}
 
 
 def test_a_damaged_file_on_the_phone_is_replaced(phone, emulated, make_bundle):
