@@ -61,7 +61,12 @@ def bert_base_threads(shop: Workshop, rounds: int) -> Record:
 
     found = profile(candidates[-1].model / "model.bundle", threads=2, scaling=True, progress=shop.progress)
     record["scaling"] = [
-        {"kernel": row.kernel, "calls": row.calls, "one_thread_ms": row.one_thread_min_ms, "two_threads_ms": row.min_ms}
+        {
+            "kernel": row.kernel,
+            "calls": row.calls,
+            "one_thread_ms": row.one_thread_median_ms,
+            "two_threads_ms": row.median_ms,
+        }
         for row in found.by_kernel()
     ]
     return record

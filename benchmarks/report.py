@@ -123,7 +123,7 @@ def _details(name: str, record: Mapping[str, Any]) -> list[str]:
         columns = ("", "MB", "kernels, ms", "call, ms", "GB/s in kernels", "GB/s of the call")
         parts.append(markdown_table(columns, rows))
     if "scaling" in record:
-        parts.append("Milliseconds of a run in each kernel, the best of many:\n")
+        parts.append("Milliseconds of a run in each kernel, medians:\n")
         rows = []
         for row in record["scaling"]:
             one, two = row["one_thread_ms"], row["two_threads_ms"]

@@ -77,15 +77,16 @@ def command(
 
 def _show(console: "Console", found: "BundleProfile", by_layer: bool) -> None:
     rows = [*(found.rows if by_layer else found.by_kernel()), found.total]
-    scaling = found.one_thread_latency_min_ms is not None
-    columns = ["calls", "ms", "best", "share"]
+    scaling = found.one_thread_latency_median_ms is not None
+    columns = ["calls", "ms", "share"]
     if scaling:
         columns += ["1 thread", "speed-up", "at most", "busy", "groups"]
     else:
         columns += ["MFLOP", "weights", "indices", "read", "written"]
     columns += ["GFLOP/s", "GB/s", "FLOP/B", "roofline", "bound"]
     lines = [_line(row, found.total.median_ms, scaling) for row in rows]
-    console.print(table(("dispatch and module", *columns), lines))
+    title = f"times and rates: medians of {found.runs} runs"
+    console.print(table(("dispatch and module", *columns), lines, title=title))
     for sentence in summary(found):
         console.print(sentence, markup=False, highlight=False)
 
@@ -98,9 +99,9 @@ def _line(row: "Row", total_ms: float, scaling: bool) -> tuple[str, ...]:
 
     is_total = row.kernel == "total"
     name = row.kernel if is_total or not row.paths else f"{row.kernel}\n  {short_path(row.paths)}"
-    cells = [name, str(row.calls), f"{row.median_ms:.3f}", f"{row.min_ms:.3f}", percent(row.median_ms / total_ms)]
+    cells = [name, str(row.calls), f"{row.median_ms:.3f}", percent(row.median_ms / total_ms)]
     if scaling:
-        cells += [figure(row.one_thread_min_ms, 3), figure(row.speedup, 2, "x")]
+        cells += [figure(row.one_thread_median_ms, 3), figure(row.speedup, 2, "x")]
         cells += ["" if is_total else figure(row.most_speedup, 2, "x"), figure(row.busy_threads, 2)]
         cells += ["" if is_total else str(row.workgroups)]
     else:
@@ -118,19 +119,19 @@ def summary(found: "BundleProfile") -> list[str]:
 
     total = found.total
     lines = [
-        f"A run takes {found.latency_median_ms:.2f} ms (median of {found.runs}, profiler on; best "
-        f"{found.latency_min_ms:.2f}): dispatches {total.median_ms:.2f}, outside of dispatches {found.outside_ms:.2f}; "
-        f"{found.threads} thread(s)."
+        f"A run takes {found.latency_median_ms:.2f} ms (profiler on): dispatches {total.median_ms:.2f}, outside of "
+        f"dispatches {found.outside_ms:.2f}; {found.threads} thread(s)."
     ]
-    if found.one_thread_latency_min_ms is None:
+    if found.one_thread_latency_median_ms is None:
         lines.append("Weights, indices, activations read and written in MB.")
     else:
         lines.append(
             "at most: what handing out the workgroups (groups) to threads allows; busy: threads at work on average."
         )
+        faster = found.one_thread_latency_median_ms / found.latency_median_ms
         lines.append(
-            f"One thread: best {found.one_thread_latency_min_ms:.2f} ms, {found.threads} threads: "
-            f"{found.latency_min_ms:.2f} ms, {found.one_thread_latency_min_ms / found.latency_min_ms:.2f} times faster."
+            f"One thread: {found.one_thread_latency_median_ms:.2f} ms, {found.threads} threads: "
+            f"{found.latency_median_ms:.2f} ms, {faster:.2f} times faster."
         )
     if total.flops is not None and total.gflops is not None:
         padding = f"; {total.padding_flops / 1e6:.1f} MFLOP more on padding" if total.padding_flops else ""

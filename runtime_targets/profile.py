@@ -30,7 +30,7 @@ WARM_UP = 3
 class CallTime:
     """One call of a dispatch, over the runs: from the start of its first workgroup to the end of its last.
 
-    `busy_ms` is what its workgroups took together, on all threads, in the call that took `min_ms`.
+    `median_ms`, `min_ms`: of all runs; `busy_ms`: the median of what its workgroups took together, on all threads.
     """
 
     kernel: str
@@ -60,7 +60,7 @@ def most_speedup(workgroups: int, threads: int) -> float:
 class RunProfile:
     """Runs of a module on `threads` threads, in milliseconds.
 
-    `calls` in the order of their execution. `latency_median_ms`, `latency_min_ms`: whole runs with the profiler on.
+    `calls` in the order of their execution. `latency_median_ms`: of whole runs, with the profiler on.
     `outside_ms`: median of the part of a run in which no dispatch was running.
     """
 
@@ -68,7 +68,6 @@ class RunProfile:
     runs: int
     calls: tuple[CallTime, ...]
     latency_median_ms: float
-    latency_min_ms: float
     outside_ms: float
 
 
@@ -162,13 +161,13 @@ def _summary(threads: int, latencies: list[float], runs: list[list[_Event]]) -> 
                 kernel=kernel,
                 median_ms=statistics.median((e.end - e.start) / 1e6 for e in events),
                 min_ms=(best.end - best.start) / 1e6,
-                busy_ms=best.busy / 1e6,
+                busy_ms=statistics.median(e.busy / 1e6 for e in events),
                 workgroups=best.workgroups,
             )
         )
     inside = [_covered(run) for run in runs] or [0.0] * len(latencies)
     outside = statistics.median(max(0.0, whole - part) for whole, part in zip(latencies, inside, strict=True))
-    return RunProfile(threads, len(latencies), tuple(calls), statistics.median(latencies), min(latencies), outside)
+    return RunProfile(threads, len(latencies), tuple(calls), statistics.median(latencies), outside)
 
 
 def _covered(events: list[_Event]) -> float:

@@ -14,6 +14,7 @@ Calls of one kernel are told apart, so each layer has its own figures; `by_kerne
 
 import dataclasses
 import os
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 RECOMPILE = "this bundle holds no record of its work (FLOPs, bytes, modules): compile the model again to see them"
 MODEL_OF_BOUNDS = (
     "roofline: the least time that operations (compute) or bytes (memory: weights from beyond L2, activations from L2 "
-    "where they fit) could take on this machine, over the best time; arrays count once a call."
+    "where they fit) could take on this machine, over the median time; arrays count once a call."
 )
 # With threads the runs alternate with those of one thread, so that a slow moment hits both.
 _TURNS = 2
@@ -35,8 +36,9 @@ _TURNS = 2
 
 @dataclasses.dataclass(frozen=True)
 class BundleProfile:
-    """A profile. `rows`: every call in order of execution. `latency_*` of whole runs, profiler on; `outside_ms` is the
-    median time of a run in which no dispatch ran. `one_thread_latency_min_ms`: where scaling was measured.
+    """A profile. `rows`: every call in order of execution. `latency_median_ms` of whole runs, profiler on; `outside_ms`
+    is the time of a run in which no dispatch ran. `one_thread_latency_median_ms`: where scaling was measured.
+    `statistic`: that of all measured times, and of what is made of them.
     """
 
     bundle: str
@@ -45,10 +47,10 @@ class BundleProfile:
     runs: int
     rows: tuple[Row, ...]
     latency_median_ms: float
-    latency_min_ms: float
     outside_ms: float
     peak: MachinePeak
-    one_thread_latency_min_ms: float | None = None
+    one_thread_latency_median_ms: float | None = None
+    statistic: str = "median"
 
     @property
     def total(self) -> Row:
@@ -109,29 +111,31 @@ def profile(
             runs=ours.runs,
             rows=tuple(join(ours.calls, chosen.dispatches, peak, single.calls if single else None)),
             latency_median_ms=ours.latency_median_ms,
-            latency_min_ms=ours.latency_min_ms,
             outside_ms=ours.outside_ms,
             peak=peak,
-            one_thread_latency_min_ms=single.latency_min_ms if single else None,
+            one_thread_latency_median_ms=single.latency_median_ms if single else None,
         )
 
 
 def merge(profiles: "Sequence[RunProfile]") -> "RunProfile":
-    """Several profiles of one module as one: least times are the least of all, other times those of the quietest."""
-    quiet = min(profiles, key=lambda p: p.latency_median_ms)
-    best: dict[tuple[str, int], CallTime] = {}
-    for found in profiles:
-        for key, call in _numbered(found.calls):
-            best[key] = min(best.get(key, call), call, key=lambda c: c.min_ms)
-    calls = tuple(
-        dataclasses.replace(call, min_ms=best[key].min_ms, busy_ms=best[key].busy_ms)
-        for key, call in _numbered(quiet.calls)
-    )
+    """Several profiles of one module as one: each time is the median of theirs."""
+    turns = [dict(_numbered(profile.calls)) for profile in profiles]
+
+    def median(items: "Iterable[Any]", name: str) -> float:
+        return statistics.median(getattr(item, name) for item in items)
+
+    calls = []
+    for key, call in turns[0].items():
+        same = [turn[key] for turn in turns]
+        least = min(one.min_ms for one in same)
+        medians = {name: median(same, name) for name in ("median_ms", "busy_ms")}
+        calls.append(dataclasses.replace(call, min_ms=least, **medians))
     return dataclasses.replace(
-        quiet,
-        calls=calls,
+        profiles[0],
+        calls=tuple(calls),
         runs=sum(p.runs for p in profiles),
-        latency_min_ms=min(p.latency_min_ms for p in profiles),
+        latency_median_ms=median(profiles, "latency_median_ms"),
+        outside_ms=median(profiles, "outside_ms"),
     )
 
 
@@ -160,7 +164,7 @@ def join(
     for is_work, items in ((True, work), (False, calls)):
         for item in items:
             numbers[is_work][item.kernel] = numbers[is_work].get(item.kernel, 0) + 1
-    one = {key: call.min_ms for key, call in _numbered(single or ())}
+    one = {key: call.median_ms for key, call in _numbered(single or ())}
     rows = []
     for key, call in _numbered(calls):
         row = Row(
@@ -168,11 +172,10 @@ def join(
             paths=(),
             calls=1,
             median_ms=call.median_ms,
-            min_ms=call.min_ms,
             busy_ms=call.busy_ms,
             workgroups=call.workgroups,
             threads=peak.threads,
-            one_thread_min_ms=one.get(key),
+            one_thread_median_ms=one.get(key),
         )
         entry = known.get(key)
         if entry is not None and numbers[True][call.kernel] == numbers[False][call.kernel]:

@@ -67,8 +67,8 @@ def page(found: BundleProfile) -> str:
         ("speed in dispatches", _figure(total.gflops, " GFLOP/s", 0)),
         ("of the roofline", _figure(_hundred(total.roofline_fraction), " %", 0)),
     ]
-    if found.one_thread_latency_min_ms is not None:
-        faster = found.one_thread_latency_min_ms / found.latency_min_ms
+    if found.one_thread_latency_median_ms is not None:
+        faster = found.one_thread_latency_median_ms / found.latency_median_ms
         facts.append((f"{found.threads} threads against one", f"{faster:.2f} times"))
     cards = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     hint = "" if any(row.known for row in found.rows) else f"<p role=note>{escape(RECOMPILE)}</p>"
@@ -77,7 +77,8 @@ def page(found: BundleProfile) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Profile of {escape(found.model)}</title><style>{_STYLE}</style></head>\n<body><main>"
-        f"<h1>Profile of {heading}</h1><p class=soft>{escape(found.bundle)}, {found.runs} runs</p>{hint}"
+        f"<h1>Profile of {heading}</h1><p class=soft>{escape(found.bundle)}; times and rates: medians of "
+        f"{found.runs} runs</p>{hint}"
         f"<dl>{cards}</dl><p class=soft>{escape(found.peak.sentence())}.</p><p class=soft>{escape(MODEL_OF_BOUNDS)}</p>"
         f"<h2>Timeline by layer</h2>{_key(colours)}{_timeline(found.rows, colours)}"
         f"<h2>By kernel</h2>{_table(found.by_kernel(), total, 'kernels, the longest first')}"
@@ -138,9 +139,9 @@ def _block(row: Row, part: float, longest: float, colours: dict[str, tuple[str, 
 
 
 def _table(rows: Sequence[Row], total: Row, caption: str) -> str:
-    scaling = total.one_thread_min_ms is not None
-    names = ["dispatch and module", "calls", "ms", "best ms", "share"]
-    names += ["1 thread, best ms", "speed-up", "at most", "busy threads", "workgroups"] if scaling else []
+    scaling = total.one_thread_median_ms is not None
+    names = ["dispatch and module", "calls", "median ms", "share"]
+    names += ["1 thread, median ms", "speed-up", "at most", "busy threads", "workgroups"] if scaling else []
     names += ["MFLOP", "padding", "weights kB", "indices kB", "read kB", "written kB", "GFLOP/s", "GB/s", "FLOP/B"]
     names += ["roofline", "bound"]
     head = "".join(f"<th scope=col>{name}</th>" for name in names)
@@ -159,10 +160,10 @@ def _cells(row: Row, total: Row, scaling: bool) -> str:
         width = min(100.0, 100 * fraction)
         meter = f'<span class=meter aria-hidden=true><b style="width:{width:.0f}%"></b></span>{100 * fraction:.0f} %'
     sizes = (row.weight_bytes, row.index_bytes, row.read_bytes, row.written_bytes)
-    cells = [str(row.calls), f"{row.median_ms:.3f}", f"{row.min_ms:.3f}"]
+    cells = [str(row.calls), f"{row.median_ms:.3f}"]
     cells += [f"{100 * row.median_ms / total.median_ms:.1f} %" if total.median_ms else "?"]
     if scaling:
-        cells += [_figure(row.one_thread_min_ms, "", 3), _figure(row.speedup, "", 2)]
+        cells += [_figure(row.one_thread_median_ms, "", 3), _figure(row.speedup, "", 2)]
         cells += ["" if row is total else f"{row.most_speedup:.2f}", _figure(row.busy_threads, "", 2)]
         cells += ["" if row is total else str(row.workgroups)]
     cells += [_figure(None if row.flops is None else row.flops / 1e6), _figure(row.padding_flops / 1e6)]

@@ -13,15 +13,15 @@ class Row:
 
     `flops` None: not known; `known`: whether the bytes and modules are. `compute_ms` and `memory_ms` are the least
     times for operations and for bytes, `least_ms` the larger of the two call by call; `bound` is "compute" or "memory",
-    `roofline_fraction` is `least_ms` over `min_ms`. `busy_ms` is what the workgroups of the best calls took together,
-    on all threads; `one_thread_min_ms` and `speedup` are known where scaling was measured.
+    `roofline_fraction` is `least_ms` over `median_ms`. `busy_ms` is what the workgroups took together, on all threads;
+    `one_thread_median_ms` and `speedup` are known where scaling was measured. Measured times, and what is made of them,
+    are medians over the runs.
     """
 
     kernel: str
     paths: tuple[str, ...]
     calls: int
     median_ms: float
-    min_ms: float
     busy_ms: float
     workgroups: int
     threads: int = 1
@@ -34,7 +34,7 @@ class Row:
     compute_ms: float = 0.0
     memory_ms: float = 0.0
     least_ms: float = 0.0
-    one_thread_min_ms: float | None = None
+    one_thread_median_ms: float | None = None
     known: bool = False
 
     @property
@@ -44,13 +44,13 @@ class Row:
 
     @property
     def gflops(self) -> float | None:
-        """GFLOP/s of the best calls."""
-        return None if self.flops is None or not self.min_ms else self.flops / self.min_ms / 1e6
+        """GFLOP/s."""
+        return None if self.flops is None or not self.median_ms else self.flops / self.median_ms / 1e6
 
     @property
     def gb_s(self) -> float | None:
-        """GB/s of the best calls."""
-        return self.bytes / self.min_ms / 1e6 if self.known and self.min_ms else None
+        """GB/s."""
+        return self.bytes / self.median_ms / 1e6 if self.known and self.median_ms else None
 
     @property
     def intensity(self) -> float | None:
@@ -59,7 +59,7 @@ class Row:
 
     @property
     def bound(self) -> str | None:
-        """What holds it at the best."""
+        """What holds it."""
         if not self.known or self.flops is None:
             return None
         return "compute" if self.compute_ms >= self.memory_ms else "memory"
@@ -67,19 +67,20 @@ class Row:
     @property
     def roofline_fraction(self) -> float | None:
         """The least time over the measured one."""
-        if self.bound is None or not self.min_ms:
+        if self.bound is None or not self.median_ms:
             return None
-        return self.least_ms / self.min_ms
+        return self.least_ms / self.median_ms
 
     @property
     def speedup(self) -> float | None:
         """How many times faster than on one thread."""
-        return None if self.one_thread_min_ms is None or not self.min_ms else self.one_thread_min_ms / self.min_ms
+        one = self.one_thread_median_ms
+        return None if one is None or not self.median_ms else one / self.median_ms
 
     @property
     def busy_threads(self) -> float | None:
         """How many threads were at work on average; less than there are where some waited or woke late."""
-        return self.busy_ms / self.min_ms if self.min_ms else None
+        return self.busy_ms / self.median_ms if self.median_ms else None
 
     @property
     def most_speedup(self) -> float:
@@ -102,8 +103,8 @@ def add_rows(kernel: str, rows: Sequence[Row]) -> Row:
         values = [getattr(row, name) for row in rows]
         return None if any(value is None for value in values) else sum(values)
 
-    sums = ("calls", "median_ms", "min_ms", "busy_ms", "flops", "padding_flops", "weight_bytes", "index_bytes",
-            "read_bytes", "written_bytes", "compute_ms", "memory_ms", "least_ms", "one_thread_min_ms")  # fmt: skip
+    sums = ("calls", "median_ms", "busy_ms", "flops", "padding_flops", "weight_bytes", "index_bytes",
+            "read_bytes", "written_bytes", "compute_ms", "memory_ms", "least_ms", "one_thread_median_ms")  # fmt: skip
     return Row(
         kernel=kernel,
         paths=summarise_paths([row.paths for row in rows]),

@@ -37,6 +37,7 @@ def test_the_table_names_kernels_modules_and_limits(secateur, bundle):
     assert "encoder.layer.*.attention.self.query/key/value" in "".join(out.split("\n  ")).replace("\n", "").replace(
         " ", ""
     )
+    assert "times and rates: medians of 3 runs" in out and "best" not in out
     assert "outside of dispatches" in out and "GFLOP/s (multiply-adds on registers)" in out
     assert "compile the model again" not in err
 
@@ -54,6 +55,12 @@ def test_json_and_page(secateur, bundle, tmp_path):
     assert code == 0
     value = json.loads(out)
     assert value["threads"] == 2 and value["total"]["speedup"] > 0
+    # One statistic, whatever the figure.
+    rows = [value["total"], *value["kernels"], *value["dispatches"]]
+    assert value["statistic"] == "median" and not [key for part in [value, *rows] for key in part if "min_ms" in key]
+    for row in rows:
+        assert row["speedup"] == pytest.approx(row["one_thread_median_ms"] / row["median_ms"])
+        assert row["gflops"] is None or row["gflops"] == pytest.approx(row["flops"] / row["median_ms"] / 1e6)
     text = page.read_text()
     parsed = _Page(text)
     assert not parsed.fetched and not parsed.seen & {"script", "link", "img", "iframe"}

@@ -9,10 +9,10 @@ import pytest
 from secateur.compiler.measure import machine_peak
 from secateur.compiler.measure.machine_peak import MachinePeak, measure_peak
 from secateur.compiler.measure.module_paths import layer_of, short_path, summarise_paths
-from secateur.compiler.measure.profile import join, profile
+from secateur.compiler.measure.profile import join, merge, profile
 from secateur.runtime_targets.bundle import open_bundle
 from secateur.runtime_targets.manifest import BundleError, DispatchWork
-from secateur.runtime_targets.profile import CallTime, _by_run, _Event, _summary, most_speedup
+from secateur.runtime_targets.profile import CallTime, RunProfile, _by_run, _Event, _summary, most_speedup
 
 TOKENS, FFN = 37, 128
 PEAK = MachinePeak(1, gflops=100, l2_gb_s=50, memory_gb_s=10, l2_bytes=1 << 20, memory_bytes=64 << 20, now_gflops=100)
@@ -42,7 +42,7 @@ def test_every_call_has_a_time_and_its_work(found, bundle):
     assert sorted((row.kernel, row.paths) for row in found.rows) == sorted(
         (entry.kernel, entry.paths) for entry in work
     )
-    assert all(row.known and 0 < row.min_ms <= row.median_ms for row in found.rows)
+    assert all(row.known and row.median_ms > 0 for row in found.rows)
     assert found.total.flops == sum(entry.flops for entry in work)
     assert [row.calls for row in found.by_kernel()] == [
         sum(r.kernel == row.kernel for r in found.rows) for row in found.by_kernel()
@@ -115,6 +115,16 @@ def test_the_larger_bound_holds_a_dispatch():
     assert row.bound == "memory"
 
 
+def test_turns_are_merged_by_their_medians():
+    turns = [
+        RunProfile(2, 3, (CallTime("k", ms, ms / 2, ms * 2, 4),), latency_median_ms=10 * ms, outside_ms=ms)
+        for ms in (1.0, 4.0, 2.0)
+    ]
+    found = merge(turns)
+    assert (found.runs, found.latency_median_ms, found.outside_ms) == (9, 20.0, 2.0)
+    assert found.calls == (CallTime("k", 2.0, 0.5, 4.0, 4),)
+
+
 def test_workgroups_are_handed_out_one_by_one_or_by_eight():
     def simulated(workgroups, threads):
         piece = 8 if workgroups >= 8 * threads else 1
@@ -180,9 +190,9 @@ def test_paths_are_shortened():
 
 def test_scaling_compares_with_one_thread(bundle):
     found = profile(bundle, runs=4, threads=2, scaling=True)
-    assert found.one_thread_latency_min_ms > 0
+    assert found.one_thread_latency_median_ms > 0
     for row in found.rows:
-        assert row.speedup == pytest.approx(row.one_thread_min_ms / row.min_ms)
+        assert row.speedup == pytest.approx(row.one_thread_median_ms / row.median_ms)
         assert 0 < row.busy_threads <= 2.01
     value = dataclasses.replace(found).to_dict()
     json.dumps(value, allow_nan=False)
