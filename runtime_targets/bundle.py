@@ -65,7 +65,7 @@ class Bundle:
             if target.name == name:
                 return target
         known = ", ".join(t.name for t in self.manifest.targets)
-        raise BundleError(f"the bundle has no code for the target '{name}'; it has: {known}")
+        raise BundleError(f"the bundle has no code for the target '{name}'; it has: {known}", usage=True)
 
     def parameters(self, target: TargetFiles) -> list[Path]:
         """Where the parameter archives of a target lie."""

@@ -73,7 +73,8 @@ def cached_arrays(
     if found is not None:
         return found
     arrays = make()
-    with cache.write(key) as entry:
+    # A cache that cannot be written only remembers nothing.
+    with contextlib.suppress(OSError), cache.write(key) as entry:
         for name, array in arrays.items():
             np.save(entry / f"{name}.npy", array, allow_pickle=False)
     return _read(cache, key) or arrays

@@ -141,7 +141,8 @@ def _compiled(target: "Target", threads: int) -> bytes:
     key = caching.cache_key(peak=key, flags=list(target.iree_flags), features=list(target.cpu_features))
     entry = cache.find(key)
     if entry is None:
-        with cache.write(key) as new:
+        # A cache that cannot be written only remembers nothing.
+        with contextlib.suppress(OSError), cache.write(key) as new:
             (new / "peak.vmfb").write_bytes(_compile(text, target))
         entry = cache.find(key)
     return (entry / "peak.vmfb").read_bytes() if entry is not None else _compile(text, target)

@@ -1,5 +1,6 @@
 """What a teacher says about the windows, kept on disk, and how far a student is from it."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,19 +51,27 @@ class Teacher:
         length = batch["input_ids"].shape[1]
         if not self._files or not self._files["present"][rows].all():
             computed = self._compute(batch)
-            for name, value in computed.items():
-                per_token = value.ndim == 2 and value.shape[1] == length
-                width = window if per_token else value.shape[1]
-                self._file(name, (self._windows, width), np.float16)[rows, : value.shape[1]] = (
-                    value.clamp(-6e4, 6e4).half().cpu().numpy()
-                )
-            self._file("present", (self._windows,), np.uint8)[rows] = 1
+            try:
+                self._keep(computed, rows, length, window)
+            except OSError:
+                # Values that cannot be kept are computed anew in each epoch; rounded all the same.
+                self._folder = None
+                return {name: value.half().float() for name, value in computed.items()}
         found = {}
         for name, file in self._files.items():
             if name != "present":
                 values = np.asarray(file[rows])
                 found[name] = torch.from_numpy(values[:, :length]).to(device).float()
         return found
+
+    def _keep(self, computed: dict[str, torch.Tensor], rows: np.ndarray, length: int, window: int) -> None:
+        for name, value in computed.items():
+            per_token = value.ndim == 2 and value.shape[1] == length
+            width = window if per_token else value.shape[1]
+            self._file(name, (self._windows, width), np.float16)[rows, : value.shape[1]] = (
+                value.clamp(-6e4, 6e4).half().cpu().numpy()
+            )
+        self._file("present", (self._windows,), np.uint8)[rows] = 1
 
     def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The hidden states behind each layer, too many to be kept."""
@@ -92,10 +101,20 @@ class Teacher:
             if not path.exists():
                 with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as scratch:
                     pass
-                np.lib.format.open_memmap(scratch.name, mode="w+", dtype=dtype, shape=shape).flush()
-                Path(scratch.name).replace(path)
+                try:
+                    np.lib.format.open_memmap(scratch.name, mode="w+", dtype=dtype, shape=shape).flush()
+                    _take_room(Path(scratch.name))
+                    Path(scratch.name).replace(path)
+                finally:
+                    Path(scratch.name).unlink(missing_ok=True)
             self._files[name] = np.load(path, mmap_mode="r+")
         return self._files[name]
+
+
+def _take_room(path: Path) -> None:
+    """Raises `OSError` where the disk has no room for a file: written through a mapping, that would end the process."""
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def logits_loss(

@@ -123,6 +123,9 @@ def write_json(path: Path, value: Any) -> None:
         scratch.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         _sync(scratch)
         scratch.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -104,3 +104,40 @@ def test_a_bundle_that_cannot_be_unpacked_names_the_temporary_folder(
     assert result.code == 1
     assert f"temporary files cannot be written into '{temporary}': File too large" in result.err
     assert not list(temporary.iterdir())
+
+
+@pytest.fixture
+def full_cache(tmp_path, monkeypatch):
+    """A cache into which nothing can be written."""
+    from secateur.compiler.build.cache import Cache
+
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
+
+    def refuse(self, key):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Cache, "write", refuse)
+
+
+def test_token_ids_are_made_where_they_cannot_be_kept(full_cache, monkeypatch):
+    from secateur.tasks import token_cache
+
+    monkeypatch.setattr(token_cache, "_settings", lambda tokenizer: "")
+    assert token_cache.cached_arrays("content", None, {}, lambda: {"ids": 7}) == {"ids": 7}
+
+
+def test_the_machine_is_measured_where_its_code_cannot_be_kept(full_cache, monkeypatch):
+    from secateur.compiler.measure import machine_peak
+    from secateur.runtime_targets.targets import get_target
+
+    monkeypatch.setattr(machine_peak, "_compile", lambda text, target: b"code")
+    assert machine_peak._compiled(get_target("host-cpu"), 1) == b"code"
+
+
+def test_a_training_names_the_file_that_it_could_not_write(tmp_path, small_files):
+    from secateur.compression.train.run_folder import write_json
+
+    small_files()
+    with pytest.raises(OSError, match="File too large") as failed:
+        write_json(tmp_path / "job.json", ["x" * 20_000])
+    assert failed.value.filename == str(tmp_path / "job.json") and not list(tmp_path.iterdir())

@@ -66,6 +66,22 @@ def test_logits_are_computed_once_and_survive_on_disk(tmp_path):
     assert torch.equal(Teacher(module, len(windows), "key", tmp_path).logits(batch, 0, 16)["logits"], computed)
 
 
+def test_logits_that_cannot_be_kept_are_computed_each_time(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    windows = NumberedWindows(Windows(16, 16, 0))
+    batch = collate([windows[i] for i in range(8)])
+    module = tiny_bert(3)
+    teacher = Teacher(module, len(windows), "key", tmp_path)
+    with torch.no_grad():
+        expected = module(**model_inputs(batch)).logits.half().float()
+    for _ in range(2):
+        assert torch.equal(teacher.logits(batch, 0, 16)["logits"], expected)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
 def test_loss_is_that_of_the_definition_and_ignores_padding():
     generator = torch.Generator().manual_seed(0)
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
