@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 from .job import weights_hash
 
+_CHECKSUMS = "checksums"
 _LABELS = ("labels", "start_positions", "end_positions", "row")
 
 
@@ -28,15 +31,23 @@ class Teacher:
     """A teacher's logits for the numbered windows of a data set, computed once and kept as f16 on disk.
 
     `data_key` names the windows: the same key, epoch and row mean the same window; `folder` is where the
-    values of all trainings lie. A killed training leaves rows that are whole or missing. Logits go through f16
+    values of all trainings lie. A killed training leaves rows that are whole or missing. A row that is not as its
+    checksum says, or a file that cannot be read, is computed anew, and `note` is told so once. Logits go through f16
     also when they were just computed, so that a training does not depend on which of them were there.
     """
 
-    def __init__(self, module: torch.nn.Module, windows: int, data_key: str, folder: Path | None) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        windows: int,
+        data_key: str,
+        folder: Path | None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.module = module.eval()
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-        self._windows = windows
+        self._windows, self._note, self._noted = windows, note, False
         self._folder = folder / f"{weights_hash(module)}-{data_key}" if folder is not None else None
         self._files: dict[str, np.ndarray] = {}
         self._epoch: int | None = None
@@ -49,7 +60,7 @@ class Teacher:
         self._open(epoch)
         rows = batch["row"].cpu().numpy()
         length = batch["input_ids"].shape[1]
-        if not self._files or not self._files["present"][rows].all():
+        if not self._whole(rows):
             computed = self._compute(batch)
             try:
                 self._keep(computed, rows, length, window)
@@ -58,20 +69,47 @@ class Teacher:
                 self._folder = None
                 return {name: value.half().float() for name, value in computed.items()}
         found = {}
-        for name, file in self._files.items():
-            if name != "present":
-                values = np.asarray(file[rows])
-                found[name] = torch.from_numpy(values[:, :length]).to(device).float()
+        for name, file in self._logits().items():
+            values = np.asarray(file[rows])
+            found[name] = torch.from_numpy(values[:, :length]).to(device).float()
         return found
 
     def _keep(self, computed: dict[str, torch.Tensor], rows: np.ndarray, length: int, window: int) -> None:
         for name, value in computed.items():
             per_token = value.ndim == 2 and value.shape[1] == length
             width = window if per_token else value.shape[1]
-            self._file(name, (self._windows, width), np.float16)[rows, : value.shape[1]] = (
-                value.clamp(-6e4, 6e4).half().cpu().numpy()
-            )
-        self._file("present", (self._windows,), np.uint8)[rows] = 1
+            kept = np.zeros((len(rows), width), np.float16)
+            kept[:, : value.shape[1]] = value.clamp(-6e4, 6e4).half().cpu().numpy()
+            self._file(name, (self._windows, width), np.float16)[rows] = kept
+        # Last: what a killed training leaves has no checksum, or an old one.
+        self._file(_CHECKSUMS, (self._windows,), np.uint32)[rows] = self._checksums(rows)
+
+    def _logits(self) -> dict[str, np.ndarray]:
+        return {name: file for name, file in sorted(self._files.items()) if name != _CHECKSUMS}
+
+    def _checksums(self, rows: np.ndarray) -> np.ndarray:
+        """CRC-32 of each row over all logits; 0 is kept for rows that are missing."""
+        found = np.zeros(len(rows), np.uint32)
+        for place, row in enumerate(rows):
+            for file in self._logits().values():
+                found[place] = zlib.crc32(np.ascontiguousarray(file[row]), int(found[place]))
+        return np.maximum(found, 1)
+
+    def _whole(self, rows: np.ndarray) -> bool:
+        """Whether all rows are there and as they were written."""
+        if _CHECKSUMS not in self._files or len(self._files) == 1:
+            return False
+        stored = np.asarray(self._files[_CHECKSUMS][rows])
+        there = stored != 0
+        if (stored != self._checksums(rows))[there].any():
+            self._damaged()
+            return False
+        return bool(there.all())
+
+    def _damaged(self) -> None:
+        if not self._noted:
+            self._note(f"the teacher's logits in '{self._folder}' are damaged; those that are needed are computed anew")
+        self._noted = True
 
     def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The hidden states behind each layer, too many to be kept."""
@@ -85,20 +123,36 @@ class Teacher:
     def _open(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
-        assert self._folder is not None
         self._epoch, self._files = epoch, {}
-        for path in sorted((self._folder / f"epoch-{epoch}").glob("*.npy")):
-            self._files[path.stem] = np.load(path, mmap_mode="r+")
-        if "present" not in self._files:
-            self._files = {}
+        for path in sorted(self._epoch_folder().glob("*.npy")):
+            if path.stem == _CHECKSUMS or path.stem.endswith("logits"):
+                file = self._mapped(path)
+                if file is not None and len(file) == self._windows:
+                    self._files[path.stem] = file
+
+    def _epoch_folder(self) -> Path:
+        assert self._folder is not None
+        return self._folder / f"epoch-{self._epoch}"
+
+    def _mapped(self, path: Path) -> np.ndarray | None:
+        """The array in a file; None, and the file is gone, where it holds none."""
+        try:
+            found: np.ndarray = np.load(path, mmap_mode="r+", allow_pickle=False)
+            return found
+        # NumPy raises whatever the damage leads its reader to.
+        except Exception:
+            self._damaged()
+            path.unlink(missing_ok=True)
+            return None
 
     def _file(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        if name not in self._files:
-            assert self._folder is not None
-            folder = self._folder / f"epoch-{self._epoch}"
+        known = self._files.get(name)
+        if known is None or (known.shape, known.dtype) != (shape, dtype):
+            folder = self._epoch_folder()
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{name}.npy"
-            if not path.exists():
+            found = self._mapped(path) if path.exists() else None
+            if found is None or (found.shape, found.dtype) != (shape, dtype):
                 with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as scratch:
                     pass
                 try:

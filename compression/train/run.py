@@ -81,7 +81,7 @@ def _run(job: TrainingJob, folder: RunFolder) -> TrainingResult:
     teacher = None
     if job.teacher is not None:
         cache = job.teacher_cache or default_teacher_cache()
-        teacher = Teacher(job.teacher, len(windows), _data_key(windows, job), cache)
+        teacher = Teacher(job.teacher, len(windows), _data_key(windows, job), cache, note=stage)
 
     recorded = folder.plan()
     if recorded is None:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -80,6 +81,45 @@ def test_logits_that_cannot_be_kept_are_computed_each_time(tmp_path, monkeypatch
     for _ in range(2):
         assert torch.equal(teacher.logits(batch, 0, 16)["logits"], expected)
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def _flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x55
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", ["values", "checksums", "header", "half of it", "another shape", "no checksums"])
+def test_damaged_logits_are_computed_anew_with_a_note(tmp_path, damage):
+    windows = NumberedWindows(Windows(16, 16, 0))
+    batch, other = (collate([windows[i] for i in rows]) for rows in (range(8), range(8, 16)))
+    module = tiny_bert(3)
+    first = Teacher(module, len(windows), "key", tmp_path)
+    expected = first.logits(batch, 0, 16)["logits"]
+    untouched = first.logits(other, 0, 16)["logits"]
+    del first
+    (folder,) = tmp_path.glob("*/epoch-0")
+    logits, checksums = folder / "logits.npy", folder / "checksums.npy"
+    {
+        "values": lambda: _flip(logits, 128 + 3),
+        "checksums": lambda: _flip(checksums, 128 + 3),
+        "header": lambda: _flip(logits, 20),
+        "half of it": lambda: logits.write_bytes(logits.read_bytes()[: logits.stat().st_size // 2]),
+        "another shape": lambda: np.save(logits, np.zeros((3, 2), np.float16)),
+        "no checksums": lambda: checksums.unlink(),
+    }[damage]()
+    notes = []
+    teacher = Teacher(module, len(windows), "key", tmp_path, note=notes.append)
+    for _ in range(2):
+        assert torch.equal(teacher.logits(batch, 0, 16)["logits"], expected)
+        assert torch.equal(teacher.logits(other, 0, 16)["logits"], untouched)
+    silent = damage == "no checksums"
+    assert len(notes) == (0 if silent else 1), notes
+    # What was computed anew is whole.
+    module.forward = None
+    again = Teacher(module, len(windows), "key", tmp_path, note=notes.append)
+    assert torch.equal(again.logits(batch, 0, 16)["logits"], expected)
+    assert len(notes) == (0 if silent else 1)
 
 
 def test_loss_is_that_of_the_definition_and_ignores_padding():
