@@ -105,7 +105,7 @@ def _error(path: Path, device: str, target: str, module: "torch.nn.Module", inpu
     from .peers.process import relative_l2
 
     with open_bundle(path, runnable=False) as bundle, open_device(device) as opened, torch.no_grad():
-        arrays = in_order(bundle.manifest.inputs, {name: tensor.numpy() for name, tensor in inputs.items()})
+        arrays = in_order(bundle.manifest.function().inputs, {name: tensor.numpy() for name, tensor in inputs.items()})
         found = RemoteSession(opened, bundle, target).run(arrays)
         return relative_l2(found, [module(**inputs).last_hidden_state.numpy()])
 

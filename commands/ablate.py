@@ -27,7 +27,7 @@ def ablate_model(path: Path, model: str | None, seq_len: int, threads: int, roun
             from secateur.runtime_targets.bundle import open_bundle
 
             with open_bundle(path) as bundle:
-                shapes = [spec.shape for spec in bundle.manifest.inputs]
+                shapes = [spec.shape for spec in bundle.manifest.function().inputs]
             batch, seq_len = next(((s[0], s[1]) for s in shapes if len(s) >= 2), (batch, seq_len))
         progress("loading")
         from secateur.compiler.measure.ablate import ablate

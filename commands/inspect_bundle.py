@@ -40,11 +40,15 @@ def inspect_bundle(path: str, output: Output) -> None:
         "schema_version": manifest.schema_version,
         "bytes": sum(sizes.values()),
         "targets": targets,
-        "inputs": [spec.model_dump() for spec in manifest.inputs],
-        "outputs": [spec.model_dump() for spec in manifest.outputs],
+        "functions": {name: function.model_dump() for name, function in manifest.functions.items()},
+        "state": {name: spec.model_dump() for name, spec in manifest.state.items()},
         "self_test": manifest.self_test is not None,
     }
     output.result(value, lambda console: _show(console, value))
+
+
+def _type(spec: dict[str, Any]) -> str:
+    return f"{spec['dtype']} {list(spec['shape'])}"
 
 
 def _show(console: "Console", value: dict[str, Any]) -> None:
@@ -53,14 +57,18 @@ def _show(console: "Console", value: dict[str, Any]) -> None:
     console.print(
         f"{value['model']}, {whole}, schema version {value['schema_version']}, {test} a self-test", markup=False
     )
-    for kind in ("inputs", "outputs"):
-        specs = [f"{s['name']}: {s['dtype']} {list(s['shape'])}" for s in value[kind]]
-        console.print(f"{kind}: {'; '.join(specs)}", markup=False, highlight=False)
-    for spec in value["outputs"]:
-        if spec["labels"]:
-            names = ", ".join(f"{i} {name}" for i, name in enumerate(spec["labels"][:_LABELS]))
-            more = f" and {len(spec['labels']) - _LABELS} more" if len(spec["labels"]) > _LABELS else ""
-            console.print(f"classes of {spec['name']}: {names}{more}", markup=False, highlight=False)
+    for name, function in value["functions"].items():
+        for kind in ("inputs", "outputs"):
+            specs = "; ".join(f"{s['name']}: {_type(s)}" for s in function[kind]) or "none"
+            console.print(f"{kind} of {name}: {specs}", markup=False, highlight=False)
+        for spec in function["outputs"]:
+            if spec["labels"]:
+                names = ", ".join(f"{i} {name}" for i, name in enumerate(spec["labels"][:_LABELS]))
+                more = f" and {len(spec['labels']) - _LABELS} more" if len(spec["labels"]) > _LABELS else ""
+                console.print(f"classes of {spec['name']}: {names}{more}", markup=False, highlight=False)
+    if value["state"]:
+        kept = "; ".join(f"{name}: {_type(spec)}" for name, spec in value["state"].items())
+        console.print(f"state: {kept}", markup=False, highlight=False)
     rows = [
         (t["name"], *(size(t[name]) for name in ("module_bytes", "parameter_bytes", "own_parameter_bytes")))
         for t in value["targets"]

@@ -50,7 +50,7 @@ def command(
         model = CompiledModel.open(bundle, threads=threads)
         progress("running")
         outputs = model.run(arrays)
-        labelled = {spec.name: named_classes(spec, outputs[spec.name]) for spec in model.manifest.outputs}
+        labelled = {spec.name: named_classes(spec, outputs[spec.name]) for spec in model.manifest.function().outputs}
     if out is not None:
         _write(out, outputs)
     described = {name: describe(array) for name, array in outputs.items()}

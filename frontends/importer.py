@@ -15,6 +15,7 @@ from torch_mlir import ir, passmanager
 from torch_mlir.dialects import torch as torch_dialect
 
 from secateur.dialects import sparsity
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.weight_store import WeightStore
 
 from .axes import TensorSpec, find_axes
@@ -220,7 +221,7 @@ def _at(error: BaseException) -> str:
 def _import(program: torch.export.ExportedProgram, context: ir.Context, hooks: WeightHooks, name: str) -> ir.Module:
     importer = make_importer(context, hooks)
     try:
-        importer.import_program(program, func_name="main")
+        importer.import_program(program, func_name=MAIN)
     except (NotImplementedError, TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
         reason = re.sub(r"\s+", " ", str(error)).strip()[:300]
         raise FrontendError(f"torch-mlir cannot import '{name}': {reason}") from error

@@ -22,14 +22,15 @@ def check_code(manifest: Manifest, file: Callable[[str], Path], where: str) -> N
     `file`: where a file of the bundle lies. No code is loaded, and no archive mapped: IREE trusts both.
     """
     from .iree.archive_table import read_table
-    from .iree.module_file import read_signature
+    from .iree.module_file import read_signatures
 
     read_once = _Read(file)
     try:
         for target in manifest.targets:
-            signature = read_once(read_signature, target.module)
+            signatures = read_once(read_signatures, target.module)
             tables = {name: read_once(read_table, name) for name in target.parameters}
-            check_manifest(manifest, target, signature)
+            check_manifest(manifest, target, signatures)
+            signature = next(iter(signatures.values()))
             held: dict[str, int] = {}
             for table in tables.values():
                 twice = sorted(held.keys() & table.keys())

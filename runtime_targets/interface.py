@@ -1,4 +1,4 @@
-"""What a module was compiled with: its inputs, outputs, parameters and machine, as its own file tells them.
+"""What a module was compiled with: its functions, state, parameters and machine, as its own file tells them.
 
 The compiler writes it into the module, beside the code. A manifest is a text that anybody can write anew with a hash
 that fits; what both of them tell is compared before anything runs.
@@ -12,22 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .manifest import MANIFEST, BundleError, Manifest, TargetFiles, TensorSpec
+from secateur.dialects.entry_points import MAIN
+
+from .manifest import MANIFEST, BundleError, Function, Manifest, TargetFiles
 
 if TYPE_CHECKING:
     from .targets import Target
 
 _SIDES = ("inputs", "outputs")
 _TARGET_FIELDS = ("architecture", "backend", "cpu_features")
-
-
-@dataclasses.dataclass(frozen=True)
-class Interface:
-    """How a model is called, and the form of what it returns (`Manifest.output_form`)."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    output_form: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +41,13 @@ class StoredParameter:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What a module says of itself. A side holds an entry for every tensor: `dtype` and `shape` (-1: any size), and
-    where it was compiled for a bundle all other fields of a `TensorSpec`; the fields below are then there too.
+    """What a module says of one of its functions, and of itself.
 
-    `subgroup`: the lanes of a GPU that the code relies on. `target`: architecture, backend and CPU features.
+    A side holds an entry for every tensor: `dtype` and `shape` (-1: any size), and where it was compiled for a bundle
+    all other fields of a `TensorSpec`; the fields below are then there too.
+
+    `subgroup`: the lanes of a GPU that the code relies on. `target`: architecture, backend and CPU features. `state`:
+    dtype and shape of what stays from call to call, by name. These and `parameters` are those of the whole module.
     """
 
     inputs: tuple[Mapping[str, Any], ...]
@@ -60,6 +56,7 @@ class Signature:
     subgroup: int | None = None
     target: Mapping[str, Any] | None = None
     parameters: Mapping[str, StoredParameter] | None = None
+    state: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def dumps(self) -> str:
         """As the text that a module carries."""
@@ -67,6 +64,8 @@ class Signature:
         for name in ("output_form", "subgroup", "target"):
             if (found := getattr(self, name)) is not None:
                 value[name] = found
+        if self.state:
+            value["state"] = self.state
         if self.parameters is not None:
             value["parameters"] = {n: dataclasses.astuple(p) for n, p in sorted(self.parameters.items())}
         return json.dumps(value, separators=(",", ":"))
@@ -82,6 +81,7 @@ class Signature:
                 output_form=value.get("output_form"),
                 subgroup=value.get("subgroup"),
                 target=value.get("target"),
+                state=value.get("state", {}),
                 parameters=None if parameters is None else {n: StoredParameter(*p) for n, p in parameters.items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -98,43 +98,56 @@ def _entry(value: Any) -> Mapping[str, Any]:
 
 
 def full_signature(
-    types: Signature, interface: Interface, target: "Target | None", parameters: Mapping[str, np.ndarray]
+    types: Signature, function: Function, target: "Target | None", parameters: Mapping[str, np.ndarray]
 ) -> Signature:
     """`types`, that of a module's function, with all that the caller and the archives must agree with.
 
-    Raises `ValueError` where the function's types are not the interface's.
+    Raises `ValueError` where the types are not those of `function`, which says how it is called.
     """
-    sides = {side: tuple(spec.model_dump(mode="json") for spec in getattr(interface, side)) for side in _SIDES}
+    sides = {side: tuple(spec.model_dump(mode="json") for spec in getattr(function, side)) for side in _SIDES}
     for side, specs in sides.items():
         if [(s["dtype"], tuple(s["shape"])) for s in specs] != types.types(side):
-            raise ValueError(f"its {side} are {types.types(side)}, and the interface's are {specs}")
+            raise ValueError(f"its {side} are {types.types(side)}, and the model's are {specs}")
     fields = None if target is None else {name: _plain(getattr(target, name)) for name in _TARGET_FIELDS}
     stored = {name: StoredParameter.of(array) for name, array in parameters.items()}
-    return dataclasses.replace(types, **sides, output_form=interface.output_form, target=fields, parameters=stored)  # type: ignore[arg-type]
+    return dataclasses.replace(types, **sides, output_form=function.output_form, target=fields, parameters=stored)  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def check_manifest(manifest: Manifest, target: TargetFiles, signature: Signature) -> None:
-    """Raises `BundleError` at the first thing that the manifest and the module of a target tell differently."""
+def check_manifest(manifest: Manifest, target: TargetFiles, signatures: Mapping[str, Signature]) -> None:
+    """Raises `BundleError` at the first thing that the manifest and the module of a target tell differently.
+
+    `signatures`: those of the module's functions, by name.
+    """
     module = f"the module '{target.module}'"
+    for name in sorted(manifest.functions.keys() ^ signatures.keys()):
+        if name in signatures:
+            raise BundleError(f"{module} has the function '{name}', which the {MANIFEST} does not list")
+        raise BundleError(f"the {MANIFEST} lists the function '{name}', which {module} does not have")
+    for name, signature in sorted(signatures.items()):
+        _check_function(manifest.functions[name], signature, "" if name == MAIN else f" of '{name}'", module)
+        told = {state: spec.model_dump(mode="json") for state, spec in manifest.state.items()}
+        _compare({"state": told}, {"state": dict(signature.state)}, "model", module)
+        if signature.target is not None:
+            told = {field: _plain(getattr(target, field)) for field in (*_TARGET_FIELDS, "subgroup")}
+            _compare(told, {**signature.target, "subgroup": signature.subgroup}, f"target '{target.name}'", module)
+
+
+def _check_function(function: Function, signature: Signature, of: str, module: str) -> None:
     for side in _SIDES:
-        specs, entries = getattr(manifest, side), getattr(signature, side)
+        specs, entries = getattr(function, side), getattr(signature, side)
         if len(specs) != len(entries):
             raise BundleError(
-                f"the {MANIFEST} lists {len(specs)} {side}, and {module} was compiled with {len(entries)}"
+                f"the {MANIFEST} lists {len(specs)} {side}{of}, and {module} was compiled with {len(entries)}"
             )
         for position, (spec, entry) in enumerate(zip(specs, entries, strict=True)):
             told = spec.model_dump(mode="json")
-            _compare(told, entry, f"{side[:-1]} {position}", module)
+            _compare(told, entry, f"{side[:-1]} {position}{of}", module)
     if signature.output_form is not None:
-        told = {"output_form": manifest.output_form}
-        _compare(told, {"output_form": signature.output_form}, "model", module)
-    if signature.target is not None:
-        told = {name: _plain(getattr(target, name)) for name in (*_TARGET_FIELDS, "subgroup")}
-        _compare(told, {**signature.target, "subgroup": signature.subgroup}, f"target '{target.name}'", module)
+        _compare({"output_form": function.output_form}, {"output_form": signature.output_form}, f"model{of}", module)
 
 
 def _compare(told: Mapping[str, Any], compiled: Mapping[str, Any], what: str, module: str) -> None:

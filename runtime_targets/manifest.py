@@ -5,13 +5,17 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from secateur.dialects.entry_points import MAIN, RESET
 from secateur.dialects.errors import SecateurError
 
 from .found_instead import MANIFEST
+from .function_spec import NOTHING, Count, Function, Part, StateSpec, TensorSpec
 
-SCHEMA_VERSION = 4
+__all__ = ["MANIFEST", "NOTHING", "Function", "Manifest", "StateSpec", "TensorSpec"]
+
+SCHEMA_VERSION = 5
 FORMAT = "secateur-bundle"
 
 
@@ -26,58 +30,19 @@ def _relative(path: str) -> str:
     return path
 
 
-def _dtype(name: str) -> str:
-    accepted = ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64")
-    if name not in accepted:
-        raise ValueError(f"'{name}' is no dtype; accepted: {', '.join(accepted)}")
-    return name
-
-
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorSpec(_Part):
-    """An input or output: NumPy dtype name, the shape it was compiled for, and what each axis follows.
-
-    `axes`: "batch" or "tokens" where the size follows the batch or the sequence length (a smaller size is accepted),
-    None where it is fixed. `limit`: an integer input holds row numbers of a table of that many rows; others would
-    be read from outside of it. `counts`: an input of one int32 that says how many tokens the others have, so that
-    what they are padded with is not attended to; the run-time API fills it in. `labels`: of an output, the names of
-    the classes that its last axis holds a number for (schema version 4; none where the model has none).
-    """
-
-    name: str
-    shape: tuple[Count, ...]
-    dtype: Annotated[str, AfterValidator(_dtype)]
-    axes: tuple[Literal["batch", "tokens"] | None, ...]
-    limit: Annotated[int, Field(ge=1)] | None = None
-    counts: Literal["tokens"] | None = None
-    labels: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _rank(self) -> "TensorSpec":
-        if len(self.axes) != len(self.shape):
-            raise ValueError(f"'{self.name}' has {len(self.shape)} dimensions but {len(self.axes)} axes")
-        if self.labels and (not self.shape or self.shape[-1] != len(self.labels)):
-            raise ValueError(f"'{self.name}' has {len(self.labels)} labels, and the shape {list(self.shape)}")
-        return self
-
-
-class ModelInfo(_Part):
+class ModelInfo(Part):
     """The model's name and the SHA-256 of what it was made of."""
 
     name: str
     sha256: Sha256
 
 
-class DispatchWork(_Part):
+class DispatchWork(Part):
     """One call of a dispatch: its kernel, the modules of the model it works for, its work.
 
     `flops`: operations that the result needs (None: not known), `padding_flops`: those on zeros, repeated rows and
@@ -94,7 +59,7 @@ class DispatchWork(_Part):
     written_bytes: Count = 0
 
 
-class TargetFiles(_Part):
+class TargetFiles(Part):
     """The code for one target, and the machines that can run it.
 
     `parameters`: the archives that the module reads, all under one scope; no symbol is in two of them. Targets that
@@ -123,14 +88,14 @@ class TargetFiles(_Part):
         return self
 
 
-class AcceptedDifference(_Part):
+class AcceptedDifference(Part):
     """The relative L2 distance, and the largest difference over the largest value, that an output may have."""
 
     relative_l2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     scaled_max: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class SelfTest(_Part):
+class SelfTest(Part):
     """What a device must compute: `.npy` files of inputs of the full shape, and of what PyTorch makes of them.
 
     `inputs` and `outputs` are in the model's order; `tolerances` holds what each target accepts, by its name.
@@ -141,7 +106,7 @@ class SelfTest(_Part):
     tolerances: dict[str, AcceptedDifference]
 
 
-class LayerSparsity(_Part):
+class LayerSparsity(Part):
     """A linear layer: weight [rows, columns], the encoding of its zeros, the fraction (0..1) that is zero."""
 
     name: str
@@ -151,22 +116,26 @@ class LayerSparsity(_Part):
     sparsity_fraction: Fraction
 
 
-class FileEntry(_Part):
+class FileEntry(Part):
     """Size in bytes and SHA-256 of a file."""
 
     size_bytes: Count
     sha256: Sha256
 
 
-class Manifest(_Part):
-    """All of `manifest.json`. `files` is filled in when the bundle is written."""
+class Manifest(Part):
+    """All of `manifest.json`. `files` is filled in when the bundle is written.
+
+    `functions`: what can be called, by name; `main` is what is called where no function is named. `state`: the tensors
+    that stay from call to call, by name; a model that has any has a function `reset`, which takes and returns nothing.
+    (Before schema version 5: one function's inputs, outputs and form, and no state.) `self_test` is one of `main`.
+    """
 
     format: Literal["secateur-bundle"] = "secateur-bundle"
-    schema_version: Literal[1, 2, 3, 4] = 4
+    schema_version: Literal[1, 2, 3, 4, 5] = 5
     model: ModelInfo
-    inputs: tuple[TensorSpec, ...]
-    outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
-    output_form: Annotated[str, Field(pattern=r"^(tensor|dict|tuple(:[0-9]+)?)$")]
+    functions: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Function], Field(min_length=1)]
+    state: dict[str, StateSpec] = {}
     targets: Annotated[tuple[TargetFiles, ...], Field(min_length=1)]
     self_test: SelfTest | None = None
     layers: tuple[LayerSparsity, ...] = ()
@@ -176,16 +145,25 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _names(self) -> "Manifest":
-        for what, items in (("inputs", self.inputs), ("outputs", self.outputs), ("targets", self.targets)):
-            names = [item.name for item in items]
-            if len(set(names)) != len(names):
-                raise ValueError(f"two {what} have one name")
+        if len({target.name for target in self.targets}) != len(self.targets):
+            raise ValueError("two targets have one name")
+        if (RESET in self.functions) != bool(self.state) or self.functions.get(RESET, NOTHING) != NOTHING:
+            raise ValueError(f"'{RESET}' is the function of models with state, and takes and returns nothing")
         if self.self_test is not None:
             self._check_self_test(self.self_test)
         return self
 
+    def function(self, name: str = MAIN) -> Function:
+        """How the function of that name is called. Raises `BundleError` where the model has none."""
+        if name not in self.functions:
+            raise BundleError(f"the model has no function '{name}'; it has: {', '.join(sorted(self.functions))}")
+        return self.functions[name]
+
     def _check_self_test(self, test: SelfTest) -> None:
-        for what, files, specs in (("inputs", test.inputs, self.inputs), ("outputs", test.outputs, self.outputs)):
+        if MAIN not in self.functions:
+            raise ValueError(f"the self-test is one of '{MAIN}', which the model does not have")
+        main = self.functions[MAIN]
+        for what, files, specs in (("inputs", test.inputs, main.inputs), ("outputs", test.outputs, main.outputs)):
             if len(files) != len(specs):
                 raise ValueError(f"the self-test has {len(files)} {what}, and the model {len(specs)}")
         missing = sorted({target.name for target in self.targets} - set(test.tolerances))
@@ -221,7 +199,11 @@ def dump_manifest(manifest: Manifest) -> bytes:
 
 def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
     """What an older schema says otherwise, in the words of this one."""
-    if value.get("schema_version") not in (1, 2) or not isinstance(value.get("targets"), list):
+    if value.get("schema_version") not in (1, 2, 3, 4):
+        return value
+    value = dict(value)
+    value["functions"] = {MAIN: {name: value.pop(name) for name in Function.model_fields if name in value}}
+    if value["schema_version"] > 2 or not isinstance(value.get("targets"), list):
         return value
 
     def archives(target: Any) -> Any:

@@ -35,5 +35,5 @@ def _nested(node: Any, length: int = 0) -> Any:
     items = {step: _nested(inner) for step, inner in node.items()}
     if not all(step.isdigit() for step in items):
         return items
-    length = max(length, *(int(step) + 1 for step in items))
+    length = max([length, *(int(step) + 1 for step in items)])
     return tuple(items.get(str(index)) for index in range(length))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.scratch import ScratchFolder
 
 from .bundle import Bundle
@@ -85,7 +86,7 @@ def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, 
     chosen = bundle.target(target)
     with ScratchFolder("profile") as scratch:
         inputs = []
-        specs = bundle.manifest.inputs
+        specs = bundle.manifest.function().inputs
         zeros = {spec.name: np.zeros(spec.shape, "int8" if spec.dtype == "bool" else spec.dtype) for spec in specs}
         for position, array in enumerate(in_order(specs, zeros)):
             path = Path(scratch) / f"{position}.npy"
@@ -113,7 +114,7 @@ def profile_module(
             _tool("iree-benchmark-module"),
             *device,
             f"--module={module}",
-            "--function=main",
+            f"--function={MAIN}",
             "--benchmark_min_time=1x",
             f"--benchmark_repetitions={repetitions}",
             "--benchmark_format=json",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.errors import SecateurError
 
 from .manifest import Manifest, TensorSpec
@@ -32,18 +33,33 @@ class Runner:
     def __init__(self, manifest: Manifest, session: "Session", keep: object = None) -> None:
         """`keep`: what lives as long as the object, as an unpacked bundle has to."""
         self._manifest, self._session, self._keep = manifest, session, keep
-        self._all_inputs = manifest.inputs
-        self.inputs = tuple(given_by_caller(self._all_inputs))
-        self.outputs = manifest.outputs
 
     def __call__(self, **inputs: Any) -> Any:
         """Runs the model. Raises `InputError` or `SessionError`."""
-        found = self.run(inputs)
-        return as_returned(found, self._manifest.output_form)
+        return as_returned(self.run(inputs), self._manifest.function().output_form)
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Runs the model on arrays (or what NumPy takes for one) by name. Raises `InputError` or `SessionError`."""
-        known = [spec.name for spec in self.inputs]
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `main` is given."""
+        return tuple(given_by_caller(self._manifest.function().inputs))
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `main` gives."""
+        return self._manifest.function().outputs
+
+    def reset(self) -> None:
+        """Gives all state of the model its first value. Raises `SessionError`."""
+        self._session.reset()
+
+    def run(self, inputs: Mapping[str, Any], function: str = MAIN) -> dict[str, np.ndarray]:
+        """Calls a function of the model on arrays (or what NumPy takes for one) by name.
+
+        Raises `BundleError` where the model has no such function, `InputError` or `SessionError`.
+        """
+        called = self._manifest.function(function)
+        specs = given_by_caller(called.inputs)
+        known = [spec.name for spec in specs]
         for name in inputs:
             if name not in known:
                 raise InputError(f"the model has no input '{name}'; its inputs are {', '.join(known)}", usage=True)
@@ -51,10 +67,10 @@ class Runner:
         if missing:
             raise InputError(f"the model needs the input '{missing[0]}', which was not given", usage=True)
         sizes: dict[str, tuple[int, str]] = {}
-        arrays = {spec.name: _prepare(spec, inputs[spec.name], sizes) for spec in self.inputs}
+        arrays = {spec.name: _prepare(spec, inputs[spec.name], sizes) for spec in specs}
         counted = {axis: size for axis, (size, _) in sizes.items()}
-        results = self._session.run(in_order(self._all_inputs, arrays, counted))
-        return {s.name: _cut(s, r, sizes) for s, r in zip(self.outputs, results, strict=True)}
+        results = self._session.run(in_order(called.inputs, arrays, counted), function)
+        return {s.name: _cut(s, r, sizes) for s, r in zip(called.outputs, results, strict=True)}
 
 
 def _prepare(spec: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]) -> np.ndarray:

@@ -54,7 +54,7 @@ class BundlePredictor:
                 f"'{path}' takes {', '.join(self._model.input_names)}; expected 'input_ids' of shape [batch, tokens]"
             )
         self.batch, self.window = ids.shape
-        self.labels = next((spec.labels for spec in self._model.manifest.outputs if spec.labels), ())
+        self.labels = next((spec.labels for spec in self._model.manifest.function().outputs if spec.labels), ())
         self._names = set(self._model.input_names)
 
     def __call__(self, arrays: Arrays) -> Arrays:

@@ -29,8 +29,8 @@ class QuestionModel:
         self._bundle = open_bundle(Path(path))
         manifest = self._bundle.manifest
         self.name: str = manifest.model.name
-        inputs = {spec.name: spec for spec in given_by_caller(manifest.inputs)}
-        outputs = [spec.name for spec in manifest.outputs]
+        inputs = {spec.name: spec for spec in given_by_caller(manifest.function().inputs)}
+        outputs = [spec.name for spec in manifest.function().outputs]
         ids = inputs.get("input_ids")
         if any(name not in outputs for name in _OUTPUTS):
             raise AnswerError(

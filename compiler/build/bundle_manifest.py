@@ -13,8 +13,7 @@ from .target_build import TargetCode
 
 if TYPE_CHECKING:
     from secateur.frontends import ImportedModel, Loaded
-    from secateur.runtime_targets.interface import Interface
-    from secateur.runtime_targets.manifest import Manifest, TargetFiles
+    from secateur.runtime_targets.manifest import Function, Manifest, TargetFiles
 
 
 def module_names(targets: Sequence[TargetOptions], codes: Mapping[str, TargetCode]) -> dict[str, str]:
@@ -61,10 +60,9 @@ def class_labels(config: Any) -> tuple[str, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def interface_of(imported: "ImportedModel", limits: Sequence[int | None], labels: tuple[str, ...] = ()) -> "Interface":
-    """How the model is called. `limits`: of every input, and `labels` of its logits, see `TensorSpec`."""
-    from secateur.runtime_targets.interface import Interface
-    from secateur.runtime_targets.manifest import TensorSpec
+def function_of(imported: "ImportedModel", limits: Sequence[int | None], labels: tuple[str, ...] = ()) -> "Function":
+    """How the model's function is called. `limits`: of every input, and `labels` of its logits, see `TensorSpec`."""
+    from secateur.runtime_targets.manifest import Function, TensorSpec
 
     inputs = [
         TensorSpec(**dataclasses.asdict(spec), limit=limit) for spec, limit in zip(imported.inputs, limits, strict=True)
@@ -74,20 +72,18 @@ def interface_of(imported: "ImportedModel", limits: Sequence[int | None], labels
         are_logits = spec.name == "logits" or len(imported.outputs) == 1
         fit = bool(spec.shape) and spec.axes[-1] is None and spec.shape[-1] == len(labels)
         outputs.append(TensorSpec(**dataclasses.asdict(spec), labels=labels if are_logits and fit else ()))
-    return Interface(tuple(inputs), tuple(outputs), imported.output_form)
+    return Function(inputs=tuple(inputs), outputs=tuple(outputs), output_form=imported.output_form)
 
 
 def manifest_of(
-    loaded: "Loaded", interface: "Interface", report: Report, targets: "tuple[TargetFiles, ...]"
+    loaded: "Loaded", functions: "Mapping[str, Function]", report: Report, targets: "tuple[TargetFiles, ...]"
 ) -> "Manifest":
     """The manifest without its files."""
     from secateur.runtime_targets import manifest
 
     return manifest.Manifest(
         model=manifest.ModelInfo(name=loaded.name, sha256=report.model_hash),
-        inputs=interface.inputs,
-        outputs=interface.outputs,
-        output_form=interface.output_form,
+        functions=dict(functions),
         targets=targets,
         layers=tuple(manifest.LayerSparsity(**dataclasses.asdict(layer)) for layer in report.layers),
         tools=caching.tool_versions(),

@@ -14,12 +14,13 @@ from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to
 from secateur.compiler.verify.quantized_model import StoredRows, quantized_reference
 from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from secateur.compiler.verify.verification_place import verification_place
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.errors import SecateurError
 from secateur.dialects.output_places import write_whole
 from secateur.dialects.scratch import ScratchFolder
 
 from . import cache as caching
-from .bundle_manifest import class_labels, interface_of
+from .bundle_manifest import class_labels, function_of
 from .compile_options import Options, TargetOptions
 from .compiled_model import CompiledModel
 from .input_limits import input_limits
@@ -140,8 +141,8 @@ class Compilation:
         options = self._options
         self.report.model_hash = self._model_hash()
         builds, _ = self._builds()
-        interface = interface_of(self._imported, self._limits, self._labels)
-        codes = self._each(builds, lambda build: build.code(interface))
+        functions = {MAIN: function_of(self._imported, self._limits, self._labels)}
+        codes = self._each(builds, lambda build: build.code(functions))
         builds = [build for build in builds if build.report.name in codes]
         self._lowered(builds)
         self.report.level = "iree"
@@ -151,7 +152,7 @@ class Compilation:
         def written(builds: list[TargetBuild]) -> "Manifest":
             options.progress("writing the bundle")
             made = [(build, codes[build.report.name]) for build in builds]
-            return write_code(folder / _BUNDLE, self._loaded, self._targets, made, reference, interface, self.report)
+            return write_code(folder / _BUNDLE, self._loaded, self._targets, made, reference, functions, self.report)
 
         bundle = Bundle(folder / _BUNDLE, written(builds))
         began = time.perf_counter()

@@ -55,7 +55,7 @@ class CompiledModel:
     @property
     def inputs(self) -> "tuple[TensorSpec, ...]":
         """Name, largest shape and type of every input, and which of its axes may be shorter."""
-        return tuple(given_by_caller(self._opened().manifest.inputs))
+        return tuple(given_by_caller(self._opened().manifest.function().inputs))
 
     @property
     def input_names(self) -> list[str]:
@@ -65,7 +65,7 @@ class CompiledModel:
     @property
     def output_names(self) -> list[str]:
         """Names of the outputs, in the module's order."""
-        return [spec.name for spec in self._opened().manifest.outputs]
+        return [spec.name for spec in self._opened().manifest.function().outputs]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the model; returns what the module returns: one tensor, a tuple, or a dict by output name.
@@ -86,7 +86,7 @@ class CompiledModel:
             import torch
 
             outputs = {name: torch.from_numpy(array) for name, array in outputs.items()}
-        return as_returned(outputs, self._opened().manifest.output_form)
+        return as_returned(outputs, self._opened().manifest.function().output_form)
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the model on NumPy arrays by input name; arrays by output name.

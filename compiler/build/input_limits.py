@@ -2,10 +2,11 @@
 
 from torch_mlir import ir
 
+from secateur.dialects.entry_points import MAIN
 from secateur.passes.base import walk
 
 
-def input_limits(module: ir.Module, function: str = "main") -> list[int | None]:
+def input_limits(module: ir.Module, function: str = MAIN) -> list[int | None]:
     """Per argument of `function`: the fewest rows of the tables that it indexes (`sparsity.embedding`), else None.
 
     Executables gather without a check, so an id beyond the table reads memory that is not its own.

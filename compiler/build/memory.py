@@ -78,7 +78,7 @@ def _main(path: str, target: str, threads: str) -> None:
     from secateur.runtime_targets.token_count import in_order
 
     bundle = open_bundle(path, runnable=False)
-    specs = bundle.manifest.inputs
+    specs = bundle.manifest.function().inputs
     arrays = in_order(specs, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs})
     before = _peak()
     bundle.session(target, int(threads)).run(arrays)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
     from secateur.compiler.records.tuned import Tuned
     from secateur.frontends import Loaded
-    from secateur.runtime_targets.interface import Interface
     from secateur.runtime_targets.iree import Assembly
-    from secateur.runtime_targets.manifest import DispatchWork
+    from secateur.runtime_targets.manifest import DispatchWork, Function
     from secateur.runtime_targets.targets import Target
 
     from .work import LocatedWork
@@ -76,13 +76,13 @@ class TargetBuild:
         self.report.statistics = lowering.statistics
         return text
 
-    def code(self, interface: "Interface") -> TargetCode:
+    def code(self, functions: "Mapping[str, Function]") -> TargetCode:
         """Lowers, and compiles. Raises what `lower` and `compile` do."""
         self.lower()
-        return self.compile(interface)
+        return self.compile(functions)
 
-    def compile(self, interface: "Interface") -> TargetCode:
-        """Compiles what was lowered with IREE, to be called as `interface` tells.
+    def compile(self, functions: "Mapping[str, Function]") -> TargetCode:
+        """Compiles what was lowered with IREE, to be called as `functions` tell, by name.
 
         Raises `AssemblyError` or `CompilationError`.
         """
@@ -95,7 +95,7 @@ class TargetBuild:
         began = time.perf_counter()
         target = self._chosen.target
         assembly: Assembly = iree.assemble(
-            self._lowering.module, self._lowering.weights, target=target, interface=interface
+            self._lowering.module, self._lowering.weights, target=target, functions=functions
         )
         if self._dump is not None:
             self._dump.write("iree", assembly.text)

@@ -33,7 +33,7 @@ def verify_build(
             lambda arrays: list(runner.run(arrays).values()),
             reference.outputs,
             reference.cases,
-            [spec.name for spec in bundle.manifest.outputs],
+            [spec.name for spec in bundle.manifest.function().outputs],
             reference.accepted,
         )
     report.verification, report.verified_on = differences, place.where

@@ -20,12 +20,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.locations import module_paths
 from secateur.dialects.sparsity.operation import SparsityOp
 from secateur.dialects.sparsity.ops import OPS
 from secateur.dialects.sparsity.work_parts import Tokens
 from secateur.dialects.weight_store import WeightStore
-from secateur.passes.base import operands_by_name, walk
+from secateur.passes.base import functions, operands_by_name, walk
 
 if TYPE_CHECKING:
     from torch_mlir import ir
@@ -93,11 +94,13 @@ class LocatedWork:
 
 
 def work_of_module(module: "ir.Module", weights: WeightStore) -> list[LocatedWork]:
-    """The work of every op of `COUNTED` in a level-3 module, in program order."""
+    """The work of every op of `COUNTED` in `@main` of a level-3 module, in program order."""
     tokens = real_tokens(module)
+    mains = [f for f in functions(module) if f.operation.attributes["sym_name"].value == MAIN]
     return [
         LocatedWork(module_paths(op.location), str(op.result.type), work_of(op, weights, tokens))
-        for op in walk(module, *COUNTED)
+        for main in mains
+        for op in walk(main, *COUNTED)
     ]
 
 

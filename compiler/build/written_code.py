@@ -16,8 +16,7 @@ from .target_build import TargetBuild, TargetCode
 
 if TYPE_CHECKING:
     from secateur.frontends import Loaded
-    from secateur.runtime_targets.interface import Interface
-    from secateur.runtime_targets.manifest import Manifest
+    from secateur.runtime_targets.manifest import Function, Manifest
 
 
 def write_code(
@@ -26,7 +25,7 @@ def write_code(
     targets: Sequence[TargetOptions],
     made: Sequence[tuple[TargetBuild, TargetCode]],
     reference: ReferenceOutputs,
-    interface: "Interface",
+    functions: "Mapping[str, Function]",
     report: Report,
 ) -> "Manifest":
     """Writes the bundle `path`; one that stood there is replaced. `made`: the build of each of `targets`, and its code.
@@ -50,7 +49,7 @@ def write_code(
             files[archive.name] = Path(scratch) / f"{number}.irpa"
             iree.write_parameters(files[archive.name], archive.arrays)
         entries = target_files(targets, codes, archives, report.threads)
-        manifest = manifest_of(loaded, interface, report, entries)
+        manifest = manifest_of(loaded, functions, report, entries)
         manifest = manifest.model_copy(update={"self_test": test[0] if test else None})
         return write_bundle(path, manifest, files)
 

@@ -89,7 +89,7 @@ def bench_on_device(
         notes = list(deployment.notes)
         opened.pinned, note = _pin(opened, tuple(cores), threads)
         notes += [note] if note else []
-        specs = bundle.manifest.inputs
+        specs = bundle.manifest.function().inputs
         # Any integer is a position in some table; zero and one are in all of them.
         drawn = sample(specs, {s.name: np.array([0, 1]) for s in specs}, None, np.random.default_rng(0))
         arrays = stored_inputs(bundle) or in_order(specs, drawn)

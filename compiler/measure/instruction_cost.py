@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.verify.comparison import sample
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.bundle import Bundle, open_bundle
 from secateur.runtime_targets.devices import DeviceError, RemoteSession
@@ -96,7 +97,7 @@ def count_bundle(
     progress("loading")
     with open_bundle(path, runnable=False) as bundle:
         files = _target_for(bundle, device, target)
-        specs = bundle.manifest.inputs
+        specs = bundle.manifest.function().inputs
         # Any integer is a position in some table; zero and one are in all of them.
         drawn = sample(specs, {s.name: np.array([0, 1]) for s in specs}, None, np.random.default_rng(0))
         arrays = stored_inputs(bundle) or in_order(specs, drawn)
@@ -130,7 +131,7 @@ def loaded_commands(emulated: EmulatedCpu, module: Path, archive: Path) -> Calla
     """Copies a module and its parameters to the device; gives what starts a program of IREE's on it, on one thread."""
     emulated.push(module, "model.vmfb")
     emulated.push(archive, "weights.irpa")
-    flags = ["--module=model.vmfb", "--function=main", "--parameters=model=weights.irpa", "--device=local-sync"]
+    flags = ["--module=model.vmfb", f"--function={MAIN}", "--parameters=model=weights.irpa", "--device=local-sync"]
     return lambda program: [*emulated.program(program), *flags]
 
 

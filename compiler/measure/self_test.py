@@ -42,7 +42,7 @@ def stored_inputs(bundle: "Bundle") -> list[np.ndarray] | None:
     test = bundle.manifest.self_test
     if test is None:
         return None
-    return [_stored(bundle, *one) for one in zip(test.inputs, bundle.manifest.inputs, strict=True)]
+    return [_stored(bundle, *one) for one in zip(test.inputs, bundle.manifest.function().inputs, strict=True)]
 
 
 def _stored(bundle: "Bundle", name: str, spec: "TensorSpec") -> np.ndarray:
@@ -72,7 +72,7 @@ def run_self_test(bundle: "Bundle", target: str, session: "RemoteSession") -> Se
         return None
     accepted = Tolerance(**test.tolerances[target].model_dump())
     worst = (0.0, 0.0)
-    for spec, found, name in zip(bundle.manifest.outputs, session.run(inputs), test.outputs, strict=True):
+    for spec, found, name in zip(bundle.manifest.function().outputs, session.run(inputs), test.outputs, strict=True):
         expected = _stored(bundle, name, spec)
         difference = dataclasses.replace(compare("self-test", spec.name, found, expected), tolerance=accepted)
         if not difference.passed:

@@ -157,4 +157,10 @@ def _reference() -> Evaluate:
         evaluate,  # the execution engine behind it is slow to load
     )
 
-    return evaluate
+    def results_and_state(
+        module: ir.Module, inputs: list[np.ndarray], weights: WeightStore, function: str
+    ) -> list[np.ndarray]:
+        state: dict[str, np.ndarray] = {}
+        return [*evaluate(module, inputs, weights, function, state), *(state[name] for name in sorted(state))]
+
+    return results_and_state

@@ -11,9 +11,12 @@ import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import func, tensor
 
-from secateur.dialects.sparsity import reference
+from secateur.dialects.entry_points import MAIN
+from secateur.dialects.sparsity import reference, state
+from secateur.dialects.sparsity.dialect import VerifyError
 from secateur.dialects.sparsity.kernel_ops import kernel_positions
 from secateur.dialects.sparsity.ops import OPS
+from secateur.dialects.sparsity.ops.weight import WeightError
 from secateur.dialects.sparsity.reference_parts import EvaluationError
 from secateur.dialects.weight_store import WeightStore
 
@@ -21,6 +24,7 @@ from .engine import EngineError, call_kernel, call_tensors
 from .tensor_types import array_type, is_torch_tensor
 
 Values = dict[ir.Value, np.ndarray]
+_IN_ORDER = (state.LOAD, state.STORE, "func.call")
 
 
 class SemanticsError(Exception):
@@ -32,15 +36,20 @@ class SemanticsError(Exception):
 
 
 def evaluate(
-    module: ir.Module, inputs: Sequence[np.ndarray], weights: WeightStore, function: str = "main"
+    module: ir.Module,
+    inputs: Sequence[np.ndarray],
+    weights: WeightStore,
+    function: str = MAIN,
+    kept: dict[str, np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """The results of `function` on `inputs`, one array per argument; scalars are arrays without dimensions.
 
-    The module is not changed. Raises `SemanticsError` where the function is missing, inputs do not fit its
-    arguments, or an op cannot be evaluated.
+    `kept`: the module's state by name, as the last call left it (what is missing has its first value) and, afterwards,
+    as this call leaves it. The module is not changed. Raises `SemanticsError` where the function is missing, inputs do
+    not fit its arguments, or an op cannot be evaluated.
     """
     with module.context, ir.Location.unknown():
-        return _Interpreter(module, weights).call(function, inputs)
+        return _Interpreter(module, weights, {} if kept is None else kept).call(function, inputs)
 
 
 def find_function(module: ir.Module, name: str) -> ir.OpView:
@@ -58,8 +67,15 @@ def _location_error(op: ir.OpView, message: object) -> SemanticsError:
 
 
 class _Interpreter:
-    def __init__(self, module: ir.Module, weights: WeightStore) -> None:
-        self.module, self.weights = module, weights
+    def __init__(self, module: ir.Module, weights: WeightStore, kept: dict[str, np.ndarray]) -> None:
+        self.module, self.weights, self.state = module, weights, kept
+        for op in state.states(module):
+            try:
+                declared = state.state_of(op)
+                if declared.name not in kept:
+                    kept[declared.name] = state.initial_array(declared, weights)
+            except (VerifyError, WeightError) as error:
+                raise _location_error(op.opview, error) from None
 
     def call(self, name: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         function = find_function(self.module, name)
@@ -72,7 +88,10 @@ class _Interpreter:
         scheduled = {result: p for p in pending for result in p.op.operation.results}
         done: set[ir.Value] = set(values)
         while pending:
+            # Loads and stores of state, and calls, which may do either, keep their order.
+            turn = next((p for p in pending if p.op.operation.name in _IN_ORDER), None)
             ready = [p for p in pending if p.rule is not None and p.captured <= values.keys()]
+            ready = [p for p in ready if p.op.operation.name not in _IN_ORDER or p is turn]
             for p in ready:
                 self._apply(p, values)
                 done.update(p.op.operation.results)
@@ -95,6 +114,8 @@ class _Interpreter:
         name = op.operation.name
         if name == "sparsity.dispatch":
             return self._dispatch
+        if name in (state.LOAD, state.STORE) and state.state_read(op.operation) in self.state:
+            return self._load if name == state.LOAD else self._store
         if name in OPS:
             return lambda op, operands: reference.evaluate(op, operands, self.weights)
         if name == "func.call":
@@ -117,6 +138,13 @@ class _Interpreter:
                 found = f"{array.dtype}{list(array.shape)}"
                 raise _location_error(op, f"expected a result of {value.type}, found {found}")
             values[value] = array
+
+    def _load(self, op: ir.OpView, _: list[np.ndarray]) -> list[np.ndarray]:
+        return [self.state[state.state_read(op.operation)]]
+
+    def _store(self, op: ir.OpView, operands: list[np.ndarray]) -> list[np.ndarray]:
+        self.state[state.state_read(op.operation)] = operands[0]
+        return []
 
     def _dispatch(self, op: ir.OpView, operands: list[np.ndarray]) -> list[np.ndarray]:
         kernel = find_function(self.module, op.attributes["kernel"].value)

@@ -18,6 +18,7 @@ import numpy as np
 from secateur.compiler.measure.timing import Latency, interleave, ratio
 from secateur.compiler.pipeline.levels import pipeline_to
 from secateur.compiler.verify.comparison import compare
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.output_places import write_whole
 from secateur.dialects.weight_store import WeightStore
 
@@ -125,7 +126,7 @@ def open_panels(module: "ir.Module") -> None:
 
     from secateur.passes.base import walk
 
-    (main,) = (f for f in walk(module, "func.func") if ir.StringAttr(f.attributes["sym_name"]).value == "main")
+    (main,) = (f for f in walk(module, "func.func") if ir.StringAttr(f.attributes["sym_name"]).value == MAIN)
     block = main.regions[0].blocks[0]
     for argument in block.arguments:
         users = [use.owner.opview for use in argument.uses]
@@ -221,7 +222,7 @@ class Measurer:
 
         folder = Path(candidate.folder)
         session = Session(folder / "model.vmfb", folder / "weights.irpa", threads=self._threads)
-        inputs = in_layout(self._case.inputs, session.inputs)
+        inputs = in_layout(self._case.inputs, session.types("inputs"))
         check(session.run(inputs), self._case)
         return session.caller(inputs)
 

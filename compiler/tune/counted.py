@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.compiler.records.objective import Objective
+from secateur.dialects.entry_points import MAIN
 from secateur.runtime_targets.devices import DeviceError
 
 from .candidate import Compiled, check, in_layout
@@ -34,11 +35,11 @@ def _cost(task: str, objective: Objective, folder: str) -> float:
 
 def _counted(task: Path, objective: Objective, folder: Path) -> float:
     from secateur.compiler.measure.instruction_cost import count_module, run_module
-    from secateur.runtime_targets.iree.module_file import read_signature
+    from secateur.runtime_targets.iree.module_file import read_signatures
 
     module, archive = folder / "model.vmfb", folder / "weights.irpa"
     case = Case.read(task)
-    inputs = in_layout(case.inputs, read_signature(module).types("inputs"))
+    inputs = in_layout(case.inputs, read_signatures(module)[MAIN].types("inputs"))
     check(run_module(module, archive, inputs, len(case.expected), objective.device), case)
     cost = count_module(module, archive, inputs, objective.device, mca=objective.kind == "cycles")
     if objective.kind == "cycles":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.records.tuned import site_op
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.number_formats import F32, NumberFormat
 from secateur.dialects.sparsity.attributes import TARGET
 from secateur.dialects.weight_store import WeightStore
@@ -130,7 +131,7 @@ def outline(module: "ir.Module", site: Site) -> tuple[str, set[str], tuple[tuple
     if TARGET in module.operation.attributes:
         alone.operation.attributes[TARGET] = module.operation.attributes[TARGET]
     with ir.Location.unknown(), ir.InsertionPoint(alone.body):
-        main = func.FuncOp("main", ([v.type for v in outside], [v.type for v in results]))
+        main = func.FuncOp(MAIN, ([v.type for v in outside], [v.type for v in results]))
         body = main.add_entry_block()
         copies = dict(zip(outside, body.arguments, strict=True))
         with ir.InsertionPoint(body):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.number_formats import F32, NumberFormat, Tolerance
 from secateur.dialects.sparsity.attributes import TARGET, numbers_of
 from secateur.dialects.sparsity.ops.weight import symbol_of, weight_behind
@@ -184,7 +185,7 @@ def task_text(module: "ir.Module", op: "ir.OpView") -> str:
         if TARGET in module.operation.attributes:
             alone.operation.attributes[TARGET] = module.operation.attributes[TARGET]
         with ir.InsertionPoint(alone.body):
-            main = func.FuncOp("main", ([value.type for value in outside], [op.result.type]))
+            main = func.FuncOp(MAIN, ([value.type for value in outside], [op.result.type]))
         block = main.add_entry_block()
         arguments = iter(block.arguments)
         with ir.InsertionPoint(block):

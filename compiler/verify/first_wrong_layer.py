@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.sparsity.ops.weight import symbol_of
 from secateur.passes.base import walk
 
@@ -108,7 +109,7 @@ def cut_behind(structural: "ir.Module", index: int) -> "ir.Module":
     with structural.context, ir.Location.unknown():
         copy = ir.Module.parse(structural.operation.get_asm(print_generic_op_form=True))
         linear = walk(copy, "sparsity.linear")[index]
-        main = next(op for op in walk(copy, "func.func") if op.attributes["sym_name"].value == "main")
+        main = next(op for op in walk(copy, "func.func") if op.attributes["sym_name"].value == MAIN)
         block = main.regions[0].blocks[0]
         inputs = [argument.type for argument in block.arguments]
         last = block.operations[len(block.operations) - 1]

@@ -6,6 +6,8 @@ import platform
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from secateur.dialects.entry_points import MAIN
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 class RunsArrays(Protocol):
     """A loaded module: `iree.Session`, or a `RemoteSession` on a device."""
 
-    def run(self, inputs: "Sequence[np.ndarray]") -> "list[np.ndarray]":
-        """Calls the model."""
+    def run(self, inputs: "Sequence[np.ndarray]", function: str = MAIN) -> "list[np.ndarray]":
+        """Calls a function of the model."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,7 +48,7 @@ def timed(task: str, compiled: Compiled, threads: int, repetitions: int = REPETI
     module, archive = folder / "model.vmfb", folder / "weights.irpa"
     case = Case.read(Path(task))
     session = Session(module, archive, threads=threads)
-    inputs = in_layout(case.inputs, session.inputs)
+    inputs = in_layout(case.inputs, session.types("inputs"))
     check(session.run(inputs), case)
     words = []
     for position, array in enumerate(inputs):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.scratch import ScratchFolder
 
 from ..array_files import read_arrays
@@ -16,7 +17,7 @@ from .device import Device, DeviceError
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
-    from ..manifest import TargetFiles
+    from ..manifest import TargetFiles, TensorSpec
 
 _SCOPE = "model"
 _MILLISECONDS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -38,24 +39,25 @@ class RemoteSession:
         self._device, self._timeout, self._threads = device, timeout, threads
         self._files = bundle.target(target)
         check_fits(device, self._files)
-        self.inputs = [(s.dtype, s.shape) for s in bundle.manifest.inputs]
-        """dtype name and shape of every input."""
-        self.outputs = [(s.dtype, s.shape) for s in bundle.manifest.outputs]
-        """dtype name and shape of every output."""
+        self._manifest = bundle.manifest
         there = device.hashes()
         for name in (self._files.module, *_archives(self._files)):
             if there.get(name) != bundle.manifest.files[name].sha256:
                 device.push(bundle.file(name), name)
 
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Calls the model. Arrays must have the exact dtype and shape. Raises `DeviceError`."""
-        with self._call(inputs) as (prefix, given):
-            names = [f"{prefix}-output-{i}.npy" for i in range(len(self.outputs))]
+    def run(self, inputs: Sequence[np.ndarray], function: str = MAIN) -> list[np.ndarray]:
+        """Calls a function of the model, in a program of its own: state has its first value at every call.
+
+        Arrays must have the exact dtype and shape. Raises `BundleError` where there is no such function, `DeviceError`.
+        """
+        outputs = self._manifest.function(function).outputs
+        with self._call(inputs, function) as (prefix, given):
+            names = [f"{prefix}-output-{i}.npy" for i in range(len(outputs))]
             try:
                 # Bare outputs would be printed: every one is named a file.
                 flags = [*given, *(f"--output=@{name}" for name in names)]
-                self._start("iree-run-module", flags)
-                return [self._fetch(name, i) for i, name in enumerate(names)]
+                self._start("iree-run-module", flags, function)
+                return [self._fetch(name, i, spec) for i, (name, spec) in enumerate(zip(names, outputs, strict=True))]
             finally:
                 for name in names:
                     self._device.remove(name)
@@ -67,7 +69,7 @@ class RemoteSession:
         """
         if runs < 1:
             raise DeviceError(f"a benchmark needs at least 1 run, found {runs}")
-        with self._call(inputs) as (_, given):
+        with self._call(inputs, MAIN) as (_, given):
             flags = [
                 *given,
                 f"--benchmark_repetitions={runs + 1}",
@@ -86,9 +88,9 @@ class RemoteSession:
             )
         return latencies[1:]
 
-    def command(self, program: str) -> list[str]:
-        """The words that start one of IREE's programs on the module, without inputs, for `Device.shell`."""
-        flags = [f"--module={self._files.module}", "--function=main"]
+    def command(self, program: str, function: str = MAIN) -> list[str]:
+        """The words that start one of IREE's programs on a function, without inputs, for `Device.shell`."""
+        flags = [f"--module={self._files.module}", f"--function={function}"]
         flags += [f"--parameters={_SCOPE}={name}" for name in _archives(self._files)]
         if getattr(self._files, "backend", "llvm-cpu") == "vulkan":
             flags.append("--device=vulkan")
@@ -98,20 +100,21 @@ class RemoteSession:
             flags += ["--device=local-task", f"--task_topology_group_count={self._threads}"]
         return [*self._device.program(program), *flags]
 
-    def _start(self, program: str, flags: list[str]) -> str:
-        done = self._device.shell([*self.command(program), *flags], timeout=self._timeout)
+    def _start(self, program: str, flags: list[str], function: str = MAIN) -> str:
+        done = self._device.shell([*self.command(program, function), *flags], timeout=self._timeout)
         fault = done.fault()
         if fault:
             raise DeviceError(f"'{program}' on '{self._device.name}' {fault}")
         return done.out
 
     @contextmanager
-    def _call(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[str, list[str]]]:
+    def _call(self, inputs: Sequence[np.ndarray], function: str) -> Iterator[tuple[str, list[str]]]:
         """Puts the inputs on the device; gives a prefix for names of the call's files, and the inputs' flags."""
-        if len(inputs) != len(self.inputs):
-            raise DeviceError(f"the module takes {len(self.inputs)} inputs, found {len(inputs)}")
-        for position, array in enumerate(inputs):
-            self._check(position, array)
+        specs = self._manifest.function(function).inputs
+        if len(inputs) != len(specs):
+            raise DeviceError(f"the function '{function}' takes {len(specs)} inputs, found {len(inputs)}")
+        for position, (array, spec) in enumerate(zip(inputs, specs, strict=True)):
+            _check(position, array, spec)
         # Two calls may use one folder of a device.
         prefix = f"call-{secrets.token_hex(6)}"
         names = [f"{prefix}-input-{i}.npy" for i in range(len(inputs))]
@@ -127,16 +130,8 @@ class RemoteSession:
             for name in names:
                 self._device.remove(name)
 
-    def _check(self, position: int, array: np.ndarray) -> None:
-        dtype, shape = self.inputs[position]
-        if array.shape != tuple(shape) or array.dtype.name != dtype:
-            raise DeviceError(
-                f"input {position} is {array.dtype} of shape {list(array.shape)}; "
-                f"accepted is {dtype} of shape {list(shape)}"
-            )
-
-    def _fetch(self, name: str, position: int) -> np.ndarray:
-        dtype, shape = self.outputs[position]
+    def _fetch(self, name: str, position: int, spec: "TensorSpec") -> np.ndarray:
+        dtype, shape = spec.dtype, spec.shape
         with ScratchFolder("call") as scratch:
             file = Path(scratch) / name
             self._device.pull(name, file)
@@ -153,6 +148,14 @@ class RemoteSession:
                 f"expected is {dtype} of shape {list(shape)}"
             )
         return np.asarray(array).astype(dtype, copy=False)
+
+
+def _check(position: int, array: np.ndarray, spec: "TensorSpec") -> None:
+    if array.shape != spec.shape or array.dtype.name != spec.dtype:
+        raise DeviceError(
+            f"input {position} is {array.dtype} of shape {list(array.shape)}; "
+            f"accepted is {spec.dtype} of shape {list(spec.shape)}"
+        )
 
 
 def _archives(files: "TargetFiles") -> tuple[str, ...]:

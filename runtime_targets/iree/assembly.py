@@ -30,6 +30,7 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import TARGET
+from secateur.dialects.sparsity.state import State
 
 from .accepted import KERNEL_OPS, MAIN_OPS
 from .booleans import widen_booleans
@@ -37,19 +38,26 @@ from .chains import Chains, chains_of, single
 from .in_outs import apart, keep, keep_arguments, tied_operands
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
 from .narrow import narrow_integers
-from .reflection import describe
+from .reflection import ModuleFacts, describe
 from .scratch import scratch_bytes
 from .spirv import separate_reductions
+from .state_globals import add_initializer, convert_states, declared_states
 from .threads import as_iree_prints, threads_of
 from .weight_globals import SCOPE, WeightGlobals
 
 if TYPE_CHECKING:
-    from ..interface import Interface
+    from ..manifest import Function
     from ..targets import Target as TargetMachine
 
 __all__ = ["SCOPE", "Assembly", "AssemblyError", "assemble"]
 
-_IREE_OPS = {"flow.dispatch", "flow.tensor.bitcast", "util.global.load", "util.optimization_barrier"}
+_IREE_OPS = {
+    "flow.dispatch",
+    "flow.tensor.bitcast",
+    "util.global.load",
+    "util.global.store",
+    "util.optimization_barrier",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +79,16 @@ def assemble(
     weights: Mapping[str, np.ndarray],
     *,
     target: "TargetMachine | None" = None,
-    interface: "Interface | None" = None,
+    functions: "Mapping[str, Function] | None" = None,
 ) -> Assembly:
     """Assembles a level-4 module, or one of tensor-level ops only. `module` is not changed.
+
+    Its public functions can be called by name; one that has state (`dialects/sparsity/state.py`) gets `@reset` too.
 
     `target`: for a GPU, 64-bit integers are computed in 32 bits (`narrow_integers`), booleans lie in memory as 32-bit
     integers (`widen_booleans`), and reductions are kept apart from what reads them (`separate_reductions`). `weights`:
     the arrays that `sparsity.weight` symbols name; those used outlive the module as `parameters`, without a copy.
-    `interface`: for a bundle, how its model is called; the module then tells that, its target and its parameters.
+    `functions`: for a bundle, how its functions are called; the module then tells that, its target and its parameters.
     Raises `AssemblyError`, one sentence, for an op that IREE does not take, a dispatch that does not fit its kernel, or
     a weight that is missing or of another shape or dtype.
     """
@@ -88,10 +98,15 @@ def assemble(
         context.allow_unregistered_dialects = True
         try:
             clone = module.operation.clone().operation
-            if target is not None and target.backend == "vulkan":
+            on_gpu = target is not None and target.backend == "vulkan"
+            state = declared_states(clone, on_gpu)
+            if on_gpu:
                 weights = {**weights, **_prepare_for_gpu(clone, weights)}
             parameters = WeightGlobals(weights)
-            _convert(clone, parameters, target, interface)
+            entries = _convert(clone, parameters, state)
+            facts = ModuleFacts(_subgroup(clone), target, parameters.used, state)
+            describe(entries, facts, functions)
+            _strip(clone)
             texts = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
             text, located = map(as_iree_prints, texts)
             return Assembly(text + "\n", parameters.used, located + "\n", _subgroup(module.operation))
@@ -129,9 +144,8 @@ def _walk(op: ir.Operation) -> list[ir.Operation]:
     return found
 
 
-def _convert(
-    module: ir.Operation, weights: WeightGlobals, target: "TargetMachine | None", interface: "Interface | None"
-) -> None:
+def _convert(module: ir.Operation, weights: WeightGlobals, state: dict[str, State]) -> list[ir.Operation]:
+    """Makes ops of IREE's of what is not; returns the functions that a caller may call."""
     body = module.regions[0].blocks[0]
     kernels: dict[str, ir.Operation] = {}
     functions = []
@@ -142,10 +156,11 @@ def _convert(
             functions.append(op)
         elif op.name != "ml_program.global":
             refuse(op, "is not accepted at the top of a module for IREE; functions are")
+    reset = convert_states(module, functions, state) if state else None
+    functions += [reset] if reset is not None else []
     called = _convert_functions(functions, kernels, weights)
-    for op in functions:
-        if _symbol(op) == "main":
-            describe(op, _subgroup(module), interface, target, weights.used)
+    if reset is not None:
+        add_initializer(reset)
     # Globals of other dialects stand there unused (torch-mlir adds a random seed to every module); a use is refused.
     for op in [o.operation for o in body.operations]:
         if op.name == "ml_program.global":
@@ -159,6 +174,16 @@ def _convert(
     for op in functions:
         _check_ops(op, MAIN_OPS | _IREE_OPS, "a module for IREE")
     weights.declare(body)
+    return [op for op in functions if _is_public(op)]
+
+
+def _is_public(function: ir.Operation) -> bool:
+    visibility = function.attributes.get("sym_visibility", None)
+    return visibility is None or visibility.value == "public"
+
+
+def _strip(module: ir.Operation) -> None:
+    """Takes away what IREE does not know: attributes of this dialect and of torch's."""
     for op in _walk(module):
         for name in list(op.attributes):
             if name.startswith(("sparsity.", "torch.")):
@@ -187,7 +212,8 @@ def _convert_functions(
         for op in _walk(function):
             if op.name == "sparsity.weight":
                 weights.replace(op)
-        keep_arguments(function)
+        if _is_public(function):
+            keep_arguments(function)
     return called
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from iree.compiler import ir, tools
 
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.locations import module_paths
 
 from .assembly import Assembly
@@ -66,8 +67,8 @@ def dispatch_calls(assembly: Assembly, target: "Target") -> list[DispatchCall]:
             if op.operation.name == "flow.executable":
                 executables[_symbol(op)] = op
         for op in module.body.operations:
-            # The initializers of globals run once.
-            if op.operation.name in ("util.func", "func.func"):
+            # The initializers of globals run once, and other functions are none of the model's runs.
+            if op.operation.name in ("util.func", "func.func") and _symbol(op) == MAIN:
                 # Inlining adds the place of the function, which is no place in the model.
                 place = module_paths(op.operation.location)
                 calls += [_call(found, executables, place) for found in _walk(op, "flow.dispatch")]

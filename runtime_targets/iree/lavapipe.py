@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN
+
 from .session import Archives, Session, SessionError, archive_paths
 
 LANES = (4, 8, 16)
@@ -79,14 +81,14 @@ class LavapipeSession:
         self._connection = Connection(ours.detach())
         try:
             given = module if isinstance(module, bytes) else str(module)
-            self.inputs, self.outputs = self._call("load", given, archive_paths(parameters))
+            self._call("load", given, archive_paths(parameters))
         except BaseException:
             self.close()
             raise
 
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Calls `@main`, as `Session.run` does."""
-        found: list[np.ndarray] = self._call("run", list(inputs))
+    def run(self, inputs: Sequence[np.ndarray], function: str = MAIN) -> list[np.ndarray]:
+        """Calls a function, as `Session.run` does."""
+        found: list[np.ndarray] = self._call("run", list(inputs), function)
         return found
 
     def time_ms(self, inputs: Sequence[np.ndarray], runs: int) -> list[float]:
@@ -152,7 +154,6 @@ def _serve(connection: Connection) -> None:
             if kind == "load":
                 session = Session(*arguments, device="vulkan")
                 _let_waiting_threads_yield()
-                result = session.inputs, session.outputs
             elif session is not None and kind == "run":
                 result = session.run(*arguments)
             elif session is not None:

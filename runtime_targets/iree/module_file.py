@@ -15,30 +15,34 @@ from ..interface import Signature
 from .errors import IREE_ERRORS, SessionError, first_line
 
 SIGNATURE = "secateur.signature"
-"""The reflection entry of `@main` that holds `Signature.dumps`."""
+"""The reflection entry of a function that holds `Signature.dumps`."""
 _MODULE = "module.fb"
 
 
-def read_signature(path: str | os.PathLike[str]) -> Signature:
-    """What the module in a file says of itself. The file is checked, and no code loaded: it may be made for another
-    machine. Raises `SessionError`."""
+def read_signatures(path: str | os.PathLike[str]) -> dict[str, Signature]:
+    """What the module in a file says of its functions, by name. The file is checked, and no code loaded: it may be made
+    for another machine. Raises `SessionError`."""
     path = Path(path)
     check_whole(path)
     try:
         # What was read lives as long as the instance and the module do.
         instance = rt.VmInstance()
         code = rt.VmModule.mmap(instance, str(path))
-        return signature_of(code)
+        return signatures_of(code)
     except IREE_ERRORS as error:
         raise SessionError(f"'{path}' has no signature that can be read: {first_line(error)}") from None
 
 
-def signature_of(code: rt.VmModule) -> Signature:
-    """What a loaded module says of itself. Raises `ValueError` where it was not made by this compiler."""
-    function = code.lookup_function("main")
-    if function is None or SIGNATURE not in function.reflection:
-        raise ValueError("it has no function 'main' with a signature of this compiler")
-    return Signature.loads(function.reflection[SIGNATURE])
+def signatures_of(code: rt.VmModule) -> dict[str, Signature]:
+    """What a loaded module says of its functions. Raises `ValueError` where it was not made by this compiler."""
+    found = {}
+    for name in code.function_names:
+        text = code.lookup_function(name).reflection.get(SIGNATURE)
+        if text is not None:
+            found[name] = Signature.loads(text)
+    if not found:
+        raise ValueError("it has no function with a signature of this compiler")
+    return found
 
 
 def check_whole(path: Path) -> None:

@@ -1,12 +1,17 @@
-"""The signature of a module, as an attribute of its function that IREE carries along."""
+"""The signatures of a module, as attributes of its functions that IREE carries along."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch_mlir import ir
 
-from ..interface import Interface, Signature, full_signature
+from secateur.dialects.entry_points import RESET
+from secateur.dialects.sparsity.state import State
+
+from ..interface import Signature, full_signature
+from ..manifest import NOTHING, Function
 from .kernels import refuse
 from .module_file import SIGNATURE
 from .weight_globals import DTYPES
@@ -15,28 +20,42 @@ if TYPE_CHECKING:
     from ..targets import Target as TargetMachine
 
 
-def describe(
-    function: ir.Operation,
-    subgroup: int | None,
-    interface: Interface | None,
-    target: "TargetMachine | None",
-    parameters: Mapping[str, np.ndarray],
-) -> None:
-    """Gives `function` its signature in a form that a session and a bundle read back (`Signature`).
+@dataclasses.dataclass(frozen=True)
+class ModuleFacts:
+    """What is one for all functions of a module. `subgroup`: the lanes of a GPU that its target relies on."""
 
-    `subgroup`: the lanes that the target relies on. `interface`: how a bundle's model is called; with it, the signature
-    tells `target` and `parameters` too.
+    subgroup: int | None
+    target: "TargetMachine | None"
+    parameters: Mapping[str, np.ndarray]
+    state: Mapping[str, State]
+
+
+def describe(
+    entries: Sequence[ir.Operation], facts: ModuleFacts, functions: "Mapping[str, Function] | None" = None
+) -> None:
+    """Gives each of `entries` its signature in a form that a session and a bundle read back (`Signature`).
+
+    `functions`: how those of a bundle are called, by name; with them, signatures tell target and parameters too. Raises
+    `AssemblyError` where they are others than the entries.
     """
-    kind = ir.FunctionType(ir.TypeAttr(function.attributes["function_type"]).value)
-    signature = Signature(_specs(function, kind.inputs, "input"), _specs(function, kind.results, "output"))
-    if interface is not None:
-        try:
-            signature = full_signature(signature, interface, target, parameters)
-        except ValueError as error:
-            refuse(function, f"is not the model's: {error}")
-    signature = Signature(**{**vars(signature), "subgroup": subgroup})
-    text = ir.StringAttr.get(signature.dumps())
-    function.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})
+    state = {
+        name: {"dtype": DTYPES[str(s.type.element_type)], "shape": s.type.shape} for name, s in facts.state.items()
+    }
+    known = {RESET: NOTHING, **(functions or {})}
+    for entry in entries:
+        name = ir.StringAttr(entry.attributes["sym_name"]).value
+        kind = ir.FunctionType(ir.TypeAttr(entry.attributes["function_type"]).value)
+        signature = Signature(_specs(entry, kind.inputs, "input"), _specs(entry, kind.results, "output"))
+        if functions is not None:
+            if name not in known:
+                refuse(entry, f"has the name '@{name}'; the model's functions are {', '.join(functions)}")
+            try:
+                signature = full_signature(signature, known[name], facts.target, facts.parameters)
+            except ValueError as error:
+                refuse(entry, f"is not the model's: {error}")
+        signature = dataclasses.replace(signature, subgroup=facts.subgroup, state=state)
+        text = ir.StringAttr.get(signature.dumps())
+        entry.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})
 
 
 def _specs(function: ir.Operation, types: list[ir.Type], what: str) -> tuple[dict, ...]:

@@ -9,9 +9,12 @@ from typing import Any
 import iree.runtime as rt
 import numpy as np
 
+from secateur.dialects.entry_points import MAIN, RESET
+
 from ..devices.device import DeviceError
+from ..interface import Signature
 from .errors import IREE_ERRORS, SessionError, first_line
-from .module_file import signature_of
+from .module_file import signatures_of
 from .vulkan import open_gpu, read_back
 
 _SCOPE = "model"
@@ -49,14 +52,14 @@ def _device(threads: int) -> Any:
 
 
 class Session:
-    """Runs `@main` of a module that `assemble` and `compile_assembly` made.
+    """Runs the functions of a module that `assemble` and `compile_assembly` made.
 
     `module`: path of a `.vmfb` or its bytes; `parameters`: path of the `.irpa`, or of several that have no symbol in
     common; None where the module reads none. `threads`: 1 runs everything on the calling thread; n > 1 starts n workers
     that belong to this session and end with it. `device`: "cpu", or "vulkan", the first GPU of this machine; one whose
     subgroups have another number of lanes than the module was made for is refused. The parameters are mapped, not
-    copied: two sessions share their memory. `run` may be called from several threads; calls are made one after the
-    other. Raises `SessionError`.
+    copied: two sessions share their memory. State of the module is the session's own, and stays from call to call.
+    `run` may be called from several threads; calls are made one after the other. Raises `SessionError`.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class Session:
             code = rt.VmModule.copy_buffer(instance, module)
         else:
             code = rt.VmModule.mmap(instance, str(Path(module)))
-        signature = signature_of(code)
-        device = open_gpu(signature.subgroup) if self.on_gpu else _device(self.threads)
+        self.functions: dict[str, Signature] = signatures_of(code)
+        """What can be called, by name; of shapes, -1 stands for any size."""
+        subgroup = next(iter(self.functions.values())).subgroup
+        device = open_gpu(subgroup) if self.on_gpu else _device(self.threads)
         modules = [rt.create_hal_module(instance, device)]
         archives = archive_paths(parameters)
         if archives:
@@ -95,40 +100,47 @@ class Session:
                 index.load(archive, format="irpa")
             modules.append(rt.create_io_parameters_module(instance, index.create_provider(scope=_SCOPE)))
         context = rt.VmContext(instance, [*modules, code])
-        self.inputs: list[tuple[str, tuple[int, ...]]] = signature.types("inputs")
-        """dtype name and shape of every input; -1 where any size is accepted."""
-        self.outputs: list[tuple[str, tuple[int, ...]]] = signature.types("outputs")
-        """dtype name and shape of every output; -1 where the size depends on the inputs."""
-        self._dtypes = [np.dtype(d) for d, _ in self.inputs]
-        self._invoke = rt.FunctionInvoker(context, device, code.lookup_function("main"))
+        self._invokers = {
+            name: rt.FunctionInvoker(context, device, code.lookup_function(name)) for name in self.functions
+        }
         self._context, self._device = context, device
 
     def __del__(self) -> None:
         # A worker pool that ends before the buffers and the context that use it crashes the process.
-        for name in ("_invoke", "_context", "_device"):
+        for name in ("_invokers", "_context", "_device"):
             self.__dict__.pop(name, None)
 
-    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Calls `@main`. Arrays must have the exact dtype and shape; strided ones are copied. Raises `SessionError`.
+    def types(self, side: str, function: str = MAIN) -> list[tuple[str, tuple[int, ...]]]:
+        """dtype name and shape of the "inputs" or "outputs" of a function. Raises `SessionError` where it has none."""
+        if function not in self.functions:
+            known = ", ".join(sorted(self.functions))
+            raise SessionError(f"the module has no function '{function}'; it has: {known}")
+        return self.functions[function].types(side)
+
+    def run(self, inputs: Sequence[np.ndarray], function: str = MAIN) -> list[np.ndarray]:
+        """Calls a function. Arrays must have the exact dtype and shape; strided ones are copied. Raises `SessionError`.
 
         The results are arrays of their own: they stay valid after the session ends.
         """
-        if len(inputs) != len(self.inputs):
-            raise SessionError(f"the module takes {len(self.inputs)} inputs, found {len(inputs)}")
-        given = [self._check(i, array) for i, array in enumerate(inputs)]
+        given, outputs = self._checked(inputs, function), self.types("outputs", function)
         with self._lock:
             try:
-                found = self._invoke(*given)
+                found = self._invokers[function](*given)
             except IREE_ERRORS as error:
                 raise SessionError(f"the call failed: {first_line(error)}") from None
             if not isinstance(found, tuple):
-                found = (found,)
+                found = (found,) if outputs else ()
             if self.on_gpu:
                 arrays = [read_back(self._device, result) for result in found]
             else:
                 arrays = [np.array(result.to_host(), copy=True) for result in found]
             del found
-        return [_restore(a, d) for a, (d, _) in zip(arrays, self.outputs, strict=True)]
+        return [_restore(a, d) for a, (d, _) in zip(arrays, outputs, strict=True)]
+
+    def reset(self) -> None:
+        """Gives all state of the module its first value. Raises `SessionError` where a call of the module fails."""
+        if RESET in self.functions:
+            self.run([], RESET)
 
     def caller(self, inputs: Sequence[np.ndarray]) -> Callable[[], None]:
         """A function that calls `@main` on `inputs`, which are copied to the device once; results are not copied back.
@@ -136,24 +148,31 @@ class Session:
         For timing: what it takes is what the module takes. Raises `SessionError` as `run` does.
         """
         self.run(inputs)
-        given = [rt.asdevicearray(self._device, array) for array in map(self._check, range(len(inputs)), inputs)]
+        given = [rt.asdevicearray(self._device, array) for array in self._checked(inputs, MAIN)]
 
         def call() -> None:
             with self._lock:
-                self._invoke(*given)
+                self._invokers[MAIN](*given)
 
         return call
 
-    def _check(self, position: int, array: np.ndarray) -> np.ndarray:
-        dtype, shape = self.inputs[position]
-        fits = len(array.shape) == len(shape)
-        fits = fits and all(w in (-1, f) for w, f in zip(shape, array.shape, strict=True))
-        if not fits or array.dtype != self._dtypes[position]:
-            raise SessionError(
-                f"input {position} is {array.dtype} of shape {list(array.shape)}; "
-                f"accepted is {dtype} of shape {[s if s >= 0 else 'any' for s in shape]}"
-            )
-        return np.asarray(array, order="C")
+    def _checked(self, inputs: Sequence[np.ndarray], function: str) -> list[np.ndarray]:
+        """The inputs as IREE takes them."""
+        types = self.types("inputs", function)
+        if len(inputs) != len(types):
+            raise SessionError(f"the function '{function}' takes {len(types)} inputs, found {len(inputs)}")
+        return [_fitting(i, array, *type_) for i, (array, type_) in enumerate(zip(inputs, types, strict=True))]
+
+
+def _fitting(position: int, array: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    fits = len(array.shape) == len(shape)
+    fits = fits and all(w in (-1, f) for w, f in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype != np.dtype(dtype):
+        raise SessionError(
+            f"input {position} is {array.dtype} of shape {list(array.shape)}; "
+            f"accepted is {dtype} of shape {[s if s >= 0 else 'any' for s in shape]}"
+        )
+    return np.asarray(array, order="C")
 
 
 def _restore(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -40,7 +40,7 @@ def test_a_bundle_names_its_classes(secateur, tmp_path, ids, model_class):
     names = [[NAMES[i] for i in row] for row in wanted] if wanted.ndim == 2 else [NAMES[i] for i in wanted]
     shown = secateur("inspect", bundle).out
     assert "classes of logits: 0 calm, 1 [red] angry, 2 glad" in shown
-    outputs = json.loads(secateur("inspect", bundle, "--json").out)["outputs"]
+    outputs = json.loads(secateur("inspect", bundle, "--json").out)["functions"]["main"]["outputs"]
     assert [output["labels"] for output in outputs] == [list(NAMES.values())]
     assert json.loads(secateur("run", bundle, *ids[1], "--json").out)["outputs"]["logits"]["classes"] == names
     flat = ", ".join(np.array(names, dtype=object).reshape(-1))

@@ -207,7 +207,7 @@ def test_a_bundle_for_several_targets(secateur, pruned_folder, inputs, tmp_path)
         assert part in result.out
     found = secateur("inspect", out, "--json").json
     assert [t["name"] for t in found["targets"]] == ["host-cpu", "android-arm64:cortex-a55"]
-    assert found["self_test"] and found["schema_version"] == 4
+    assert found["self_test"] and found["schema_version"] == 5
     assert all(0 < t["own_parameter_bytes"] < t["parameter_bytes"] for t in found["targets"])
     assert "android-arm64:cortex-a55: unverified" in secateur("inspect", out).out
     assert secateur("inspect", out, "--fusion").code == 2

@@ -85,6 +85,6 @@ def test_the_count_of_tokens_is_no_input_of_a_caller():
     compiled = compile_model(model, {"x": x, "attention_mask": mask}, verify=False)
     assert compiled.input_names == ["x", "attention_mask"]
     manifest = compiled.manifest
-    assert [(s.name, s.shape, s.dtype, s.counts) for s in manifest.inputs[2:]] == [
+    assert [(s.name, s.shape, s.dtype, s.counts) for s in manifest.function().inputs[2:]] == [
         ("token_count", (1,), "int32", "tokens")
     ]

@@ -37,7 +37,18 @@ class Hide(Pass):
             function.attributes["sym_visibility"] = ir.StringAttr.get("private")
 
 
-NAMES = PassNames({"swap": Swap, "hide": Hide}, {})
+@dataclasses.dataclass(frozen=True)
+class Forget(Pass):
+    """Drops what is stored to state."""
+
+    name: ClassVar[str] = "forget"
+
+    def run(self, module, context):
+        for op in walk(module, "ml_program.global_store"):
+            op.operation.erase()
+
+
+NAMES = PassNames({"swap": Swap, "hide": Hide, "forget": Forget}, {})
 SUBTRACT = """
 func.func @f(%x: tensor<2x3xf32>, %y: tensor<2x3xf32>) -> tensor<2x3xf32> {
   %0 = arith.subf %x, %y : tensor<2x3xf32>
@@ -60,6 +71,20 @@ def test_the_first_pass_that_changes_the_results_is_named():
     with pytest.raises(PipelineError, match="pass 'swap' changes what @f computes") as caught:
         check(SUBTRACT, "cse,swap,swap")
     assert [r.name for r in caught.value.finished] == ["cse", "swap"]
+
+
+def test_state_that_is_not_kept_is_a_change():
+    source = """
+    ml_program.global private mutable @sum(dense<1.0> : tensor<2xf32>) : tensor<2xf32> {sparsity.state}
+    func.func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
+      %old = ml_program.global_load @sum : tensor<2xf32>
+      %new = arith.addf %old, %x : tensor<2xf32>
+      ml_program.global_store @sum = %new : tensor<2xf32>
+      return %old : tensor<2xf32>
+    }"""
+    assert len(check(source, "cse,canonicalize").passes) == 2
+    with pytest.raises(PipelineError, match="pass 'forget' changes what @f computes"):
+        check(source, "forget")
 
 
 def test_a_function_that_is_gone_is_a_change():

@@ -11,7 +11,7 @@ from secateur.dialects.sparsity.kernel_ops import segment_sizes
 from secateur.dialects.weight_store import WeightStore
 from secateur.runtime_targets.bundle import write_bundle
 from secateur.runtime_targets.iree import Assembly, Session, assemble, compile_assembly, write_parameters
-from secateur.runtime_targets.manifest import LayerSparsity, Manifest, ModelInfo, TargetFiles, TensorSpec
+from secateur.runtime_targets.manifest import Function, LayerSparsity, Manifest, ModelInfo, TargetFiles, TensorSpec
 from secateur.runtime_targets.targets import Target, get_target
 
 from .level4 import parse
@@ -153,9 +153,13 @@ def manifest(target: Target) -> Manifest:
     spec = {"shape": (PANELS, FEATURES, PANEL), "dtype": "float32"}
     return Manifest(
         model=ModelInfo(name="two layers", sha256="0" * 64),
-        inputs=(TensorSpec(name="x", axes=("batch", None, "tokens"), **spec),),
-        outputs=(TensorSpec(name="y", axes=("batch", None, "tokens"), **spec),),
-        output_form="tensor",
+        functions={
+            "main": Function(
+                inputs=(TensorSpec(name="x", axes=("batch", None, "tokens"), **spec),),
+                outputs=(TensorSpec(name="y", axes=("batch", None, "tokens"), **spec),),
+                output_form="tensor",
+            )
+        },
         targets=(
             TargetFiles(
                 name=target.name,
@@ -205,7 +209,7 @@ def run(target, tmp_path):
             session = Session(code, tmp_path / "w.irpa", threads=threads)
             found.append(session.run(inputs))
             given = [rt.asdevicearray(session._device, array) for array in inputs]
-            found.append([np.array(r.to_host()) for r in _tuple(session._invoke(*given))])
+            found.append([np.array(r.to_host()) for r in _tuple(session._invokers["main"](*given))])
             for array, before in zip(given, inputs, strict=True):
                 np.testing.assert_array_equal(np.array(array.to_host()), before)
         return found

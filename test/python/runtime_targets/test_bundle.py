@@ -161,13 +161,21 @@ def _edited(folder, edit):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=5), "schema version 5, and this Secateur reads up to 4: update it"),
+        (lambda v: v.update(schema_version=6), "schema version 6, and this Secateur reads up to 5: update it"),
         (lambda v: v.update(schema_version=0), "wrong at 'schema_version'"),
         (lambda v: v.update(colour="green"), "wrong at 'colour': Extra inputs are not permitted"),
         (lambda v: v["targets"][0].update(speed=1), "wrong at 'targets.0.speed'"),
-        (lambda v: v["inputs"][0].update(dtype="float3"), "wrong at 'inputs.0.dtype': 'float3' is no dtype"),
-        (lambda v: v["inputs"][0].update(axes=[None]), "3 dimensions but 1 axes"),
-        (lambda v: v["outputs"][0].update(labels=["a", "b"]), r"'y' has 2 labels, and the shape \[2, 24, 32\]"),
+        (lambda v: v["functions"]["main"]["inputs"][0].update(dtype="float3"),
+         "wrong at 'functions.main.inputs.0.dtype': 'float3' is no dtype"),
+        (lambda v: v.update(functions={}), "wrong at 'functions'"),
+        (lambda v: v["functions"].update({"1st": v["functions"]["main"]}), "wrong at 'functions.1st"),
+        (lambda v: v["functions"]["main"].update(inputs=v["functions"]["main"]["inputs"] * 2), "two inputs have one"),
+        (lambda v: v["functions"]["main"].update(outputs=[]), "a function without outputs returns a tuple, found"),
+        (lambda v: v.update(state={"s": {"shape": [2], "dtype": "float32"}}), "'reset' is the function of models with"),
+        (lambda v: v["functions"].update(reset=v["functions"]["main"]), "'reset' is the function of models with"),
+        (lambda v: v["functions"]["main"]["inputs"][0].update(axes=[None]), "3 dimensions but 1 axes"),
+        (lambda v: v["functions"]["main"]["outputs"][0].update(labels=["a", "b"]),
+         r"'y' has 2 labels, and the shape \[2, 24, 32\]"),
         (lambda v: v["model"].pop("name"), "wrong at 'model.name': Field required"),
         (lambda v: v["files"].pop("host-cpu/model.irpa"), "does not list the file 'host-cpu/model.irpa'"),
         (lambda v: v["targets"][0].update(module="../../bin/sh"), "'../../bin/sh' is no path of a file"),
@@ -211,7 +219,7 @@ def test_an_unknown_target_is_refused(bundle_folder):
 
 
 def test_a_manifest_that_does_not_fit_its_module_is_refused(bundle_folder):
-    changed = _edited(bundle_folder, lambda v: v["inputs"][0].update(shape=[2, 24, 31]))
+    changed = _edited(bundle_folder, lambda v: v["functions"]["main"]["inputs"][0].update(shape=[2, 24, 31]))
     (bundle_folder / "manifest.json").write_bytes(changed)
     _refused(bundle_folder, r"input 0 the shape \[2, 24, 31\], and the module '.*' was compiled with \[2, 24, 32\]")
 
@@ -334,10 +342,10 @@ def test_files_that_the_manifest_names_must_be_given(manifest, contents, tmp_pat
 
 
 def test_a_manifest_without_optional_fields_is_read(bundle_folder):
-    changed = _edited(bundle_folder, lambda v: (v.pop("layers"), v["inputs"][0].pop("limit")))
+    changed = _edited(bundle_folder, lambda v: (v.pop("layers"), v["functions"]["main"]["inputs"][0].pop("limit")))
     (bundle_folder / "manifest.json").write_bytes(changed)
     found = open_bundle(bundle_folder).manifest
-    assert (found.layers, found.inputs[0].limit) == ((), None)
+    assert (found.layers, found.function().inputs[0].limit) == ((), None)
 
 
 def test_the_manifest_reads_back(manifest: Manifest, bundle_folder):
@@ -351,17 +359,19 @@ def _older(folder, version):
 
     def edit(value):
         value["schema_version"] = version
-        del value["self_test"]
+        value.update(value.pop("functions")["main"])
+        del value["self_test"], value["state"]
         for target in value["targets"]:
             del target["backend"], target["subgroup"]
-            (target["parameters"],) = target["parameters"]
+            if version < 3:
+                (target["parameters"],) = target["parameters"]
             if version == 1:
                 del target["dispatches"]
 
     (folder / "manifest.json").write_bytes(_edited(folder, edit))
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_older_schemas_are_read_and_saved_as_the_newest(model, bundle_folder, tmp_path, version):
     _older(bundle_folder, version)
     opened = open_bundle(bundle_folder)
@@ -370,7 +380,7 @@ def test_older_schemas_are_read_and_saved_as_the_newest(model, bundle_folder, tm
     x = np.random.default_rng(0).standard_normal((2, 24, 32)).astype(np.float32)
     np.testing.assert_allclose(opened.session().run([x])[0], model.expected(x), rtol=1e-4, atol=1e-4)
     opened.save(tmp_path / "again")
-    assert open_bundle(tmp_path / "again").manifest.schema_version == 4
+    assert open_bundle(tmp_path / "again").manifest.schema_version == 5
 
 
 def test_an_older_manifest_without_parameters_is_read(bundle_folder):

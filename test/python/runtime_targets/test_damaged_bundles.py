@@ -22,7 +22,6 @@ import pytest
 
 from secateur.compiler.measure.self_test import SelfTestError, run_self_test, stored_inputs
 from secateur.runtime_targets.bundle import BundleError, open_bundle, write_bundle
-from secateur.runtime_targets.interface import Interface
 from secateur.runtime_targets.iree import assemble, compile_assembly, write_parameters
 from secateur.runtime_targets.iree.archive_table import read_table
 from secateur.runtime_targets.iree.parameters import ParameterError
@@ -30,6 +29,7 @@ from secateur.runtime_targets.manifest import AcceptedDifference, SelfTest
 
 from .conftest import parse
 
+MAIN = ("functions", "main")
 MODULE, ARCHIVE = "host-cpu/model.vmfb", "host-cpu/model.irpa"
 
 
@@ -37,8 +37,7 @@ MODULE, ARCHIVE = "host-cpu/model.vmfb", "host-cpu/model.irpa"
 def whole(model, target, manifest, tmp_path_factory) -> Path:
     """A bundle whose module says how it is to be called, as those do that `compile_model` makes."""
     folder = tmp_path_factory.mktemp("whole")
-    interface = Interface(manifest.inputs, manifest.outputs, manifest.output_form)
-    assembly = assemble(parse(model.text), model.weights, target=target, interface=interface)
+    assembly = assemble(parse(model.text), model.weights, target=target, functions=manifest.functions)
     write_parameters(folder / "model.irpa", assembly.parameters)
     x = np.random.default_rng(1).standard_normal((2, 24, 32)).astype(np.float32)
     accepted = {target.name: AcceptedDifference(relative_l2=1e-4, scaled_max=1e-4)}
@@ -124,16 +123,16 @@ def test_the_whole_bundle_runs(run):
 
 
 EDITS = {
-    "output axes swapped": (("outputs", 0, "axes"), lambda v: v[::-1], "output 0 the axes"),
-    "input axes swapped": (("inputs", 0, "axes"), lambda v: v[::-1], "input 0 the axes"),
-    "axes fixed": (("outputs", 0, "axes"), [None] * 3, "output 0 the axes"),
-    "another name": (("outputs", 0, "name"), "start_logits", 'output 0 the name "start_logits"'),
-    "another shape": (("outputs", 0, "shape"), [2, 32, 24], "output 0 the shape [2, 32, 24]"),
-    "another type": (("inputs", 0, "dtype"), "int32", 'input 0 the dtype "int32"'),
-    "a limit": (("inputs", 0, "limit"), 7, "input 0 the limit 7"),
-    "a count": (("inputs", 0, "counts"), "tokens", 'input 0 the counts "tokens"'),
-    "classes": (("outputs", 0, "labels"), [str(i) for i in range(32)], "output 0 the labels"),
-    "another form": (("output_form",), "tuple", 'model the output form "tuple"'),
+    "output axes swapped": ((*MAIN, "outputs", 0, "axes"), lambda v: v[::-1], "output 0 the axes"),
+    "input axes swapped": ((*MAIN, "inputs", 0, "axes"), lambda v: v[::-1], "input 0 the axes"),
+    "axes fixed": ((*MAIN, "outputs", 0, "axes"), [None] * 3, "output 0 the axes"),
+    "another name": ((*MAIN, "outputs", 0, "name"), "start_logits", 'output 0 the name "start_logits"'),
+    "another shape": ((*MAIN, "outputs", 0, "shape"), [2, 32, 24], "output 0 the shape [2, 32, 24]"),
+    "another type": ((*MAIN, "inputs", 0, "dtype"), "int32", 'input 0 the dtype "int32"'),
+    "a limit": ((*MAIN, "inputs", 0, "limit"), 7, "input 0 the limit 7"),
+    "a count": ((*MAIN, "inputs", 0, "counts"), "tokens", 'input 0 the counts "tokens"'),
+    "another form": ((*MAIN, "output_form"), "tuple", 'model the output form "tuple"'),
+    "classes": ((*MAIN, "outputs", 0, "labels"), [str(i) for i in range(32)], "output 0 the labels"),
     "fewer features": (("targets", 0, "cpu_features"), [], "target 'host-cpu' the cpu features []"),
     "lanes": (("targets", 0, "subgroup"), 8, "target 'host-cpu' the subgroup 8"),
     "no archive": (("targets", 0, "parameters"), [], "lack the parameter 'first.bounds'"),
@@ -152,7 +151,11 @@ def test_a_manifest_that_is_not_the_modules_is_refused(whole, tmp_path, name):
 
 def test_a_manifest_with_another_number_of_inputs_is_refused(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "bundle")
-    _sign(tmp_path / "bundle", lambda value: value.update(inputs=[], self_test=None))
+
+    def edit(value):
+        value["functions"]["main"]["inputs"], value["self_test"] = [], None
+
+    _sign(tmp_path / "bundle", edit)
     with pytest.raises(BundleError, match=r"lists 0 inputs, and the module '.*' was compiled with 1"):
         open_bundle(tmp_path / "bundle")
 
@@ -306,9 +309,9 @@ def test_a_table_is_read_as_iree_reads_it(tmp_path):
 
 
 def test_checksums_are_those_of_the_arrays(whole, model):
-    from secateur.runtime_targets.iree.module_file import read_signature
+    from secateur.runtime_targets.iree.module_file import read_signatures
 
-    stored = read_signature(whole / MODULE).parameters
+    stored = read_signatures(whole / MODULE)["main"].parameters
     assert {name: p.size_bytes for name, p in stored.items()} == {n: a.nbytes for n, a in model.weights.items()}
     for name, array in model.weights.items():
         is_place = name.endswith(("columns", "bounds"))

@@ -8,7 +8,7 @@ import pytest
 
 from secateur.runtime_targets import InputError, load
 from secateur.runtime_targets.bundle import write_bundle
-from secateur.runtime_targets.manifest import ModelInfo, TensorSpec
+from secateur.runtime_targets.manifest import Function, ModelInfo, TensorSpec
 from secateur.runtime_targets.profile import profile_bundle
 
 
@@ -66,7 +66,7 @@ def test_wrong_inputs_are_refused(runner, inputs, message):
 class _Echo:
     """Stands for a session: returns its inputs."""
 
-    def run(self, inputs):
+    def run(self, inputs, function):
         return list(inputs)
 
 
@@ -77,7 +77,8 @@ def _echo(manifest, form="tuple"):
         TensorSpec(name="ids", shape=(2, 8), dtype="int64", axes=("batch", "tokens"), limit=100),
         TensorSpec(name="mask", shape=(2, 8), dtype="int32", axes=("batch", "tokens")),
     )
-    return Runner(manifest.model_copy(update={"inputs": specs, "outputs": specs, "output_form": form}), _Echo())
+    functions = {"main": Function(inputs=specs, outputs=specs, output_form=form)}
+    return Runner(manifest.model_copy(update={"functions": functions}), _Echo())
 
 
 def test_integers_keep_their_values_or_are_refused(manifest):

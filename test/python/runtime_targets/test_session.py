@@ -30,8 +30,8 @@ def test_module_from_bytes(model, compiled):
     session = Session((compiled / "model.vmfb").read_bytes(), compiled / "model.irpa")
     x = _x(model)
     np.testing.assert_allclose(session.run([x])[0], model.expected(x), rtol=1e-4, atol=1e-4)
-    assert session.inputs == [("float32", (2, 24, 32))]
-    assert session.outputs == [("float32", (2, 24, 32))]
+    assert session.types("inputs") == [("float32", (2, 24, 32))]
+    assert session.types("outputs") == [("float32", (2, 24, 32))]
 
 
 def test_strided_inputs_are_read_by_their_strides(model, compiled):
@@ -71,7 +71,7 @@ def test_calls_from_many_threads(model, compiled):
 
 def test_calls_never_overlap(compiled):
     session = Session(compiled / "model.vmfb", compiled / "model.irpa")
-    invoke, running, most = session._invoke, [0], [0]
+    invoke, running, most = session._invokers["main"], [0], [0]
 
     def watched(*arrays):
         running[0] += 1
@@ -80,7 +80,7 @@ def test_calls_never_overlap(compiled):
         running[0] -= 1
         return invoke(*arrays)
 
-    session._invoke = watched
+    session._invokers["main"] = watched
     callers = [threading.Thread(target=session.run, args=([np.zeros((2, 24, 32), np.float32)],)) for _ in range(4)]
     for caller in callers:
         caller.start()
@@ -115,7 +115,7 @@ def test_each_session_has_its_own_workers(compiled):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ([], "the module takes 1 inputs, found 0"),
+        ([], "the function 'main' takes 1 inputs, found 0"),
         ([np.zeros((2, 24, 31), np.float32)], r"input 0 is float32 of shape \[2, 24, 31\]; accepted is float32"),
         ([np.zeros((2, 24), np.float32)], r"input 0 is float32 of shape \[2, 24\]"),
         ([np.zeros((2, 24, 32))], "input 0 is float64 .* accepted is float32"),

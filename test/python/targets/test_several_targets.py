@@ -20,7 +20,7 @@ from secateur.runtime_targets.devices.emulated import emulator
 from secateur.runtime_targets.devices.runner_folder import runner_folder
 from secateur.runtime_targets.iree.archive_table import read_table
 from secateur.runtime_targets.iree.lavapipe import lavapipe_driver
-from secateur.runtime_targets.iree.module_file import read_signature
+from secateur.runtime_targets.iree.module_file import read_signatures
 from secateur.runtime_targets.targets import get_target
 
 TARGETS = ["host-cpu", "android-arm64:cortex-a76", "linux-arm64:cortex-a76"]
@@ -106,11 +106,11 @@ def test_gpu_targets_are_compared_with_pytorch(model, inputs):
 def test_every_module_tells_how_it_is_called_and_what_it_needs(compiled):
     bundle = compiled._opened()
     for target in compiled.manifest.targets:
-        told = read_signature(bundle.file(target.module))
+        told = read_signatures(bundle.file(target.module))["main"]
         for side in ("inputs", "outputs"):
-            specs = getattr(compiled.manifest, side)
+            specs = getattr(compiled.manifest.function(), side)
             assert list(getattr(told, side)) == [spec.model_dump(mode="json") for spec in specs]
-        assert told.output_form == compiled.manifest.output_form
+        assert told.output_form == compiled.manifest.function().output_form
         machine = {"architecture": target.architecture, "backend": target.backend}
         assert told.target == {**machine, "cpu_features": list(target.cpu_features)}
         tables = [read_table(archive) for archive in bundle.parameters(target)]

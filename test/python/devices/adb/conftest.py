@@ -12,7 +12,15 @@ from secateur.runtime_targets.devices import DeviceError
 from secateur.runtime_targets.devices.runner_folder import runner_folder
 from secateur.runtime_targets.interface import Signature
 from secateur.runtime_targets.iree.module_file import SIGNATURE
-from secateur.runtime_targets.manifest import AcceptedDifference, Manifest, ModelInfo, SelfTest, TargetFiles, TensorSpec
+from secateur.runtime_targets.manifest import (
+    AcceptedDifference,
+    Function,
+    Manifest,
+    ModelInfo,
+    SelfTest,
+    TargetFiles,
+    TensorSpec,
+)
 from secateur.runtime_targets.targets import get_target
 
 HERE = Path(__file__).parent
@@ -117,9 +125,13 @@ def make_bundle(tmp_path, code):
         made = [get_target(target) for target in targets]
         manifest = Manifest(
             model=ModelInfo(name=name, sha256="0" * 64),
-            inputs=(TensorSpec(name="x", **spec),),
-            outputs=(TensorSpec(name="y", **spec),),
-            output_form="tensor",
+            functions={
+                "main": Function(
+                    inputs=(TensorSpec(name="x", **spec),),
+                    outputs=(TensorSpec(name="y", **spec),),
+                    output_form="tensor",
+                )
+            },
             targets=tuple(
                 TargetFiles(
                     name=t.name,
