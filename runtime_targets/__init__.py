@@ -5,8 +5,9 @@ model = load("bert.bundle", threads=2)
 outputs = model(input_ids=ids, attention_mask=mask)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .bundle import Bundle, BundleError, open_bundle, write_bundle
@@ -39,12 +40,4 @@ __all__ = [
     "write_bundle",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

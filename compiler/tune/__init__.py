@@ -3,8 +3,9 @@
 Names are imported when they are first used, so that `secateur --help` starts without Optuna.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from secateur.compiler.records.errors import TuneError
@@ -23,12 +24,4 @@ _HOMES = {
 
 __all__ = ["RecordsFile", "TuneError", "TuneOptions", "TuneReport", "records_folder", "tune_model"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

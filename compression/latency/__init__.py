@@ -3,8 +3,9 @@
 Names are imported when they are first used: measuring needs MLIR, and an unpruned model needs PyTorch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .choose import choose_block
@@ -25,12 +26,4 @@ _HOMES = {
 
 __all__ = ["LatencyError", "LatencyTable", "Plan", "choose_block", "choose_rates", "measure_table"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -3,8 +3,9 @@
 Torch is imported on use only; `PruningCallback` and what goes with it when they are first named.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 from .layers import HEADS, prunable_layers
 from .model import LayerPruning, PruneReport, prune_model
@@ -37,12 +38,4 @@ __all__ = [
 
 _HOMES = {"PruningCallback": "callback", "METHODS": "methods", "newest_checkpoint": "methods.state"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

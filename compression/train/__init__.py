@@ -3,8 +3,9 @@
 Torch and transformers are imported on use only.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 from .errors import TrainError
 
@@ -17,12 +18,4 @@ __all__ = ["TrainError", "TrainingJob", "TrainingResult", "load_task_model", "ru
 
 _HOMES = {"TrainingJob": "job", "TrainingResult": "run", "run_training": "run", "load_task_model": "task_model"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

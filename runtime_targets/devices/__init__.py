@@ -7,7 +7,9 @@ with open_device("qemu:cortex-a76") as device:
 
 import difflib
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 from .device import Completed, Device, DeviceError, Properties, VulkanProperties
 
@@ -62,9 +64,4 @@ def open_device(name: str, *, folder: str | None = None) -> Device:
     return device
 
 
-def __getattr__(name: str) -> Any:
-    if name == "RemoteSession":
-        from .remote_session import RemoteSession
-
-        return RemoteSession
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+__getattr__, __dir__ = lazy_names(__name__, {"RemoteSession": "remote_session"})

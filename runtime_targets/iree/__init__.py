@@ -4,8 +4,9 @@ Only this package knows IREE. Names are imported when they are first used, so th
 needs neither the compiler nor MLIR.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from secateur.dialects.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .assembly import Assembly, AssemblyError, assemble
@@ -37,12 +38,4 @@ __all__ = [
     "write_parameters",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
