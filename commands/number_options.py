@@ -19,6 +19,7 @@ class Arithmetic(enum.StrEnum):
 
     f32 = "f32"
     f16 = "f16"
+    int8 = "int8"
 
 
 StoredWeights = Annotated[
@@ -28,6 +29,8 @@ StoredWeights = Annotated[
 LayerArithmetic = Annotated[
     Arithmetic,
     typer.Option(
-        rich_help_panel="Code", help="Multiply in f32, or in f16, beside weights of f16 (Arm CPUs from cortex-a55 on)."
+        rich_help_panel="Code",
+        help="Multiply in f32; in int8, beside weights of int8 (CPUs); in f16, beside weights of f16 (Arm CPUs from "
+        "cortex-a55 on).",
     ),
 ]

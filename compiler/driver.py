@@ -56,9 +56,10 @@ def compile_model(
     what was compiled before. `schedule`: options of `sparsity-schedule`. `records`: use what was tuned for the target
     before, or what is given. `tune`: first tune the layers that were not. `lowering`: `kernels`, `gpu` or `portable`
     (plain linalg); by default the target's. `weights`: what weights of layers and tables are stored as: `f32`, `f16` or
-    `int8` (activations stay f32); the code is then compared with PyTorch on the rounded weights, and the error of the
-    rounding is reported. `arithmetic`: what layers of many tokens multiply and sum in, `f32` or `f16`: on Arm CPUs with
-    half-precision arithmetic, beside weights of `f16`. `progress` is called with the name of each stage.
+    `int8`; the code is then compared with PyTorch on the rounded weights, and the error of the rounding is reported.
+    `arithmetic`: what layers of many tokens multiply and sum in: `f32`; `int8`, beside weights of `int8`, on CPUs
+    (activations are rounded too, token by token); `f16`, beside weights of `f16`, on Arm CPUs with half-precision
+    arithmetic. `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """
@@ -142,7 +143,7 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
                 f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32", usage=True
             )
         in_kernels = (lowering or chosen.lowering) == "kernels"
-        if arithmetic.cpu_features and not (in_kernels and arithmetic.runs_with(chosen.cpu_features)):
+        if arithmetic.name != "f32" and not (in_kernels and arithmetic.runs_with(chosen.cpu_features)):
             text = f"the target '{chosen.name}' has no arithmetic in {arithmetic.name} that is used"
             raise CompileError(
                 f"{text}; accepted are {arithmetic.machines} (`secateur targets` lists them)", usage=True

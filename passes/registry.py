@@ -20,6 +20,9 @@ PASSES = {
     "sparsity-eliminate-loads": "secateur.passes.scheduled.sparsity_eliminate_loads:SparsityEliminateLoads",
     "sparsity-number-format": "secateur.passes.scheduled.sparsity_number_format:SparsityNumberFormat",
     "sparsity-quantize": "secateur.passes.scheduled.sparsity_quantize:SparsityQuantize",
+    "sparsity-quantize-activations": (
+        "secateur.passes.scheduled.sparsity_quantize_activations:SparsityQuantizeActivations"
+    ),
     "convert-sparsity-to-kernels": "secateur.passes.kernels.convert_sparsity_to_kernels:ConvertSparsityToKernels",
     "sparsity-chain": "secateur.passes.kernels.sparsity_chain:SparsityChain",
     "convert-sparsity-to-gpu-kernels": (

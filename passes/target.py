@@ -14,7 +14,8 @@ from .base import PassFailure
 class TargetDescription:
     """Sizes in bytes; `workers` is the number of threads that run workgroups.
 
-    `by_lane`: a multiply-add takes one lane of a register for all lanes of an operand, as NEON's does.
+    `by_lane`: a multiply-add takes one lane of a register for all lanes of an operand, as NEON's does. `dot`: the
+    instruction for products of bytes; empty where there is none.
     """
 
     vector_bytes: int = 16
@@ -23,6 +24,7 @@ class TargetDescription:
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
     by_lane: bool = False
+    dot: str = ""
 
 
 def target_of(module: ir.Module) -> TargetDescription:

@@ -15,6 +15,8 @@ from torch_mlir.execution_engine import ExecutionEngine
 from secateur.compiler.pipeline.diagnostics import DiagnosticLog
 from secateur.dialects.sparsity.reference_parts import dtype_of
 
+from .byte_products import expand_byte_products
+
 _TORCH_TO_TENSORS = (
     # Ops that the importer kept whole (linear, gelu, layer_norm, ...) are decomposed here.
     "torchdynamo-export-to-torch-backend-pipeline",
@@ -52,6 +54,7 @@ _BUFFERS_TO_LLVM = (
     "finalize-memref-to-llvm",
     "func.func(convert-arith-to-llvm)",
     "convert-index-to-llvm",
+    "convert-ub-to-llvm",
     "convert-func-to-llvm",
     "convert-cf-to-llvm",
     "convert-complex-to-llvm",
@@ -106,6 +109,7 @@ class _Compiled:
     """Machine code of the function `entry`, and the types of its results where it returns tensors."""
 
     def __init__(self, module: ir.Module, results: list[tuple[int, np.dtype]]) -> None:
+        expand_byte_products(module)
         _run(module, _BUFFERS_TO_LLVM)
         try:
             self.engine = ExecutionEngine(module, opt_level=2)

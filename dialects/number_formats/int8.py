@@ -8,7 +8,7 @@ of a weight is at most half of its row's scale.
 
 import numpy as np
 
-from .number_format import QuantizationError, Storage, Tolerance
+from .number_format import Arithmetic, QuantizationError, Storage, Tolerance
 
 LARGEST = 127
 
@@ -31,3 +31,5 @@ class _Int8(Storage):
 
 
 STORAGE = _Int8("int8", "i8", np.int8, Tolerance(0.2, 0.5))
+# Four neighbouring features make one product. Activations are rounded too, token by token.
+ARITHMETIC = Arithmetic("int8", storages=("int8",), machines="CPUs", inner=4, accepted=Tolerance(5e-2, 1e-1))

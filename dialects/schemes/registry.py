@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from . import bcr, block, dense, filter, kgs, nm, pattern, punched, unstructured
+from . import bcr, block, dense, filter, kgs, nm, pattern, punched, tile, unstructured
 from .encoding import Encoding
 from .pruning import Pruning, SchemeError
 
@@ -17,6 +17,7 @@ _SCHEMES = (
     dense,
     block,
     bcr,
+    tile,
     kgs,
     punched,
     pattern,

@@ -201,16 +201,21 @@ class Target(Described, name="target"):
     """What passes may know of the machine: a module attribute `sparsity.target`.
 
     `vector_bytes` and `registers` of the vector unit; `workers` threads that will run workgroups;
-    `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup.
+    `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup; `dot`, the instruction that sums
+    products of bytes, one of `DOTS` (absent: none that kernels know).
     """
 
     FIELDS = ("vector_bytes", "registers")
-    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels")
+    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels", "dot")
+    TEXTS = ("dot",)
+    DOTS = ("vpdpbusd", "vpmaddwd", "sdot", "saddlp")
 
     def check(self) -> None:
         super().check()
         found = self.values()["vector_bytes"]
         expect(found % 4 == 0, f"expected 'vector_bytes' of #sparsity.target to be a multiple of 4, found {found}")
+        dot = self.values().get("dot", self.DOTS[0])
+        expect(dot in self.DOTS, f"expected 'dot' of #sparsity.target among {', '.join(self.DOTS)}, found '{dot}'")
 
 
 def _of_kind(name: str, *kinds: type[Described]) -> Callable[[ir.Attribute], None]:

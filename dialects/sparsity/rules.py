@@ -5,6 +5,8 @@ element-wise ops). With the attribute `layout = #sparsity.layout<...>` the same 
 panels `[batch, panels, features, panel]`; its formula does not change.
 """
 
+from collections.abc import Sequence
+
 from torch_mlir import ir
 
 from .attributes import Layout, to_python
@@ -53,8 +55,8 @@ def check_layout(op: ir.OpView, *values: ir.Value) -> None:
         )
 
 
-def check_epilogue(op: ir.OpView, rows: int) -> None:
-    """Bias, residual and activation, which `linear` and `packed_linear` share."""
+def check_epilogue(op: ir.OpView, rows: int, panels: Sequence[ir.Value] = ()) -> None:
+    """Bias, residual and activation, which linears share; `panels`: what has the op's layout (x and the result)."""
     if op.bias is not None:
         found = list(op.bias.type.shape)
         expect(found == [rows], f"expected a bias of shape [{rows}], found {found}")
@@ -68,7 +70,7 @@ def check_epilogue(op: ir.OpView, rows: int) -> None:
         activation in ACTIVATIONS,
         f"expected an activation among {', '.join(ACTIVATIONS)}, found '{activation}'",
     )
-    check_layout(op, op.x, op.result)
+    check_layout(op, *(panels or (op.x, op.result)))
 
 
 def check_scales(op: ir.OpView, name: str, shape: list[int], values: str = "values") -> None:

@@ -26,9 +26,9 @@ from .plan import Plan, fits_panels
 from .weights_by_lane import spread_run
 
 
-def plan_attention(op: ir.OpView, width: int) -> Plan | None:
-    """The kernel for vectors of `width` f32 lanes; None where scratch memory cannot hold the least that it needs."""
-    vectors = query_vectors(op, width) if fits_panels(op, width) else 0
+def plan_attention(op: ir.OpView, lanes: Lanes) -> Plan | None:
+    """The kernel for vectors of `lanes`; None where scratch memory cannot hold the least that it needs."""
+    vectors = query_vectors(op, lanes.width) if fits_panels(op, lanes.width) else 0
     if vectors == 0:
         return None
     batch, panels, features, _ = layout_of(op).sizes(op.result.type.shape)

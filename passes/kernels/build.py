@@ -74,12 +74,13 @@ class Lanes:
     """Vectors of `width` f32 lanes.
 
     `by_lane`: a multiply-add takes one lane of a register for all of an operand's (NEON), not one number of memory
-    (x86); then what lies side by side in memory is best loaded at once.
+    (x86); then what lies side by side in memory is best loaded at once. `dot`: the instruction for products of bytes.
     """
 
-    def __init__(self, width: int, by_lane: bool = False) -> None:
+    def __init__(self, width: int, by_lane: bool = False, dot: str = "") -> None:
         self.width = width
         self.by_lane = by_lane
+        self.dot = dot
         self.type = ir.VectorType.get([width], ir.F32Type.get())
 
     def constant(self, value: float) -> Value:

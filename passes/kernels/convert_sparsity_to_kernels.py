@@ -26,22 +26,27 @@ from torch_mlir.dialects import func
 from secateur.dialects.sparsity.kernel_ops import dispatch
 
 from ..base import Pass, PassContext, operands_by_name, walk
-from ..target import TargetDescription, target_of
+from ..target import target_of
 from .attention import plan_attention
 from .build import Lanes
 from .elementwise import plan_layer_norm, plan_pointwise
 from .linear import plan_linear
 from .linear_rows import plan_sliced_linear
 from .plan import Plan
+from .quantize_tokens import plan_quantize_tokens
+from .quantized_linear import plan_quantized_linear
 
 # An op without a kernel here is left to `convert-sparsity-to-linalg`.
-_PLANS: dict[str, Callable[[ir.OpView, int], Plan | None]] = {
+_PLANS: dict[str, Callable[[ir.OpView, Lanes], Plan | None]] = {
     "sparsity.packed_linear": plan_linear,
     "sparsity.sliced_linear": plan_sliced_linear,
     "sparsity.attention": plan_attention,
     "sparsity.layer_norm": plan_layer_norm,
     "sparsity.activation": plan_pointwise,
     "sparsity.add": plan_pointwise,
+    "sparsity.token_scales": plan_quantize_tokens,
+    "sparsity.quantize_tokens": plan_quantize_tokens,
+    "sparsity.quantized_linear": plan_quantized_linear,
 }
 
 
@@ -56,14 +61,13 @@ def kernel_memrefs(op: ir.OpView) -> list[ir.MemRefType]:
     return found
 
 
-def _kernel(module: ir.Module, op: ir.OpView, plan: Plan, name: str, target: TargetDescription) -> None:
+def _kernel(module: ir.Module, op: ir.OpView, plan: Plan, name: str, lanes: Lanes) -> None:
     types = [*kernel_memrefs(op), *[ir.IndexType.get()] * 3]
     kernel = func.FuncOp(name, (types, []), visibility="private", ip=ir.InsertionPoint.at_block_begin(module.body))
     kernel.attributes["sparsity.kernel"] = ir.UnitAttr.get()
     block = kernel.add_entry_block()
     arguments = dict(zip([*operands_by_name(op), "result"], block.arguments, strict=False))
     with ir.InsertionPoint(block):
-        lanes = Lanes(target.vector_bytes // 4, target.by_lane)
         plan.build(op, arguments, list(block.arguments)[-3:], lanes, plan.vectors)
         func.ReturnOp([])
 
@@ -83,10 +87,11 @@ class ConvertSparsityToKernels(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         target = target_of(module)
+        lanes = Lanes(target.vector_bytes // 4, target.by_lane, target.dot)
         known: dict[str, str] = {}
         taken: set[str] = {ir.StringAttr(f.attributes["sym_name"]).value for f in walk(module, "func.func")}
         for op in walk(module, *_PLANS):
-            plan = _PLANS[op.operation.name](op, target.vector_bytes // 4)
+            plan = _PLANS[op.operation.name](op, lanes)
             if plan is None:
                 continue
             signature = _signature(op, plan)
@@ -98,7 +103,7 @@ class ConvertSparsityToKernels(Pass):
                         name = f"{plan.name}_{count}"
                     taken.add(name)
                     known[signature] = name
-                    _kernel(module, op, plan, name, target)
+                    _kernel(module, op, plan, name, lanes)
                     context.count("kernels")
                 with ir.InsertionPoint(op):
                     new = dispatch([op.result.type], list(operands_by_name(op).values()), known[signature], plan.grid)

@@ -20,18 +20,15 @@ import dataclasses
 
 import numpy as np
 from torch_mlir import ir, passmanager
-from torch_mlir.dialects import func, linalg
-from torch_mlir.dialects import tensor as tensor_dialect
+from torch_mlir.dialects import func
 
-from secateur.dialects.sparsity.ops.linear import LinearOp
-from secateur.dialects.sparsity.ops.packed_linear import row_masks_of
-from secateur.dialects.sparsity.ops.panels import FromPanelsOp, ToPanelsOp
-from secateur.dialects.sparsity.ops.sliced_linear import unpack_slices
 from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import layout_of
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
-from .linalg_ops import LOWERINGS, epilogue
+from .linalg_ops import BYTES, LOWERINGS, epilogue
+from .linalg_preparation import dense_bytes, known_arrays, leave_panels, leave_slices
 from .linalg_text import Snippet, as_f32, tensor
 
 
@@ -170,14 +167,14 @@ class ConvertSparsityToLinalg(Pass):
             leave_slices(op, context)
         for op in walk(module, "sparsity.packed_linear", "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
             layout = layout_of(op)
-            if layout is not None and layout.tile()[1] != 1:
+            if layout is not None and layout.tile()[1] != 1 and op.operation.name not in BYTES:
                 raise PassFailure(op, f"expected a layout with inner = 1, found inner = {layout.tile()[1]}")
         for op in walk(module, "sparsity.packed_linear", *LOWERINGS):
-            if layout_of(op) is not None:
+            if layout_of(op) is not None and op.IN_PANELS:
                 leave_panels(op)
         made: list[str] = []
         for op in walk(module, "sparsity.packed_linear", "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
-            if str(op.result.type.element_type) != "f32":
+            if str(op.result.type.element_type) != "f32" and op.operation.name not in BYTES:
                 raise PassFailure(op, f"expected f32, found {op.result.type.element_type}")
             with op.location, ir.InsertionPoint(op):
                 self._lower(module, op, f"sparsity_linalg_{len(made)}", context)
@@ -200,6 +197,8 @@ class ConvertSparsityToLinalg(Pass):
             kept = {n: v for n, v in operands.items() if n in ("x", "bias", "residual", "scales")}
             made = {n: make_weight(a, f"{symbol}/{n}", context.weights, weight).result for n, a in arrays.items()}
             operands = {**kept, **made}
+        elif kind == "sparsity.quantized_linear":
+            operands = dense_bytes(op, context)
         snippet = Snippet(name, [str(value.type) for value in operands.values()])
         names = dict(zip(operands, snippet.arguments, strict=True))
         if kind == "sparsity.packed_linear":
@@ -220,71 +219,9 @@ class ConvertSparsityToLinalg(Pass):
         op.operation.erase()
 
     def _rectangle(self, op: ir.OpView, context: PassContext) -> dict[str, np.ndarray]:
-        arrays = {}
-        for name in ("values", "columns", "segments", "offsets", "rows"):
-            weight = weight_behind(getattr(op, name))
-            if weight is None:
-                raise PassFailure(op, f"expected its {name} to be a 'sparsity.weight'")
-            arrays[name] = context.array(weight)
+        arrays = known_arrays(op, ("values", "columns", "segments", "offsets", "rows"), context)
         dense = unpack_rows(arrays, row_masks_of(op), op.x.type.shape[-1])
         weights, lists = rectangle(dense)
         context.count("rectangle-values", weights.size)
         context.count("rectangle-padding", int(weights.size - np.count_nonzero(weights)))
         return {"weights": weights, "lists": lists, "place": _inverse(arrays["rows"], op.result.type.shape[-1])}
-
-
-def leave_slices(op: ir.OpView, context: PassContext) -> None:
-    """Rewrites a layer in slices of rows as one with its dense weight: slices are made for kernels."""
-    arrays = {}
-    for name in ("values", "columns", "offsets", "rows", "work", "slice_bias", "slice_scales"):
-        weight = None if getattr(op, name) is None else weight_behind(getattr(op, name))
-        if weight is not None:
-            arrays[name] = context.array(weight)
-        elif getattr(op, name) is not None:
-            raise PassFailure(op, f"expected its {name} to be a 'sparsity.weight'")
-    bias, scales = arrays.pop("slice_bias", None), arrays.pop("slice_scales", None)
-    dense = unpack_slices(op, list(arrays.values()), op.x.type.shape[1]).astype(np.float32)
-    if scales is not None:
-        whole = np.zeros(len(dense), dtype=np.float32)
-        whole[arrays["rows"]] = scales
-        dense *= whole[:, None]
-    like = weight_behind(op.values)
-    symbol = (symbol_of(like) or "literal").removesuffix("/slices/values")
-    with op.location, ir.InsertionPoint(op):
-        weight = make_weight(dense, f"{symbol}/dense", context.weights, like).result
-        if bias is not None:
-            whole = np.zeros(len(dense), dtype=bias.dtype)
-            whole[arrays["rows"]] = bias
-            bias = make_weight(whole, f"{symbol}/bias", context.weights, like).result
-        activation = op.attributes.get("activation", None)
-        new = LinearOp.build(x=op.x, weight=weight, bias=bias, residual=op.residual, activation=activation)
-    op.result.replace_all_uses_with(new.result)
-    op.operation.erase()
-
-
-def leave_panels(op: ir.OpView) -> None:
-    """Rewrites an op in panels as a token-major one between `from_panels` and `to_panels`, at the padded length."""
-    layout = layout_of(op)
-    f32 = ir.F32Type.get(context=op.context)
-
-    def token_major(value: ir.Value) -> ir.Value:
-        batch, panels, features, panel = layout.sizes(value.type.shape)
-        kind = ir.RankedTensorType.get([batch, panels * panel, features], f32)
-        return FromPanelsOp(kind, value, layout).result
-
-    with op.location, ir.InsertionPoint(op):
-        changed = {name: token_major(getattr(op, name)) for name in op.IN_PANELS if getattr(op, name) is not None}
-        if op.operation.name == "sparsity.attention" and op.bias is not None:
-            changed["bias"] = _untransposed(op.bias)
-        batch, panels, features, panel = layout.sizes(op.result.type.shape)
-        kind = ir.RankedTensorType.get([batch, panels * panel, features], f32)
-        new = op.rebuild(kind, layout=None, **changed)
-        result = ToPanelsOp(op.result.type, new.result, layout).result
-    op.result.replace_all_uses_with(result)
-    op.operation.erase()
-
-
-def _untransposed(bias: ir.Value) -> ir.Value:
-    first, second, keys, tokens = bias.type.shape
-    empty = tensor_dialect.empty([first, second, tokens, keys], ir.F32Type.get())
-    return linalg.transpose(bias, outs=[empty], permutation=[0, 1, 3, 2]).result[0]

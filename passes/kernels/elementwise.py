@@ -11,21 +11,21 @@ from .build import Lanes, Value, add, index, largest_divisor, loop
 from .plan import Plan, fits_panels
 
 
-def plan_layer_norm(op: ir.OpView, width: int) -> Plan | None:
-    """The kernel for vectors of `width` f32 lanes; None where the op is not in panels of whole vectors."""
-    return _plan(op, width, build_layer_norm, "layer_norm")
+def plan_layer_norm(op: ir.OpView, lanes: Lanes) -> Plan | None:
+    """The kernel for vectors of `lanes`; None where the op is not in panels of whole vectors."""
+    return _plan(op, lanes, build_layer_norm, "layer_norm")
 
 
-def plan_pointwise(op: ir.OpView, width: int) -> Plan | None:
+def plan_pointwise(op: ir.OpView, lanes: Lanes) -> Plan | None:
     """The kernel of an activation or addition, as `plan_layer_norm` has it."""
-    return _plan(op, width, build_pointwise, "add" if op.operation.name == "sparsity.add" else op.kind.value)
+    return _plan(op, lanes, build_pointwise, "add" if op.operation.name == "sparsity.add" else op.kind.value)
 
 
-def _plan(op: ir.OpView, width: int, build: Callable[..., None], name: str) -> Plan | None:
-    if not fits_panels(op, width):
+def _plan(op: ir.OpView, lanes: Lanes, build: Callable[..., None], name: str) -> Plan | None:
+    if not fits_panels(op, lanes.width):
         return None
     batch, panels, features, tokens = layout_of(op).sizes(op.result.type.shape)
-    return Plan(build, f"{name}_{features}", [1, panels, batch], largest_divisor(tokens // width, 4))
+    return Plan(build, f"{name}_{features}", [1, panels, batch], largest_divisor(tokens // lanes.width, 4))
 
 
 def build_layer_norm(

@@ -83,7 +83,7 @@ def maximum(a: Value, b: Value) -> Value:
     return arith.select(arith.cmpf(arith.CmpFPredicate.OGT, a, b), a, b)
 
 
-def _minimum(a: Value, b: Value) -> Value:
+def minimum(a: Value, b: Value) -> Value:
     return arith.select(arith.cmpf(arith.CmpFPredicate.OLT, a, b), a, b)
 
 
@@ -94,7 +94,7 @@ def relu(x: Value) -> Value:
 
 def exp(x: Value) -> Value:
     """e^x: x = n ln 2 + r with an integer n, e^r by a polynomial, 2^n from the bits of n."""
-    x = maximum(_splat(x, _EXP_LOWEST), _minimum(_splat(x, _EXP_HIGHEST), x))
+    x = maximum(_splat(x, _EXP_LOWEST), minimum(_splat(x, _EXP_HIGHEST), x))
     shifted = vector.fma(x, _splat(x, 1 / _math.log(2)), _splat(x, _ROUND))
     n = arith.subf(shifted, _splat(x, _ROUND))
     r = vector.fma(n, _splat(x, -_LN2_HIGH), x)
@@ -131,7 +131,7 @@ def _gated(x: Value, coefficients: tuple[float, ...], bound: float) -> Value:
 
     A polynomial for F itself takes twice the degree: F falls like exp(-x^2 / 2), its fourth root hardly bends.
     """
-    size = _minimum(_splat(x, bound), math.absf(x))
+    size = minimum(_splat(x, bound), math.absf(x))
     root = _polynomial(size, coefficients)
     square = arith.mulf(root, root)
     half = arith.mulf(size, _splat(x, -0.5))

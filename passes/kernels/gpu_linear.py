@@ -9,7 +9,7 @@ subgroup operation: the code is right for any number of lanes.
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, vector
 
-from secateur.dialects.sparsity.ops.packed_linear import row_masks_of
+from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of
 
 from .build import Lanes, Value, add, index, load_index, loop, mul

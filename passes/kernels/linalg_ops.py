@@ -5,6 +5,7 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.ops.attention import head_slices
 from secateur.dialects.sparsity.rules import activation_of
 
+from .linalg_bytes import quantize_tokens, quantized_linear, token_scales
 from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 
 # Dimension letters for leading dimensions; features are `n`, reduced features `k`.
@@ -213,6 +214,13 @@ def attention(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
     )
 
 
+BYTES = {
+    "sparsity.token_scales": token_scales,
+    "sparsity.quantize_tokens": quantize_tokens,
+    "sparsity.quantized_linear": quantized_linear,
+}
+"""Ops that are lowered in panels: their bytes have no token-major form."""
+
 LOWERINGS = {
     "sparsity.linear": linear,
     "sparsity.layer_norm": layer_norm,
@@ -220,4 +228,5 @@ LOWERINGS = {
     "sparsity.add": add,
     "sparsity.embedding": embedding,
     "sparsity.attention": attention,
+    **BYTES,
 }

@@ -50,14 +50,15 @@ class Snippet:
         self._lines.append(f"{name} = {text}")
         return name
 
-    def constant(self, value: float) -> str:
-        """An f32 scalar."""
-        return self.line(f"arith.constant {literal(value)} : f32")
+    def constant(self, value: float, element: str = "f32") -> str:
+        """A scalar."""
+        return self.line(f"arith.constant {literal(value) if element == 'f32' else value} : {element}")
 
-    def filled(self, shape: Shape, value: float) -> str:
+    def filled(self, shape: Shape, value: float, element: str = "f32") -> str:
         """A tensor of one number."""
-        empty, scalar = self.line(f"tensor.empty() : {tensor(shape)}"), self.constant(value)
-        return self.line(f"linalg.fill ins({scalar} : f32) outs({empty} : {tensor(shape)}) -> {tensor(shape)}")
+        kind = tensor(shape, element)
+        empty, scalar = self.line(f"tensor.empty() : {kind}"), self.constant(value, element)
+        return self.line(f"linalg.fill ins({scalar} : {element}) outs({empty} : {kind}) -> {kind}")
 
     def generic(
         self,
@@ -67,13 +68,15 @@ class Snippet:
         shape: Shape,
         body: Sequence[str],
         start: float | None = None,
+        element: str = "f32",
     ) -> str:
-        """A `linalg.generic` over `dims`; dimensions that `out` lacks are reduced, from `start`.
+        """A `linalg.generic` over `dims`, of `element`s; dimensions that `out` lacks are reduced, from `start`.
 
         `inputs` are (name, type, dimensions); `0` among the dimensions reads index 0. `body` lines see the inputs'
         elements as `%a, %b, ...` and the result's as `%acc`; its last line is the yielded name.
         """
-        base = self.filled(shape, start) if start is not None else self.line(f"tensor.empty() : {tensor(shape)}")
+        kind = tensor(shape, element)
+        base = self.line(f"tensor.empty() : {kind}") if start is None else self.filled(shape, start, element)
 
         def affine(letters: str) -> str:
             names = ", ".join(f"d{dims.index(c)}" if c != "0" else "0" for c in letters)
@@ -86,12 +89,10 @@ class Snippet:
             head += f" ins({', '.join(i[0] for i in inputs)} : {', '.join(i[1] for i in inputs)})"
         elements = [t[t.rindex("x") + 1 : -1] if "x" in t else t[7:-1] for _, t, _ in inputs]
         arguments = ", ".join(f"%{'abcdefgh'[i]}: {e}" for i, e in enumerate(elements))
-        arguments += (", " if arguments else "") + "%acc: f32"
+        arguments += (", " if arguments else "") + f"%acc: {element}"
         *lines, result = body
-        text = "\n    ".join([*lines, f"linalg.yield {result} : f32"])
-        return self.line(
-            f"{head} outs({base} : {tensor(shape)}) {{\n  ^bb0({arguments}):\n    {text}\n  }} -> {tensor(shape)}"
-        )
+        text = "\n    ".join([*lines, f"linalg.yield {result} : {element}"])
+        return self.line(f"{head} outs({base} : {kind}) {{\n  ^bb0({arguments}):\n    {text}\n  }} -> {kind}")
 
     def finish(self, result: str, result_type: str) -> str:
         """The whole function."""

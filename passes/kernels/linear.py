@@ -15,7 +15,8 @@ from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
-from secateur.dialects.sparsity.ops.packed_linear import half_sums_of, row_masks_of
+from secateur.dialects.sparsity.ops.packed_linear import half_sums_of
+from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
@@ -31,12 +32,20 @@ def bits(mask: int) -> list[int]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tile:
+class Tile:
     """A tile of rows: the bounds of its segments, the place of its first weight, its output features."""
 
     bounds: list[list[Value]]
     weight: Value
     rows: list[Value]
+
+
+def read_tile(arguments: dict[str, Value], tile: Value, masks: int, row_tile: int) -> Tile:
+    """What the packed arrays among a kernel's `arguments` hold of the tile with the number `tile`."""
+    a = arguments
+    bounds = [[load_index(a["segments"], tile, index(s), index(end)) for end in range(2)] for s in range(masks)]
+    rows = [load_index(a["rows"], tile, index(i)) for i in range(row_tile)]
+    return Tile(bounds, load_index(a["offsets"], tile), rows)
 
 
 def token_vectors_of(op: ir.OpView, wanted: int, width: int) -> int:
@@ -50,9 +59,11 @@ def token_vectors_of(op: ir.OpView, wanted: int, width: int) -> int:
     return 0 if tokens % width else largest_divisor(tokens // width, wanted)
 
 
-def plan_linear(op: ir.OpView, width: int) -> Plan | None:
-    """The kernel of a `packed_linear` in panels, for vectors of `width` f32 lanes; None where there is none."""
-    vectors = token_vectors_of(op, schedule_of(op).get("token_vectors", 4), width) if fits_panels(op, width) else 0
+def plan_linear(op: ir.OpView, lanes: Lanes) -> Plan | None:
+    """The kernel of a `packed_linear` in panels, for vectors of `lanes`; None where there is none."""
+    if not fits_panels(op, lanes.width):
+        return None
+    vectors = token_vectors_of(op, schedule_of(op).get("token_vectors", 4), lanes.width)
     if vectors == 0:
         return None
     batch, panels, features, _ = layout_of(op).sizes(op.result.type.shape)
@@ -78,14 +89,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
     schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
     unroll, tile_group = schedule.get("unroll", 1), schedule.get("tile_group", 1)
 
-    def read_tile(tile: Value) -> _Tile:
-        bounds = [
-            [load_index(a["segments"], tile, index(s), index(end)) for end in range(2)] for s in range(len(masks))
-        ]
-        first = load_index(a["offsets"], tile)
-        return _Tile(bounds, first, [load_index(a["rows"], tile, index(i)) for i in range(row_tile)])
-
-    def block(tile: _Tile, token: Value) -> None:
+    def block(tile: Tile, token: Value) -> None:
         """The tile's rows for `vectors` vectors of tokens."""
         at = [add(token, j * lanes.width) for j in range(vectors)]
         sums = [[lanes.constant(0.0)] * vectors for _ in range(row_tile)]
@@ -173,7 +177,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
         return loop(middle, stop, 1, carried, lambda c, values: columns_body(1, c, values))
 
     def tile_body(tile: Value, _: list[Value]) -> list[Value]:
-        data = read_tile(tile)
+        data = read_tile(a, tile, len(masks), row_tile)
 
         def token_body(token: Value, _: list[Value]) -> list[Value]:
             block(data, token)
@@ -186,7 +190,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
 
         def token_body(token: Value, _: list[Value]) -> list[Value]:
             def turn(tile: Value, _: list[Value]) -> list[Value]:
-                block(read_tile(tile), token)
+                block(read_tile(a, tile, len(masks), row_tile), token)
                 return []
 
             return loop(first, last, 1, [], turn)

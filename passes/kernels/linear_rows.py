@@ -27,7 +27,7 @@ def _token_block(op: ir.OpView) -> int:
     return min(op.x.type.shape[0], schedule_of(op).get("token_vectors", 1))
 
 
-def plan_sliced_linear(op: ir.OpView, width: int) -> Plan:
+def plan_sliced_linear(op: ir.OpView, lanes: Lanes) -> Plan:
     """The kernel of a `sliced_linear`, named after the shape of the weight and what follows the product."""
     activation = activation_of(op)
     parts = [f"rows_{op.result.type.shape[1]}x{op.x.type.shape[1]}", activation if activation != "none" else ""]

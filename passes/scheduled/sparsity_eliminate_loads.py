@@ -23,8 +23,8 @@ import itertools
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.ops.packed_linear import row_masks_of
 from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.packed_tiles import row_masks_of
 
 from ..base import Pass, PassContext, walk
 from .sparsity_pack import not_empty

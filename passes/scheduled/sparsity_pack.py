@@ -11,7 +11,8 @@ after:
 
 Every row of a tile has a segment of its own here; `sparsity-eliminate-loads` joins those that share columns. Column
 lists are kept once per group of equal rows (BCRC's compact column). A tile never mixes rows of two groups where groups
-fill whole tiles; its last rows are repeated where a group ends early, and the repeats are counted as padding.
+fill whole tiles; its last rows are repeated where a group ends early, and the repeats are counted as padding. A layer
+that multiplies bytes keeps columns in fours (`inner` of its arithmetic): zeros beside a kept weight are stored, too.
 Source: GRIM, section 4 (BCRC storage).
 
 Preconditions: the weight is a `sparsity.weight` of f32 and the op has a schedule with a row tile; other ops are left
@@ -28,7 +29,7 @@ from secateur.dialects.sparsity.ops.packed_linear import PackedLinearOp
 from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
-from .sparsity_reorder import row_patterns
+from .sparsity_reorder import inner_of, kept_together, row_patterns
 
 
 def cut_tiles(patterns: np.ndarray, row_tile: int) -> np.ndarray:
@@ -62,9 +63,9 @@ class PackedRows:
     rows: np.ndarray
 
 
-def pack_rows(weight: np.ndarray, order: np.ndarray, row_tile: int) -> PackedRows:
-    """Packs `weight` [rows, columns] in `order`, one segment per row of a tile."""
-    keep = weight[order] != 0
+def pack_rows(weight: np.ndarray, order: np.ndarray, row_tile: int, inner: int = 1) -> PackedRows:
+    """Packs `weight` [rows, columns] in `order`, one segment per row of a tile. `inner` columns are kept together."""
+    keep = kept_together(weight[order], inner)
     patterns = row_patterns(keep)
     tiles = cut_tiles(patterns, row_tile)
     _, first = np.unique(patterns, return_index=True)
@@ -105,7 +106,7 @@ class SparsityPack(Pass):
                 order = np.array(op.attributes[ORDER])
                 if not np.array_equal(np.sort(order), np.arange(len(array))):
                     raise PassFailure(op, f"expected '{ORDER}' to be a permutation of its {len(array)} rows")
-            packed = pack_rows(array, order, schedule["row_tile"])
+            packed = pack_rows(array, order, schedule["row_tile"], inner_of(op))
             self._replace(op, weight, packed, context)
             kept = int(np.count_nonzero(array))
             context.count("kept-weights", kept)

@@ -30,8 +30,9 @@ from torch_mlir import ir
 from secateur.dialects.number_formats import QuantizationError, Storage, largest_relative_error
 from secateur.dialects.sparsity.attributes import NUMBERS
 from secateur.dialects.sparsity.ops import OPS
-from secateur.dialects.sparsity.ops.packed_linear import HALF_SUMS, VALUES_PADDING, row_masks_of
+from secateur.dialects.sparsity.ops.packed_linear import HALF_SUMS, VALUES_PADDING
 from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import features_of, layout_of
 
 from ..base import Pass, PassContext, PassFailure, walk
@@ -173,7 +174,9 @@ def _replace(
         changed = {field: make_weight(stored, f"{symbol}/{storage.name}", context.weights, weight).result}
         if scales is not None:
             changed[scales_field] = make_weight(scales, f"{symbol}/scales", context.weights, weight).result
-        new = op.rebuild(**changed, **{NUMBERS: None})
+        # A layer that multiplies bytes keeps its note for sparsity-quantize-activations.
+        of_bytes = op.operation.attributes[NUMBERS].format().arithmetic.inner > 1
+        new = op.rebuild(**changed, **({} if of_bytes else {NUMBERS: None}))
     op.result.replace_all_uses_with(new.result)
     op.operation.erase()
     if next(iter(weight.result.uses), None) is None:

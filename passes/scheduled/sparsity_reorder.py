@@ -20,10 +20,26 @@ import dataclasses
 import numpy as np
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import ORDER, SCHEDULE, Bcr, Dense
+from secateur.dialects.sparsity.attributes import NUMBERS, ORDER, SCHEDULE, Bcr, Dense
 from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, walk
+
+
+def inner_of(op: ir.OpView) -> int:
+    """Neighbouring columns of a `sparsity.linear` that stay together, for the arithmetic that is noted on it.
+
+    1 where they do not fill the columns: then the layer multiplies in f32.
+    """
+    inner = op.attributes[NUMBERS].format().arithmetic.inner if NUMBERS in op.attributes else 1
+    return inner if op.weight.type.shape[1] % inner == 0 else 1
+
+
+def kept_together(weight: np.ndarray, inner: int) -> np.ndarray:
+    """Which columns of each row of `weight` are kept: where any of `inner` neighbours is not zero, all of them."""
+    rows, columns = weight.shape
+    keep = (weight != 0).reshape(rows, columns // inner, inner).any(axis=2)
+    return np.repeat(keep, inner, axis=1)
 
 
 def row_patterns(keep: np.ndarray) -> np.ndarray:
@@ -98,7 +114,7 @@ class SparsityReorder(Pass):
             encoding = encoding_of(weight)
             if encoding is None or isinstance(encoding, Dense):
                 continue
-            keep = context.array(weight) != 0
+            keep = kept_together(context.array(weight), inner_of(op))
             row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
             mixed = not (isinstance(encoding, Bcr) and encoding.values()["block_columns"] == 1)
             band = encoding.values()["block_rows"] if isinstance(encoding, Bcr) else len(keep)

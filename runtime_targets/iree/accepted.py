@@ -34,7 +34,7 @@ KERNEL_OPS = frozenset(
     | _names("scf", _SCF)
     | _names("memref", _MEMREF)
     | _names("vector", _VECTOR)
-    | {"affine.apply", "func.return"}
+    | {"affine.apply", "func.return", "llvm.call_intrinsic"}
 )
 """What the body of a kernel may hold."""
 

@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Mapping
 
 from ..cpu import HostCpu, host_cpu
+from .byte_products import dot_instruction
 from .cpu_models import CPU_MODELS, DEFAULT_CPU, REGISTERS, VECTOR_BYTES
 from .gpu_models import DEFAULT_GPU, GPU_MODELS, LLVMPIPE, GpuModel
 from .target import Target, TargetError
@@ -33,6 +34,7 @@ def _host(model: str, workers: int | None) -> Target:
             "workers": workers or cpu.workers,
             "l1_bytes": cpu.l1_bytes,
             "l2_bytes": cpu.l2_bytes,
+            **dot_instruction(platform.machine(), cpu.features, cpu.vector_bytes),
         },
         iree_flags=(
             "--iree-hal-target-device=local",
@@ -61,6 +63,7 @@ def _arm(family: str, triple: str, unseen: str) -> Callable[[str, int | None], T
                 "workers": workers or _PHONE_WORKERS,
                 "l1_bytes": cpu.l1_kib << 10,
                 "l2_bytes": cpu.l2_kib << 10,
+                **dot_instruction("aarch64", cpu.features, VECTOR_BYTES),
             },
             iree_flags=(
                 "--iree-hal-target-device=local",

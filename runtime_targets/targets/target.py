@@ -28,7 +28,7 @@ class Target:
 
     name: str
     summary: str
-    description: dict[str, int]
+    description: dict[str, int | str]
     iree_flags: tuple[str, ...]
     architecture: str
     cpu_features: tuple[str, ...]
@@ -41,5 +41,9 @@ class Target:
 
     def description_text(self) -> str:
         """The description as an attribute, letter by letter as MLIR prints it: records hold that text."""
-        fields = ", ".join(f"{name} = {value} : i64" for name, value in sorted(self.description.items()))
+
+        def text(value: int | str) -> str:
+            return f'"{value}"' if isinstance(value, str) else f"{value} : i64"
+
+        fields = ", ".join(f"{name} = {text(value)}" for name, value in sorted(self.description.items()))
         return f"#sparsity.target<{{{fields}}}>"

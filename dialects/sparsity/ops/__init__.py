@@ -8,7 +8,10 @@ from .layer_norm import LayerNormOp
 from .linear import LinearOp
 from .packed_linear import PackedLinearOp
 from .panels import FromPanelsOp, ToPanelsOp
+from .quantize_tokens import QuantizeTokensOp
+from .quantized_linear import QuantizedLinearOp
 from .sliced_linear import SlicedLinearOp
+from .token_scales import TokenScalesOp
 from .weight import WeightOp
 
 OPS = {
@@ -23,6 +26,9 @@ OPS = {
         EmbeddingOp,
         PackedLinearOp,
         SlicedLinearOp,
+        TokenScalesOp,
+        QuantizeTokensOp,
+        QuantizedLinearOp,
         ToPanelsOp,
         FromPanelsOp,
     )

@@ -1,7 +1,5 @@
 """Level 3: a linear layer whose weight is packed (BCRC)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import ext
@@ -9,8 +7,9 @@ from torch_mlir.dialects import ext
 from ...weight_store import WeightStore
 from ..dialect import Tensor, TensorResult, expect, note, verifier
 from ..operation import MappingClass, SparsityOp
-from ..reference_parts import Array, EvaluationError, as_token_major, epilogue
-from ..rules import check_epilogue, check_layout, check_scales, feature_axis, features_of, layout_of
+from ..packed_tiles import check_packed, kept_weights, row_masks_of, unpack
+from ..reference_parts import Array, as_token_major, epilogue
+from ..rules import check_epilogue, check_layout, check_scales, feature_axis, features_of
 from ..work_parts import Flops, Tokens, epilogue_flops, token_rows
 from .weight import array_of, weight_behind
 
@@ -30,11 +29,6 @@ HALF_SUMS = note("sparsity.half_sums", _half_sums)
 def half_sums_of(op: ir.OpView) -> int:
     """How many columns a packed op sums in f16 at a time; 0 where it computes in f32."""
     return op.attributes[HALF_SUMS].value if HALF_SUMS in op.attributes else 0
-
-
-def row_masks_of(op: ir.OpView) -> list[int]:
-    """The classes of a packed op: bit i of a mask is set where row i of a tile takes part."""
-    return [mask.value for mask in op.row_masks]
 
 
 class PackedLinearOp(SparsityOp, name="packed_linear", traits=[ext.Pure]):
@@ -91,25 +85,7 @@ class PackedLinearOp(SparsityOp, name="packed_linear", traits=[ext.Pure]):
 
     @verifier
     def verify_invariants(op):
-        integers = all(isinstance(mask, ir.IntegerAttr) for mask in op.row_masks)
-        expect(integers, f"expected row masks to be integers, found {op.row_masks}")
-        row_tile, masks = op.row_tile.value, row_masks_of(op)
-        expect(1 <= row_tile <= 32, f"expected row_tile from 1 to 32, found {row_tile}")
-        expect(bool(masks), "expected at least one row mask, found none")
-        for mask in masks:
-            expect(0 < mask < 1 << row_tile, f"expected row masks of {row_tile} bits, none empty, found {mask}")
-        expect(len(set(masks)) == len(masks), f"expected different row masks, found {masks}")
-        rows = list(op.rows.type.shape)
-        expect(len(rows) == 2 and rows[1] == row_tile, f"expected rows [tiles, {row_tile}], found {rows}")
-        for name, expected in (("segments", [rows[0], len(masks), 2]), ("offsets", [rows[0]])):
-            found = list(getattr(op, name).type.shape)
-            expect(found == expected, f"expected {name} of shape {expected}, found {found}")
-        for name in ("values", "columns", "work"):
-            found = list(getattr(op, name).type.shape)
-            expect(len(found) == 1, f"expected {name} to have one dimension, found {found}")
-        for name in ("columns", "segments", "offsets", "rows", "work"):
-            element = getattr(op, name).type.element_type
-            expect(str(element) == "i32", f"expected {name} of i32, found {element}")
+        check_packed(op)
         x, result = list(op.x.type.shape), list(op.result.type.shape)
         expect(
             len(x) == len(result) and len(x) >= 1,
@@ -140,7 +116,8 @@ class PackedLinearOp(SparsityOp, name="packed_linear", traits=[ext.Pure]):
         scales: Array | None,
     ) -> Array:
         x = as_token_major(op, x)
-        weight = unpack(op, (values, columns, segments, offsets, rows, work), x.shape[-1])
+        padding = 0 if values.dtype == np.float32 else VALUES_PADDING
+        weight = unpack(op, (values, columns, segments, offsets, rows, work), x.shape[-1], padding=padding)
         if scales is not None:
             weight *= scales[:, None].astype(np.float64)
         if half_sums_of(op):
@@ -160,67 +137,3 @@ class PackedLinearOp(SparsityOp, name="packed_linear", traits=[ext.Pure]):
         real, padded = token_rows(op, op.result, tokens)
         tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
         return real * (2 * kept + rows * after), padded * (2 * computed + tiled * after)
-
-
-def unpack(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
-    """The dense weight `[rows, features]` in float64 that the packed arrays of a `packed_linear` hold, without scales.
-
-    `arrays`: values, columns, segments, offsets, rows, work. Raises `EvaluationError` where they break the
-    op's rules: work that leaves out tiles, a position outside an array, a row that no tile has, or two
-    tiles that disagree on a row.
-    """
-    values, columns, segments, offsets, rows, work = arrays
-    count = op.result.type.shape[-1 if layout_of(op) is None else -2]
-    tiles = len(offsets)
-    if len(work) < 2 or work[0] != 0 or work[-1] != tiles or (np.diff(work) < 0).any():
-        raise EvaluationError(f"expected 'work' to cover tiles 0 .. {tiles} in order, found {work.tolist()}")
-    bits = [[i for i in range(op.row_tile.value) if mask >> i & 1] for mask in row_masks_of(op)]
-    used = len(values) if values.dtype == np.float32 else len(values) - VALUES_PADDING
-    weight, known = np.zeros((count, features)), np.zeros(count, bool)
-    for t in range(tiles):
-        tile, at = np.zeros((op.row_tile.value, features)), int(offsets[t])
-        for s, lanes in enumerate(bits):
-            begin, end = map(int, segments[t, s])
-            taken = (end - begin) * len(lanes)
-            if not (0 <= begin <= end <= len(columns) and at >= 0 and at + taken <= used):
-                where = f"segment {s} of tile {t}"
-                raise EvaluationError(f"expected {where} inside columns and values, found {begin}..{end}")
-            listed = columns[begin:end]
-            if ((listed < 0) | (listed >= features)).any():
-                raise EvaluationError(f"expected columns below {features} in tile {t}, found {listed.tolist()}")
-            # A column may stand in several segments of a row: its values add up.
-            np.add.at(tile.T, (listed[:, None], np.array(lanes)), values[at : at + taken].reshape(-1, len(lanes)))
-            at += taken
-        for i, row in enumerate(rows[t].tolist()):
-            if not 0 <= row < count:
-                raise EvaluationError(f"expected rows below {count} in tile {t}, found {row}")
-            if known[row] and not np.array_equal(weight[row], tile[i]):
-                raise EvaluationError(f"expected one set of values for row {row}, found another in tile {t}")
-            weight[row], known[row] = tile[i], True
-    if not known.all():
-        raise EvaluationError(f"expected every row in a tile, found none for row {int(np.argmin(known))}")
-    return weight
-
-
-def kept_weights(
-    values: np.ndarray, segments: np.ndarray, offsets: np.ndarray, rows: np.ndarray, masks: list[int]
-) -> tuple[int, int]:
-    """Weights of packed tiles that are not zero, each once, and weights that a kernel multiplies by.
-
-    Arrays as in `sparsity.packed_linear`.
-    """
-    lengths = (segments[..., 1] - segments[..., 0]).astype(np.int64)
-    ones = np.array([mask.bit_count() for mask in masks])
-    computed = int((lengths * ones).sum())
-    # A tile that ends early repeats its last row, with equal weights.
-    repeated = np.zeros(rows.shape, bool)
-    repeated[:, 1:] = rows[:, 1:] == rows[:, :-1]
-    again = 0
-    for tile in np.flatnonzero(repeated.any(axis=1)):
-        place = int(offsets[tile])
-        for mask, length in zip(masks, lengths[tile], strict=True):
-            used = [i for i in range(rows.shape[1]) if mask >> i & 1]
-            block = values[place : place + length * len(used)].reshape(length, len(used))
-            again += int(np.count_nonzero(block[:, repeated[tile, used]]))
-            place += length * len(used)
-    return int(np.count_nonzero(values)) - again, computed

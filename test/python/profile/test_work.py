@@ -14,7 +14,7 @@ from secateur.compiler.build.work import (
 )
 from secateur.compiler.pipeline.context import make_context
 from secateur.dialects.locations import module_paths
-from secateur.dialects.sparsity.ops.packed_linear import kept_weights
+from secateur.dialects.sparsity.packed_tiles import kept_weights
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
 from secateur.passes.scheduled.sparsity_eliminate_loads import join_rows

@@ -12,7 +12,7 @@ _ARGUMENTS = (
     f"%b: i1, %n: i32, %h: f16, %f: f32, %d: f64, %i: index, %t: {_T}, %s: tensor<8x4xf32>, %q: tensor<8xf32>, "
     f"%r: tensor<4xf32>, %t3: tensor<2x4x8xf32>, %s3: tensor<2x8x4xf32>, %q3: tensor<2x8xf32>, %v: {_V}, %m: {_M}, "
     "%vi: vector<16xindex>, %vb: vector<16xi1>, %g: memref<?xf32>, %im: tensor<1x3x8x8xf32>, %ih: tensor<1x8x8x3xf32>, "
-    "%ig: tensor<1x2x2x8x8xf32>, %iv: tensor<1x2x6x6x6xf32>"
+    "%vh: vector<8xi16>, %ig: tensor<1x2x2x8x8xf32>, %iv: tensor<1x2x6x6x6xf32>"
 )
 
 
@@ -118,6 +118,8 @@ SAMPLES = {
     "func.call": "%x = func.call @callee(%f) : (f32) -> f32",
     "func.func": "",
     "func.return": "",
+    "llvm.call_intrinsic": '%x = llvm.call_intrinsic "llvm.x86.sse2.pmadd.wd"(%vh, %vh) '
+    ": (vector<8xi16>, vector<8xi16>) -> vector<4xi32>",
     "scf.if": "%x = scf.if %b -> (f32) {\nscf.yield %f : f32\n} else {\nscf.yield %f : f32\n}",
     "scf.for": "%x = scf.for %j = %i to %i step %i iter_args(%a = %f) -> (f32) {\nscf.yield %a : f32\n}",
     "scf.yield": "scf.for %j = %i to %i step %i {\n}",

@@ -1,0 +1,68 @@
+"""Level 3, bytes: activations as bytes, in the order that products of bytes read."""
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import ext
+
+from ...weight_store import WeightStore
+from ..attributes import Layout
+from ..dialect import Tensor, TensorResult, expect, verifier
+from ..operation import MappingClass, SparsityOp
+from ..reference_parts import Array, from_panels, to_panels
+from ..work_parts import Flops, Tokens
+from .token_scales import LARGEST
+
+ZERO_POINTS = (0, 128)
+
+
+class QuantizeTokensOp(SparsityOp, name="quantize_tokens", traits=[ext.Pure]):
+    """`result[b, p, f / inner, t, f % inner] = round(x[b, p, f, t] / scales[b, p, t]) + zero_point`, as a byte.
+
+    ```mlir
+    %q = "sparsity.quantize_tokens"(%x, %s) {zero_point = 128 : i64, layout = #sparsity.layout<{panel = 64 : i64,
+         inner = 4 : i64}>} : (tensor<1x2x768x64xf32>, tensor<1x2x64xf32>) -> tensor<1x2x192x64x4xi8>
+    ```
+    The quotient is `x * (1 / scale)` in f32, rounded to even and clipped to -127 .. 127; where the scale is below the
+    smallest normal number, it is zero. With `zero_point = 0` bytes are signed, with 128 unsigned. `layout` is that of
+    the result. What a NaN becomes is not said: its token's scale is a NaN too. Operands: `x` [batch, panels, features,
+    panel] f32, `scales` [batch, panels, panel] f32. Rejected: another zero point, features that are no multiple of
+    `inner`, shapes that do not match.
+    """
+
+    result: TensorResult
+    x: Tensor
+    scales: Tensor
+    zero_point: ir.IntegerAttr
+    layout: Layout
+
+    MAPPING = MappingClass.ONE_TO_ONE
+
+    @verifier
+    def verify_invariants(op):
+        op.layout.check()
+        panel, inner = op.layout.tile()
+        x, scales, result = (list(v.type.shape) for v in (op.x, op.scales, op.result))
+        fits = len(x) == 4 and x[3] == panel
+        expect(fits, f"expected x [batch, panels, features, {panel}] in this layout, found {x}")
+        expect(x[2] % inner == 0, f"expected 'inner' ({inner}) to divide the features, found {x[2]} of them")
+        expect(scales == [*x[:2], panel], f"expected scales of shape {[*x[:2], panel]}, found {scales}")
+        wanted = op.layout.shape(x[0], x[1] * panel, x[2])
+        expect(result == wanted, f"expected a result of shape {wanted}, found {result}")
+        types = [str(v.type.element_type) for v in (op.x, op.scales, op.result)]
+        expect(types == ["f32", "f32", "i8"], f"expected f32 and scales of f32 to become i8, found {', '.join(types)}")
+        point = op.zero_point.value
+        expect(point in ZERO_POINTS, f"expected a zero point of 0 or 128, found {point}")
+
+    def reference(op, x: Array, scales: Array) -> Array:
+        smallest = np.finfo(np.float32).tiny
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = np.where(scales >= smallest, np.float32(1) / scales, np.float32(0)).astype(np.float32)
+            units = np.clip(np.rint(x * inverse[:, :, None]), -LARGEST, LARGEST) + op.zero_point.value
+            bytes_ = np.nan_to_num(units).astype(np.int16).astype(np.uint8).view(np.int8)
+        return to_panels(from_panels(bytes_), *op.layout.tile())
+
+    def flops(op, weights: WeightStore, tokens: Tokens) -> Flops:
+        # A product and a rounding for each feature.
+        batch, panels, features, panel = op.x.type.shape
+        real = batch * tokens.get((panels, panel), panels * panel)
+        return 2 * real * features, 2 * batch * panels * panel * features

@@ -1,0 +1,133 @@
+"""Level 3, bytes: a linear layer whose weights and activations are bytes, summed in 32 bits."""
+
+import numpy as np
+from torch_mlir import ir
+from torch_mlir.dialects import ext
+
+from ...weight_store import WeightStore
+from ..attributes import Layout
+from ..dialect import Tensor, TensorResult, expect, verifier
+from ..operation import MappingClass, SparsityOp
+from ..packed_tiles import check_packed, kept_weights, row_masks_of, unpack
+from ..reference_parts import Array, epilogue
+from ..rules import check_epilogue
+from ..work_parts import Flops, Tokens, epilogue_flops, token_rows
+from .quantize_tokens import ZERO_POINTS
+from .weight import array_of, weight_behind
+
+QUAD = 4
+"""Neighbouring features whose products one instruction sums."""
+MOST_FEATURES = (1 << 31) // (127 * 255)
+"""A sum of more products of bytes may not fit 32 bits."""
+BYTES_PADDING = 64
+"""How many bytes that no tile uses stand behind the values, so that kernels may load whole vectors."""
+
+
+class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
+    """A linear layer on bytes; its weight is stored as `packed_linear`'s, with four neighbouring columns for each one.
+
+    ```mlir
+    %y = "sparsity.quantized_linear"(%q, %s, %values, %columns, %segments, %offsets, %rows, %work, %starts, %scales)
+         {row_tile = 4 : i64, row_masks = [15], zero_point = 128 : i64, layout = #sparsity.layout<{panel = 64 : i64,
+         inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>}
+         : (tensor<1x2x192x64x4xi8>, tensor<1x2x64xf32>, ...) -> tensor<1x2x768x64xf32>
+    ```
+    Tiles, segments, masks, rows and work are those of `packed_linear`; a column entry `c` stands for the features
+    `4 c .. 4 c + 3`, and has four values per row of the mask, side by side. With x read as signed bytes where
+    `zero_point` is 0, as unsigned ones where it is 128,
+
+        sum[.., r] = starts[r] + sum over the column entries of row r, over i < 4, of value_i * x[.., 4 c + i]
+        result[.., r] = activation(token_scales[..] * scales[r] * sum[.., r] + bias[r]) + residual[.., r]
+
+    `starts[r]` is `-zero_point` times the sum of the row's values. Sums are exact, in 32 bits.
+
+    Operands: `x` [batch, panels, features / 4, panel, 4] i8, `token_scales` [batch, panels, panel] f32, `values` [n] i8
+    (64 that no tile uses stand at their end), `columns`, `segments`, `offsets`, `rows`, `work` i32 as in
+    `packed_linear`, `starts` [rows] i32, `scales` [rows] f32, `bias` [rows] and `residual` f32 (optional). `layout` is
+    that of the result. Rejected: what `packed_linear` rejects, other element types, another zero point, more than
+    66,000 features.
+    """
+
+    result: TensorResult
+    x: Tensor
+    token_scales: Tensor
+    values: Tensor
+    columns: Tensor
+    segments: Tensor
+    offsets: Tensor
+    rows: Tensor
+    work: Tensor
+    starts: Tensor
+    scales: Tensor
+    row_tile: ir.IntegerAttr
+    row_masks: ir.ArrayAttr
+    zero_point: ir.IntegerAttr
+    layout: Layout
+    bias: Tensor | None = None
+    residual: Tensor | None = None
+
+    OPTIONAL = ("activation",)
+    MAPPING = MappingClass.MANY_TO_MANY
+    CONSTANTS = ("values", "starts", "scales", "bias")
+    INDICES = ("columns", "segments", "offsets", "rows", "work")
+    RAGGED = ("values", "columns", "segments", "offsets", "rows")
+
+    @verifier
+    def verify_invariants(op):
+        check_packed(op)
+        x, result, panel = list(op.x.type.shape), list(op.result.type.shape), op.layout.tile()[0]
+        fits = len(x) == 5 and x[3:] == [panel, QUAD]
+        expect(fits, f"expected x [batch, panels, features / {QUAD}, {panel}, {QUAD}] in this layout, found {x}")
+        expect(
+            len(result) == 4 and result[:2] == x[:2], f"expected x and result of equal panels, found {x} and {result}"
+        )
+        expect(x[2] * QUAD <= MOST_FEATURES, f"expected {MOST_FEATURES} features or less, found {x[2] * QUAD}")
+        found = list(op.token_scales.type.shape)
+        expect(found == [*x[:2], panel], f"expected token_scales of shape {[*x[:2], panel]}, found {found}")
+        for name in ("starts", "scales"):
+            found = list(getattr(op, name).type.shape)
+            expect(found == [result[2]], f"expected {name} of shape [{result[2]}], found {found}")
+        wanted = {"x": "i8", "values": "i8", "starts": "i32", "scales": "f32", "token_scales": "f32"}
+        for name, kind in wanted.items():
+            element = str(getattr(op, name).type.element_type)
+            expect(element == kind, f"expected {name} of {kind}, found {element}")
+        point = op.zero_point.value
+        expect(point in ZERO_POINTS, f"expected a zero point of 0 or 128, found {point}")
+        check_epilogue(op, result[2], panels=(op.result,))
+
+    def reference(
+        op,
+        x: Array,
+        token_scales: Array,
+        values: Array,
+        columns: Array,
+        segments: Array,
+        offsets: Array,
+        rows: Array,
+        work: Array,
+        starts: Array,
+        scales: Array,
+        bias: Array | None,
+        residual: Array | None,
+    ) -> Array:
+        weight = unpack(op, (values, columns, segments, offsets, rows, work), x.shape[2], QUAD, BYTES_PADDING)
+        whole = x.astype(np.int64) if op.zero_point.value == 0 else x.view(np.uint8).astype(np.int64)
+        batch, panels, _, panel = op.result.type.shape
+        # [batch, tokens, features] as integers: the sums are exact.
+        flat = whole.transpose(0, 1, 3, 2, 4).reshape(batch, panels * panel, -1)
+        sums = flat @ weight.astype(np.int64).T + starts
+        y = sums * token_scales.reshape(batch, -1, 1).astype(np.float64) * scales
+        return epilogue(op, y, bias, residual)
+
+    def flops(op, weights: WeightStore, tokens: Tokens) -> Flops:
+        found = [weight_behind(getattr(op, name)) for name in ("values", "segments", "offsets", "rows")]
+        if any(weight is None for weight in found):
+            kept = computed = op.values.type.shape[0]
+        else:
+            values, segments, offsets, rows = (array_of(weight, weights) for weight in found)
+            kept, computed = kept_weights(values, segments, offsets, rows, row_masks_of(op), QUAD)
+        real, padded = token_rows(op, op.result, tokens)
+        # A product with both scales for each sum.
+        after = 2 + epilogue_flops(op)
+        tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
+        return real * (2 * kept + op.result.type.shape[2] * after), padded * (2 * computed + tiled * after)

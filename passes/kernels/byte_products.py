@@ -1,0 +1,103 @@
+"""Sums of products of bytes, four at a time, with the instruction that the target has for them.
+
+A lane of the sums is a token. `x` has four neighbouring features of each token side by side, and a weight is four bytes
+that all lanes share:
+
+    vpdpbusd   sum += 4 products of an unsigned and a signed byte                      (AVX-512 VNNI, AVX-VNNI)
+    sdot       sum += 4 products of signed bytes                                       (Arm, dotprod)
+    vpmaddwd   bytes 0, 2 and 1, 3 as 16 bits; sum += 2 products, twice                (x86 without VNNI)
+    saddlp     p = products of bytes 0, 2 and 1, 3, added in 16 bits; sum += 2 of p    (Arm without dotprod)
+    (none)     as saddlp, in shifts
+
+Sums are exact in all of them: with bytes of -127 .. 127 two products fit 16 bits (32,258), so nothing saturates.
+`vpmaddubsw`, which x86 without VNNI has for bytes, would: it sums products of an unsigned byte.
+"""
+
+from collections.abc import Iterator
+
+from torch_mlir import ir
+from torch_mlir.dialects import arith, llvm, vector
+
+from .build import Lanes, Value, add
+
+_VPDPBUSD = {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)}
+_VPMADDWD = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+_SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+_SADDLP = "llvm.aarch64.neon.saddlp.v4i32.v8i16"
+
+
+def _integers(bits: int, count: int) -> ir.VectorType:
+    return ir.VectorType.get([count], ir.IntegerType.get_signless(bits))
+
+
+class ByteProducts:
+    """Vectors of 32-bit sums for `lanes`, and products of bytes that are added to them.
+
+    The instruction is that of `lanes`; one for vectors of another length is not used.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.lanes, width, dot = lanes, lanes.width, lanes.dot
+        known = {"vpdpbusd": _VPDPBUSD, "vpmaddwd": _VPMADDWD, "sdot": {4: _SDOT}, "saddlp": {4: _SADDLP}}
+        self._instruction = known.get(dot, {}).get(width, "")
+        self._dot = dot if self._instruction else ""
+        self.sums = _integers(32, width)
+        self._bytes, self._halves = _integers(8, 4 * width), _integers(16, 2 * width)
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether activations are unsigned bytes."""
+        return self._dot == "vpdpbusd"
+
+    def load(self, source: Value, at: list[Value], token: Value) -> list[Value]:
+        """The bytes of `lanes.width` tokens from `token` on, as `multiply` takes them.
+
+        `source`: [.., 4 * tokens], flat in its last dimension; `at`: the indices of the others.
+        """
+        four = arith.constant(ir.IndexType.get(), 4)
+        return self._parts(vector.load(self._bytes, source, [*at, arith.muli(token, four)]))
+
+    def weights(self, source: Value, first: Value, count: int) -> Iterator[list[Value]]:
+        """`count` weights of four bytes from `source[first]` on, each in all lanes, as `multiply` takes them.
+
+        On Arm neighbours are loaded as whole vectors, and an instruction takes one of its lanes.
+        """
+        done = 0
+        while done < count:
+            size = min(4, 1 << ((count - done).bit_length() - 1)) if self.lanes.by_lane else 1
+            loaded = vector.load(_integers(8, 4 * size), source, [add(first, 4 * done)])
+            words = vector.bitcast(_integers(32, size), loaded)
+            for n in range(size):
+                word = vector.broadcast(self.sums, vector.extract(words, [], [n]))
+                yield self._parts(vector.bitcast(self._bytes, word))
+            done += size
+
+    def multiply(self, total: Value, x: list[Value], weight: list[Value]) -> Value:
+        """`total` and the sum of four products, in each lane."""
+        if self._dot in ("vpdpbusd", "sdot"):
+            return self._call(self.sums, total, x[0], weight[0])
+        if self._dot == "vpmaddwd":
+            for a, b in zip(x, weight, strict=True):
+                total = arith.addi(total, self._call(self.sums, a, b))
+            return total
+        products = arith.addi(*(arith.muli(a, b) for a, b in zip(x, weight, strict=True)))
+        if self._dot == "saddlp":
+            return arith.addi(total, self._call(self.sums, products))
+        words = vector.bitcast(self.sums, products)
+        high = arith.shrsi(words, self._constant(self.sums, 16))
+        low = arith.shrsi(arith.shli(words, self._constant(self.sums, 16)), self._constant(self.sums, 16))
+        return arith.addi(total, arith.addi(low, high))
+
+    def _parts(self, quads: Value) -> list[Value]:
+        """Quads of bytes as `multiply` takes them: as they are, or bytes 0, 2 and bytes 1, 3 as 16 bits."""
+        if self._dot in ("vpdpbusd", "sdot"):
+            return [quads]
+        halves, eight = vector.bitcast(self._halves, quads), self._constant(self._halves, 8)
+        return [arith.shrsi(arith.shli(halves, eight), eight), arith.shrsi(halves, eight)]
+
+    def _constant(self, kind: ir.VectorType, value: int) -> Value:
+        element = ir.IntegerAttr.get(kind.element_type, value)
+        return arith.constant(kind, ir.DenseElementsAttr.get_splat(kind, element))
+
+    def _call(self, result: ir.Type, *operands: Value) -> Value:
+        return llvm.call_intrinsic(result, self._instruction, list(operands), [], [])

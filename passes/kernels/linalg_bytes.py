@@ -1,0 +1,97 @@
+"""The lowerings of layers that multiply bytes to linalg, in panels: plain loops over integers, for any target."""
+
+from torch_mlir import ir
+
+from secateur.dialects.sparsity.ops.quantized_linear import QUAD
+from secateur.dialects.sparsity.ops.token_scales import LARGEST
+from secateur.dialects.sparsity.rules import activation_of
+
+from .linalg_text import Snippet, activation_lines, literal, tensor
+
+
+def token_scales(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
+    """The largest absolute feature of each token, and a division."""
+    x, shape = list(op.x.type.shape), list(op.result.type.shape)
+    body = ["%v = math.absf %a : f32", "%m = arith.maximumf %acc, %v : f32", "%m"]
+    largest = snippet.generic("bpft", [(names["x"], tensor(x), "bpft")], "bpt", shape, body, start=0.0)
+    body = [f"%c = arith.constant {literal(LARGEST)} : f32", "%s = arith.divf %a, %c : f32", "%s"]
+    return snippet.generic("bpt", [(largest, tensor(shape), "bpt")], "bpt", shape, body)
+
+
+def quantize_tokens(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
+    """Element by element, on features cut into groups."""
+    batch, panels, features, panel = op.x.type.shape
+    inner = op.layout.tile()[1]
+    cut, shape = [batch, panels, features // inner, inner, panel], list(op.result.type.shape)
+    text = f"tensor.expand_shape {names['x']} [[0], [1], [2, 3], [4]] output_shape {cut} : "
+    x = snippet.line(f"{text}{tensor(op.x.type.shape)} into {tensor(cut)}")
+    body = [
+        f"%smallest = arith.constant {literal(2.0**-126)} : f32",
+        "%zero = arith.constant 0.0 : f32",
+        "%one = arith.constant 1.0 : f32",
+        f"%high = arith.constant {literal(LARGEST)} : f32",
+        f"%low = arith.constant {literal(-LARGEST)} : f32",
+        "%normal = arith.cmpf oge, %b, %smallest : f32",
+        "%quotient = arith.divf %one, %b : f32",
+        "%inverse = arith.select %normal, %quotient, %zero : f32",
+        "%u = arith.mulf %a, %inverse : f32",
+        # A NaN becomes a bound: no conversion to an integer is undefined.
+        "%above = arith.maxnumf %u, %low : f32",
+        "%units = arith.minnumf %above, %high : f32",
+        "%even = math.roundeven %units : f32",
+        "%whole = arith.fptosi %even : f32 to i32",
+        f"%point = arith.constant {op.zero_point.value} : i32",
+        "%moved = arith.addi %whole, %point : i32",
+        "%byte = arith.trunci %moved : i32 to i8",
+        "%byte",
+    ]
+    out = "bpkt" if inner == 1 else "bpktj"
+    inputs = [(x, tensor(cut), "bpkjt"), (names["scales"], tensor([batch, panels, panel]), "bpt")]
+    return snippet.generic("bpktj", inputs, out, shape, body, element="i8")
+
+
+def quantized_linear(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
+    """A dense contraction in 32 bits; `names` has the weight [rows, features / 4, 4] i8 as `dense`."""
+    x, shape = list(op.x.type.shape), list(op.result.type.shape)
+    widen = "extui" if op.zero_point.value else "extsi"
+    sums = snippet.generic(
+        "bprtkj",
+        [(names["x"], tensor(x, "i8"), "bpktj"), (names["dense"], tensor([shape[2], x[2], QUAD], "i8"), "rkj")],
+        "bprt",
+        shape,
+        [
+            f"%x = arith.{widen} %a : i8 to i32",
+            "%w = arith.extsi %b : i8 to i32",
+            "%p = arith.muli %x, %w : i32",
+            "%s = arith.addi %acc, %p : i32",
+            "%s",
+        ],
+        start=0,
+        element="i32",
+    )
+    inputs = [
+        (sums, tensor(shape, "i32"), "bprt"),
+        (names["token_scales"], tensor([*shape[:2], shape[3]]), "bpt"),
+        (names["scales"], tensor([shape[2]]), "r"),
+        (names["starts"], tensor([shape[2]], "i32"), "r"),
+    ]
+    lines = [
+        "%i = arith.addi %a, %d : i32",
+        "%f = arith.sitofp %i : i32 to f32",
+        "%byTokens = arith.mulf %f, %b : f32",
+        "%scaled = arith.mulf %byTokens, %c : f32",
+    ]
+    total = "%scaled"
+    if "bias" in names:
+        inputs.append((names["bias"], tensor([shape[2]]), "r"))
+        lines.append(f"%biased = arith.addf {total}, %e : f32")
+        total = "%biased"
+    # Names of an activation's lines are its own.
+    product = snippet.generic("bprt", inputs, "bprt", shape, [*lines, total])
+    *more, total = activation_lines(activation_of(op), "%a")
+    inputs = [(product, tensor(shape), "bprt")]
+    if "residual" in names:
+        inputs.append((names["residual"], tensor(shape), "bprt"))
+        more.append(f"%whole = arith.addf {total}, %b : f32")
+        total = "%whole"
+    return snippet.generic("bprt", inputs, "bprt", shape, [*more, total]) if more else product

@@ -1,0 +1,235 @@
+"""Layers that multiply bytes: exact sums, on every instruction there is for them, beside NumPy and PyTorch."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch_mlir import ir
+
+from secateur.compiler import compile_model
+from secateur.compiler.pipeline.context import make_context
+from secateur.compiler.pipeline.passmanager import run_pipeline
+from secateur.compiler.semantics.evaluation import evaluate
+from secateur.dialects.number_formats import STORAGES
+from secateur.passes.base import PassContext, walk
+from secateur.runtime_targets import get_target, iree
+from secateur.runtime_targets.targets.byte_products import dot_instruction
+
+# Instruction, bytes of a vector, registers.
+DOTS = [
+    ("vpdpbusd", 64, 32),
+    ("vpdpbusd", 32, 16),
+    ("vpmaddwd", 64, 32),
+    ("vpmaddwd", 32, 16),
+    ("sdot", 16, 32),
+    ("saddlp", 16, 32),
+    ("", 32, 16),
+    ("vpdpbusd", 8, 16),  # no instruction for vectors of that length
+]
+SCHEMES = ["dense", "zero", "scattered", "quads", "band", "one"]
+PIPELINE = (
+    "sparsity-detect,sparsity-number-format{weights=int8 arithmetic=int8},sparsity-schedule{SCHEDULE},sparsity-reorder,"
+    "sparsity-pack,sparsity-layout,sparsity-tile,sparsity-eliminate-loads,sparsity-quantize,sparsity-quantize-activations"
+)
+
+
+def weight_of(scheme: str, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
+    weight = rng.standard_normal((rows, columns)) * 10.0 ** rng.uniform(-2, 2, (rows, 1))
+    keep = {
+        "dense": np.ones((rows, columns), bool),
+        "zero": np.zeros((rows, columns), bool),
+        "scattered": rng.random((rows, columns)) < 0.2,
+        "quads": np.repeat(rng.random((rows, -(-columns // 4))) < 0.4, 4, axis=1)[:, :columns],
+        "band": np.repeat(rng.random((-(-rows // 8), columns)) < 0.4, 8, axis=0)[:rows],
+        "one": np.zeros((rows, columns), bool),
+    }[scheme]
+    if scheme == "one":
+        keep[rng.integers(rows), rng.integers(columns)] = True
+    return (weight * keep).astype(np.float32)
+
+
+class Layer:
+    """`relu(x W^T + b) + r`, and what it is with W rounded by rows and x by tokens."""
+
+    def __init__(self, scheme: str, rows: int, columns: int, leading: tuple[int, int], seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.weight = weight_of(scheme, rows, columns, rng)
+        self.bias = rng.standard_normal(rows).astype(np.float32)
+        # Tokens of very different size, and one of zeros.
+        sizes = 10.0 ** rng.uniform(-3, 3, (*leading, 1))
+        self.x = (rng.standard_normal((*leading, columns)) * sizes).astype(np.float32)
+        self.x[0, 0] = 0.0
+        self.residual = rng.standard_normal((*leading, rows)).astype(np.float32)
+
+    def lowered(self, more: str, dot: str, vector_bytes: int, registers: int, schedule: str = "workgroups=2"):
+        x, y, w = (f"tensor<{'x'.join(map(str, a.shape))}xf32>" for a in (self.x, self.residual, self.weight))
+        given = f', dot = "{dot}"' if dot else ""
+        text = f"""
+        module attributes {{sparsity.target = #sparsity.target<{{vector_bytes = {vector_bytes} : i64,
+                            registers = {registers} : i64{given}}}>}} {{
+          func.func @main(%x: {x}, %r: {y}) -> {y} {{
+            %w = "sparsity.weight"() {{source = "w"}} : () -> {w}
+            %b = "sparsity.weight"() {{source = "b"}} : () -> tensor<{len(self.bias)}xf32>
+            %y = "sparsity.linear"(%x, %w, %b, %r) {{activation = "relu", operandSegmentSizes = array<i32: 1, 1, 1, 1>}}
+              : ({x}, {w}, tensor<{len(self.bias)}xf32>, {y}) -> {y}
+            return %y : {y}
+          }}
+        }}"""
+        context = PassContext()
+        context.weights["w"], context.weights["b"] = self.weight, self.bias
+        module = ir.Module.parse(text)
+        run_pipeline(module, PIPELINE.replace("SCHEDULE", schedule) + more, context)
+        return module, context
+
+    def expected(self) -> np.ndarray:
+        """The formula in integers, up to the scales; only the rule for weights is the code's own."""
+        rows, scales = STORAGES["int8"].store_rows(self.weight)
+        token_scales = np.abs(self.x).max(axis=-1, keepdims=True) / np.float32(127)
+        inverse = np.where(token_scales > 0, np.float32(1) / np.where(token_scales > 0, token_scales, 1), 0)
+        x = np.rint(self.x * inverse.astype(np.float32)).astype(np.int64)
+        y = (x @ rows.astype(np.int64).T) * token_scales.astype(np.float64) * scales + self.bias
+        return np.maximum(y, 0) + self.residual
+
+    def check(self, found: np.ndarray) -> None:
+        expected = self.expected()
+        # Rounding of the epilogue only: sums of other integers would be off by a part in 127 of a row.
+        scale = np.maximum(np.abs(expected - self.residual), np.abs(self.residual)).max(axis=-1, keepdims=True)
+        assert (np.abs(found - expected) <= 4e-6 * scale).all()
+
+
+@pytest.mark.parametrize("lowered", ["reference", "kernels", "linalg"])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(SCHEMES),
+    st.sampled_from(DOTS),
+    st.integers(1, 30),
+    st.integers(1, 8),
+    st.sampled_from([(1, 3), (2, 17), (1, 33)]),
+    st.sampled_from(["workgroups=2", "row-tile=3 token-vectors=1", "row-tile=5 unroll=2"]),
+    st.integers(0, 99),
+)
+def test_layers(lowered, scheme, dot, rows, quads, leading, schedule, seed):
+    layer = Layer(scheme, rows, 4 * quads, leading, seed)
+    more = {"reference": "", "kernels": ",convert-sparsity-to-kernels,convert-sparsity-to-linalg"}
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(more.get(lowered, ",convert-sparsity-to-linalg"), *dot, schedule=schedule)
+        if lowered == "reference":
+            assert len(walk(module, "sparsity.quantized_linear")) == 1
+        (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+    layer.check(found)
+
+
+@pytest.mark.parametrize("dot", DOTS, ids=str)
+def test_the_largest_sums_are_exact(dot):
+    # Every product is 127 * 127, all of one sign: 16 bits would not hold the sum of three.
+    layer = Layer("dense", 5, 3072, (1, 16))
+    layer.weight = np.where(np.arange(5)[:, None] % 2, 1.0, -1.0).astype(np.float32) * np.ones((5, 3072), np.float32)
+    layer.x = np.ones_like(layer.x)
+    layer.x[0, ::2] *= -3.0
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(",convert-sparsity-to-kernels,convert-sparsity-to-linalg", *dot)
+        (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+    layer.check(found)
+
+
+def runs_here(dot: str, vector_bytes: int) -> bool:
+    host = get_target("host-cpu")
+    own = dot_instruction(host.architecture, host.cpu_features, vector_bytes).get("dot", "")
+    order = ["vpmaddwd", "vpdpbusd"] if "vpmaddwd" in (dot, own) else ["saddlp", "sdot"]
+    fits = vector_bytes <= host.description["vector_bytes"]
+    return not dot or (fits and dot in order and own in order and order.index(dot) <= order.index(own))
+
+
+@pytest.mark.parametrize("dot", DOTS, ids=str)
+@pytest.mark.parametrize("scheme", ["dense", "scattered"])
+def test_through_iree(tmp_path, scheme, dot):
+    if not runs_here(*dot[:2]):
+        pytest.skip(f"this CPU has no {dot[0]} on {dot[1]} bytes")
+    layer, target = Layer(scheme, 50, 72, (2, 40)), get_target("host-cpu", workers=1)
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(
+            ",convert-sparsity-to-kernels,convert-sparsity-to-linalg,canonicalize,cse", *dot
+        )
+        instructions = {str(op.attributes["intrin"]) for op in walk(module, "llvm.call_intrinsic")}
+        assert len(instructions) == (bool(dot[0]) and dot[1] > 8)
+        assembly = iree.assemble(module, context.weights)
+    code = iree.compile_assembly(assembly, target)
+    iree.write_parameters(tmp_path / "weights.irpa", assembly.parameters)
+    (found,) = iree.Session(code, tmp_path / "weights.irpa").run([layer.x, layer.residual])
+    layer.check(found)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, 1e-44])
+def test_extreme_activations_are_never_silently_wrong(value):
+    layer = Layer("dense", 8, 16, (1, 16))
+    layer.x[0, 3, 5] = value
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(",convert-sparsity-to-kernels,convert-sparsity-to-linalg", *DOTS[1])
+        (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+    others = np.arange(16) != 3
+    layer.x[0, 3] = 0.0
+    np.testing.assert_allclose(found[:, others], layer.expected()[:, others], rtol=1e-5, atol=1e-5)
+    if not np.isfinite(value):
+        # relu of minus infinity is zero: the rows that are positive tell.
+        assert not np.isfinite(found[0, 3]).all()
+
+
+def test_columns_that_no_instruction_takes_stay_in_f32():
+    layer = Layer("dense", 8, 18, (1, 16))
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered("", *DOTS[0])
+        assert walk(module, "sparsity.packed_linear") and not walk(module, "sparsity.quantized_linear")
+    assert context.statistics["left-in-f32"] == 1
+
+
+def small_bert():
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(**sizes, vocab_size=50, max_position_embeddings=64, initializer_range=0.2)
+    return BertModel(config, add_pooling_layer=False).eval()
+
+
+@pytest.mark.parametrize("target", ["host-cpu", "android-arm64:cortex-a76", "android-arm64:cortex-a53"])
+def test_a_model_multiplies_bytes_and_stays_near_pytorch(target):
+    import torch
+
+    from secateur.compiler.verify.verification_place import verification_place
+
+    if verification_place(get_target(target))[0] is None:
+        pytest.skip(f"code for {target} cannot run here")
+    inputs = {"input_ids": torch.arange(40)[None] % 50, "attention_mask": torch.ones(1, 40, dtype=torch.int64)}
+    compiled = compile_model(small_bert(), inputs, target=target, weights="int8", arithmetic="int8")
+    statistics = compiled.report.statistics["sparsity-quantize-activations"]
+    # Query, key and value are one layer: four layers and four activations in each of the two.
+    assert statistics == {"layers": 8, "activations": 8}
+    errors = [difference.relative_l2 for difference in compiled.report.verification]
+    # The code is compared with PyTorch on the rounded weights, so this is the error of rounding activations.
+    assert 1e-4 < max(errors) < 2e-2
+
+
+def test_bytes_need_weights_of_bytes_and_a_cpu():
+    from secateur.compiler.errors import CompileError
+
+    with pytest.raises(CompileError, match="arithmetic in int8 takes weights of int8, found weights of f32"):
+        compile_model(small_bert(), {}, arithmetic="int8")
+    with pytest.raises(CompileError, match="has no arithmetic in int8 that is used; accepted are CPUs"):
+        compile_model(small_bert(), {}, arithmetic="int8", weights="int8", target="android-vulkan:adreno-740")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "features", "vector_bytes", "dot"),
+    [
+        ("x86_64", ("avx512f", "avx512_vnni"), 64, "vpdpbusd"),
+        ("x86_64", ("avx512f", "avx_vnni"), 64, "vpmaddwd"),
+        ("x86_64", ("avx2", "avx_vnni"), 32, "vpdpbusd"),
+        ("x86_64", ("avx2",), 32, "vpmaddwd"),
+        ("aarch64", ("asimd", "asimddp"), 16, "sdot"),
+        ("aarch64", ("asimd",), 16, "saddlp"),
+        ("riscv64", (), 16, None),
+    ],
+)
+def test_the_instruction_follows_from_the_features(architecture, features, vector_bytes, dot):
+    assert dot_instruction(architecture, features, vector_bytes).get("dot") == dot
