@@ -2,8 +2,11 @@
 entry-point group `secateur.passes` (name = pass name, value = `module:Class`).
 """
 
+import functools
 import importlib
 import importlib.metadata
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from .base import Pass
 
@@ -36,10 +39,11 @@ class UnknownPassError(LookupError):
     """No pass has this name."""
 
 
-def known_passes() -> dict[str, str]:
-    """Pass name -> `module:Class`, with those of other packages."""
+@functools.cache
+def known_passes() -> Mapping[str, str]:
+    """Pass name -> `module:Class`, with those of other packages, which are looked up once a process."""
     others = {e.name: e.value for e in importlib.metadata.entry_points(group="secateur.passes")}
-    return {**others, **PASSES}
+    return MappingProxyType({**others, **PASSES})
 
 
 def load_class(reference: str) -> type[Pass]:

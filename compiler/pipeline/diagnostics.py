@@ -86,6 +86,8 @@ class DiagnosticLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
         self._handler.detach()
+        # The handler refers to this object, and the collector does not look into it: together they keep the context.
+        del self._handler
         self.context.emit_error_diagnostics = self._emitted_before
 
     def __iter__(self) -> Iterator[Diagnostic]:

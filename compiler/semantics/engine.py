@@ -6,7 +6,7 @@ first. A kernel of memrefs is called from a loop over its grid.
 
 import ctypes
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch_mlir import ir, passmanager
@@ -61,6 +61,10 @@ _BUFFERS_TO_LLVM = (
     "reconcile-unrealized-casts",
 )
 _ENTRY = "entry"
+# LLVM's level, 0 to 3: code that runs on few numbers takes longer to optimize than to run.
+OPTIMIZATION = 2
+# Compiled modules that a process keeps, each of some megabytes.
+KEPT = 64
 _libc = ctypes.CDLL(None)
 _libc.free.argtypes = [ctypes.c_void_p]
 
@@ -112,7 +116,7 @@ class _Compiled:
         expand_byte_products(module)
         _run(module, _BUFFERS_TO_LLVM)
         try:
-            self.engine = ExecutionEngine(module, opt_level=2)
+            self.engine = ExecutionEngine(module, opt_level=OPTIMIZATION)
         except RuntimeError as error:
             raise EngineError(f"no machine code: {error}") from None
         self.results = results
@@ -147,12 +151,17 @@ def _read(descriptor: ctypes.Structure, rank: int, dtype: np.dtype) -> np.ndarra
     return np.ndarray(shape, dtype, buffer=data, strides=strides).copy()
 
 
-_cache: dict[str, _Compiled] = {}
+_kept: dict[str, _Compiled] = {}
 
 
-def _cached(module: ir.Module) -> tuple[str, _Compiled | None]:
+def _compiled(module: ir.Module, compile: Callable[[ir.Module], _Compiled]) -> _Compiled:
+    """What `compile` makes of `module`; the modules that were run last are kept, by their text."""
     key = hashlib.sha256(str(module).encode()).hexdigest()
-    return key, _cache.get(key)
+    found = _kept.pop(key, None) or compile(module)
+    while len(_kept) >= KEPT:
+        _kept.pop(next(iter(_kept)), None)
+    _kept[key] = found
+    return found
 
 
 def call_tensors(module: ir.Module, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -160,16 +169,17 @@ def call_tensors(module: ir.Module, inputs: Sequence[np.ndarray]) -> list[np.nda
 
     Machine code is kept by the module's text. Raises `EngineError` where a pass fails.
     """
-    key, compiled = _cached(module)
-    if compiled is None:
-        if "!torch." in str(module):
-            _run(module, _TORCH_TO_TENSORS)
-        entry = _entry(module)
-        results = [(t.rank, dtype_of(t.element_type)) for t in ir.FunctionType(entry.type).results]
-        entry.attributes["llvm.emit_c_interface"] = ir.UnitAttr.get(module.context)
-        _run(module, _TENSORS_TO_BUFFERS)
-        compiled = _cache[key] = _Compiled(module, results)
-    return compiled.call(inputs)
+    return _compiled(module, _compile_tensors).call(inputs)
+
+
+def _compile_tensors(module: ir.Module) -> _Compiled:
+    if "!torch." in str(module):
+        _run(module, _TORCH_TO_TENSORS)
+    entry = _entry(module)
+    results = [(t.rank, dtype_of(t.element_type)) for t in ir.FunctionType(entry.type).results]
+    entry.attributes["llvm.emit_c_interface"] = ir.UnitAttr.get(module.context)
+    _run(module, _TENSORS_TO_BUFFERS)
+    return _Compiled(module, results)
 
 
 def _entry(module: ir.Module) -> ir.OpView:
@@ -199,9 +209,7 @@ def call_kernel(
     callees = "\n".join(str(op) for op in _callees(kernel, module))
     with module.context, ir.Location.unknown():
         outlined = ir.Module.parse(f"{callees}\n{_grid_loop(name, [str(t) for t in buffers], grid)}")
-    key, compiled = _cached(outlined)
-    if compiled is None:
-        compiled = _cache[key] = _Compiled(outlined, [])
+    compiled = _compiled(outlined, lambda module: _Compiled(module, []))
     memory = [_aligned(array) for array in inputs]
     memory += [_unwritten(b.shape, dtype_of(b.element_type)) for b in buffers[len(inputs) :]]
     compiled.invoke(*map(_describe, memory))

@@ -1,4 +1,4 @@
-"""The command line as a function, for the tests of every folder."""
+"""The command line as a function, and quick machine code, for the tests of every folder."""
 
 import io
 import json
@@ -37,3 +37,13 @@ def secateur(capsys, monkeypatch):
         return Result(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_machine_code():
+    """Tests run code once or twice on few numbers: optimizing it would take longer than all runs."""
+    from secateur.compiler.semantics import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "OPTIMIZATION", 0)
+        yield
