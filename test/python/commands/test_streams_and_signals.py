@@ -39,10 +39,10 @@ def test_output_that_is_closed_full_or_not_read(command):
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_other_streams_may_be_closed_too(dense_folder):
-    quiet = shell([*SECATEUR, "inspect", dense_folder], "2>&-")
+def test_other_streams_may_be_closed_too(bundle):
+    quiet = shell([*SECATEUR, "profile", bundle, "--runs", "1"], "2>&-")
     assert quiet.returncode == 0 and "encoder.layer.0.output.dense" in quiet.stdout
-    assert shell([*SECATEUR, "inspect", dense_folder / "nowhere"], "2>&-").returncode == 2
+    assert shell([*SECATEUR, "inspect", bundle / "nowhere"], "2>&-").returncode == 2
     assert shell([*SPARSITY_OPT, "-"], "<&-").stdout.startswith("module {")
 
 
@@ -89,6 +89,18 @@ def test_the_end_of_a_file_is_no_interrupt(secateur, monkeypatch):
     assert result.code == 1 and "a file ended" in result.err and "interrupted" not in result.err
 
 
+# Commands, each with `then` behind it, one after the other: each process would load PyTorch anew.
+SEVERAL = """
+import sys
+from secateur.commands import main
+words = sys.argv[1:]
+while words:
+    end = words.index("then")
+    sys.argv[1:], words = words[:end], words[end + 1 :]
+    if code := main():
+        sys.exit(code)
+    print("-- done", flush=True)
+"""
 ODD = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -99,21 +111,24 @@ def test_paths_in_any_alphabet_in_an_ascii_locale(dense_folder, tmp_path):
     for file in dense_folder.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
 
-    def run(*arguments):
-        done = subprocess.run(
-            [*SECATEUR, *map(str, arguments)], capture_output=True, text=True, env={**os.environ, **ODD}
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    bundle = tmp_path / "bündlé 束 x.zip"
-    run("compile", folder, "-o", bundle, "--seq-len", "16", "--verify", "off")
-    assert bundle.is_file()
-    assert r"mod\xe8le \xfcnd \u540d" in run("inspect", bundle)
-    run("profile", bundle, "--runs", "1", "--html", tmp_path / "ü.html")
-    assert "modèle ünd 名" in (tmp_path / "ü.html").read_text(encoding="utf-8")
-    run("prune", folder, "--sparsity", "0.5", "-o", tmp_path / "prûned x")
-    assert (tmp_path / "prûned x" / "config.json").is_file()
+    out, page, pruned = (tmp_path / name for name in ("bündlé 束 x.zip", "ü.html", "prûned x"))
+    commands = [
+        ["compile", folder, "-o", out, "--seq-len", "16", "--verify", "off"],
+        ["inspect", out],
+        ["profile", out, "--runs", "1", "--html", page],
+        ["prune", folder, "--sparsity", "0.5", "-o", pruned],
+    ]
+    words = [str(word) for command in commands for word in (*command, "then")]
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, *words], capture_output=True, text=True, env={**os.environ, **ODD}
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.split("-- done\n")
+    assert len(printed) == len(commands) + 1
+    assert out.is_file()
+    assert r"mod\xe8le \xfcnd \u540d" in printed[1]
+    assert "modèle ünd 名" in page.read_text(encoding="utf-8")
+    assert (pruned / "config.json").is_file()
 
 
 def on_a_terminal(command, **variables):
@@ -137,7 +152,7 @@ def on_a_terminal(command, **variables):
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {}], ids=str)
-def test_plain_terminals_get_plain_text(dense_folder, variables):
-    written = on_a_terminal([*SECATEUR, "inspect", str(dense_folder)], **variables)
-    assert b"MFLOP" in written
+def test_plain_terminals_get_plain_text(bundle, variables):
+    written = on_a_terminal([*SECATEUR, "profile", str(bundle), "--runs", "1"], **variables)
+    assert b"roofline" in written
     assert (b"\x1b" in written) == (not variables)
