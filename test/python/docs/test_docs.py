@@ -1,6 +1,5 @@
 """What README and docs/ say is run: the Python in them, the commands beside it, and the generated pages."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -82,7 +81,7 @@ def test_readme_commands(model_folder, secateur, monkeypatch):
     assert len(listed) == len(QUICK)
 
 
-def test_readme_commands_for_android(model_folder, tmp_path):
+def test_readme_commands_for_android(model_folder, secateur, tmp_path, monkeypatch):
     from secateur.compiler.verify.verification_place import verification_place
     from secateur.runtime_targets.targets import get_target
 
@@ -90,13 +89,14 @@ def test_readme_commands_for_android(model_folder, tmp_path):
     if place is None:
         pytest.skip(f"no emulated Arm CPU: {why}")
     # An installation outlives the command: it goes where no user's is.
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.chdir(model_folder)
     commands = [line for line in blocks("README.md", "sh")[2].splitlines() if line.startswith("secateur ")]
     assert len(commands) == 4
     for line in commands:
-        name, *arguments = shlex.split(line, comments=True)
-        printed = run([str(BIN / name), *arguments], model_folder, env=environment).stdout
-    assert "instructions" in printed
+        done = secateur(*shlex.split(line, comments=True)[1:])
+        assert done.code == 0, done.err
+    assert "instructions" in done.out
 
 
 def test_readme_pass(tmp_path):
@@ -123,9 +123,11 @@ def test_a_pass_of_ones_own(tmp_path):
     assert "array<i32: 1, 1, 0, 0>" in found.stdout
 
 
-def test_passes_on_a_dumped_model(model_folder):
+def test_passes_on_a_dumped_model(model_folder, secateur, monkeypatch):
     page = "docs/write-a-pass.md"
-    run(command(page, "--dump-ir ir"), model_folder)
+    monkeypatch.chdir(model_folder)
+    done = secateur(*command(page, "--dump-ir ir")[1:])
+    assert done.code == 0, done.err
     listed = next(line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith("ls ir"))
     assert sorted(p.name for p in (model_folder / "ir").iterdir()) == listed.partition("#")[2].split()
     for needle in ("-o fused.mlir", "-o scheduled.mlir"):
