@@ -46,10 +46,10 @@ def model_folder(tmp_path_factory):
     return folder
 
 
-def test_readme_compiles_a_model(model_folder):
-    script = blocks("README.md", "python")[0]
-    done = run([sys.executable, "-c", script], model_folder)
-    assert done.stdout.splitlines()[-1] == "torch.Size([1, 20, 32])"
+def test_readme_compiles_a_model(model_folder, monkeypatch, capsys):
+    monkeypatch.chdir(model_folder)
+    exec(blocks("README.md", "python")[0], {"__name__": "__main__"})
+    assert capsys.readouterr().out.splitlines()[-1] == "torch.Size([1, 20, 32])"
     assert (model_folder / "my.bundle" / "manifest.json").exists()
 
 

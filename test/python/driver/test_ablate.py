@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from secateur.compiler.errors import CompileError
 from secateur.compiler.measure.ablate import STAGES, ablate
@@ -12,6 +13,7 @@ from secateur.compiler.measure.timing import Latency
 from secateur.compiler.pipeline.levels import pipeline_to
 from secateur.compiler.records.records import RecordsFile, new_record
 from secateur.compiler.tune.tuner import tasks_of_model
+from secateur.compression.prune import parse_scheme, prune_model
 from secateur.frontends import import_model
 from secateur.passes.scheduled import sparsity_eliminate_loads
 from secateur.passes.scheduled.schedule_space import schedule_space
@@ -21,6 +23,15 @@ from secateur.runtime_targets.targets import get_target
 @pytest.fixture(autouse=True)
 def records_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SECATEUR_RECORDS", str(tmp_path / "records"))
+
+
+@pytest.fixture(scope="module")
+def pruned_bert():
+    """One layer: each stage compiles the model anew."""
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    model = BertModel(BertConfig(**sizes, vocab_size=100, max_position_embeddings=40))
+    return prune_model(model, parse_scheme("bcr", "4x16"), 0.7)[0]
 
 
 def test_a_stage_adds_one_pass_to_the_one_before():
