@@ -12,7 +12,7 @@ from secateur.compression.prune.methods import Admm, Fixed, Gradual, Reweighted,
 from secateur.dialects.schemes import PRUNINGS
 
 # Every scheme, with blocks that leave a remainder in the weights of these tests.
-SMALL = {"bcr": ((4, 8), (4, 1)), "block": ((8,),), "punched": ((4, 2),), "kgs": ((4, 2),)}
+SMALL = {"bcr": ((4, 8), (4, 1)), "block": ((8,),), "punched": ((4, 2),), "kgs": ((4, 2),), "tile": ((2, 4),)}
 SCHEMES = [Scheme(name, sizes) for name, rule in PRUNINGS.items() for sizes in SMALL.get(name, (rule.default,))]
 
 
