@@ -60,8 +60,12 @@ def vulkan_session(
     return LavapipeSession(module, parameters, int(lanes)) if colon else Session(module, parameters, device="vulkan")
 
 
+class ProcessEndedError(SessionError):
+    """The process of a session ended before it answered: the driver crashed, or somebody ended it."""
+
+
 class LavapipeSession:
-    """A `Session` on lavapipe with `lanes` lanes. Raises `SessionError` as one does."""
+    """A `Session` on lavapipe with `lanes` lanes. Raises `SessionError` as one does, `ProcessEndedError` among them."""
 
     def __init__(
         self,
@@ -119,7 +123,7 @@ class LavapipeSession:
             self._connection.send(request)
             fault, result = self._connection.recv()
         except (EOFError, OSError):
-            raise SessionError("the process with the Vulkan driver ended in the middle of a call") from None
+            raise ProcessEndedError("the process with the Vulkan driver ended in the middle of a call") from None
         if fault:
             raise SessionError(fault)
         return result

@@ -28,6 +28,7 @@ def check(seed, targets):
     model = _MODULE.random_model(seed)
     # It raises where an output is off, with a random input and with padded ones.
     compiled = compile_model(model.module, model.inputs, target=targets, cache=False)
+    assert not compiled.report.failed, f"{model.about}: {compiled.report.failed}"
     assert [target.name for target in compiled.report.targets] == [get_target(name).name for name in targets]
     for target in compiled.report.targets:
         assert not target.unverified_reason, f"{model.about}: {target.name}: {target.unverified_reason}"
