@@ -26,6 +26,11 @@ class TargetDescription:
     by_lane: bool = False
     dot: str = ""
 
+    @property
+    def byte_zero_point(self) -> int:
+        """What is added to activations of bytes: 128 where the instruction takes unsigned ones."""
+        return 128 if self.dot == "vpdpbusd" else 0
+
 
 def target_of(module: ir.Module) -> TargetDescription:
     """The module's target; where it names none, 128-bit vectors and 32 registers, which every target has or emulates.

@@ -41,13 +41,15 @@ def check_packed(op: ir.OpView) -> None:
         expect(str(element) == "i32", f"expected {name} of i32, found {element}")
 
 
-def unpack(op: ir.OpView, arrays: Sequence[Array], columns_of_x: int, group: int = 1, padding: int = 0) -> Array:
+def unpack(
+    op: ir.OpView, arrays: Sequence[Array], columns_of_x: int, group: int = 1, padding: int = 0, run: int = 1
+) -> Array:
     """The dense weight `[rows, features]` in float64 that the packed arrays of an op hold, without scales.
 
     `arrays`: values, columns, segments, offsets, rows, work. A column entry is one of `columns_of_x` and stands for
-    `group` features, with as many values for each row; `padding` values at the end belong to no tile. Raises
-    `EvaluationError` where they break the op's rules: work that leaves out tiles, a position outside an array, a row
-    that no tile has, or two tiles that disagree on a row.
+    `group` features, with as many values for each row; `padding` values at the end belong to no tile. The values that a
+    row has of `run` entries are neighbours. Raises `EvaluationError` where they break the op's rules: work that leaves
+    out tiles, a position outside an array, a row that no tile has, or two tiles that disagree on a row.
     """
     values, columns, segments, offsets, rows, work = arrays
     count = op.result.type.shape[-1 if layout_of(op) is None else -2]
@@ -62,14 +64,19 @@ def unpack(op: ir.OpView, arrays: Sequence[Array], columns_of_x: int, group: int
         for s, lanes in enumerate(bits):
             begin, end = map(int, segments[t, s])
             taken = (end - begin) * len(lanes) * group
+            where = f"segment {s} of tile {t}"
             if not (0 <= begin <= end <= len(columns) and at >= 0 and at + taken <= used):
-                where = f"segment {s} of tile {t}"
                 raise EvaluationError(f"expected {where} inside columns and values, found {begin}..{end}")
+            if (end - begin) % run:
+                raise EvaluationError(
+                    f"expected segment {s} of tile {t} in runs of {run} columns, found {begin}..{end}"
+                )
             listed = columns[begin:end]
             if ((listed < 0) | (listed >= columns_of_x)).any():
                 raise EvaluationError(f"expected columns below {columns_of_x} in tile {t}, found {listed.tolist()}")
             # A column may stand in several segments of a row: its values add up.
-            block = values[at : at + taken].reshape(-1, len(lanes), group)
+            block = values[at : at + taken].reshape(-1, len(lanes), run, group).transpose(0, 2, 1, 3)
+            block = block.reshape(-1, len(lanes), group)
             np.add.at(tile, (np.array(lanes), listed[:, None]), block)
             at += taken
         for i, row in enumerate(rows[t].tolist()):
@@ -84,11 +91,18 @@ def unpack(op: ir.OpView, arrays: Sequence[Array], columns_of_x: int, group: int
 
 
 def kept_weights(
-    values: np.ndarray, segments: np.ndarray, offsets: np.ndarray, rows: np.ndarray, masks: list[int], group: int = 1
+    values: np.ndarray,
+    segments: np.ndarray,
+    offsets: np.ndarray,
+    rows: np.ndarray,
+    masks: list[int],
+    group: int = 1,
+    neighbours: int = 1,
 ) -> tuple[int, int]:
     """Weights of packed tiles that are not zero, each once, and weights that a kernel multiplies by.
 
-    Arrays as in `sparsity.packed_linear`, with `group` values for each row that uses a column entry.
+    Arrays as in `sparsity.packed_linear`, with `group` values for each row that uses a column entry, and `neighbours`
+    values of a row side by side.
     """
     lengths = (segments[..., 1] - segments[..., 0]).astype(np.int64)
     ones = np.array([mask.bit_count() for mask in masks])
@@ -101,7 +115,8 @@ def kept_weights(
         place = int(offsets[tile])
         for mask, length in zip(masks, lengths[tile], strict=True):
             used = [i for i in range(rows.shape[1]) if mask >> i & 1]
-            block = values[place : place + length * len(used) * group].reshape(length, len(used), group)
+            size = length * len(used) * group
+            block = values[place : place + size].reshape(-1, len(used), neighbours)
             again += int(np.count_nonzero(block[:, repeated[tile, used]]))
             place += block.size
     return int(np.count_nonzero(values)) - again, computed

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from torch_mlir import ir
 from torch_mlir.dialects import arith, llvm, vector
 
+from secateur.dialects.sparsity import byte_rows
+
 from .build import Lanes, Value, add
 
 _VPDPBUSD = {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)}
@@ -26,7 +28,8 @@ _SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
 _SADDLP = "llvm.aarch64.neon.saddlp.v4i32.v8i16"
 
 
-def _integers(bits: int, count: int) -> ir.VectorType:
+def integers(bits: int, count: int) -> ir.VectorType:
+    """The type of vectors of `count` integers."""
     return ir.VectorType.get([count], ir.IntegerType.get_signless(bits))
 
 
@@ -41,8 +44,8 @@ class ByteProducts:
         known = {"vpdpbusd": _VPDPBUSD, "vpmaddwd": _VPMADDWD, "sdot": {4: _SDOT}, "saddlp": {4: _SADDLP}}
         self._instruction = known.get(dot, {}).get(width, "")
         self._dot = dot if self._instruction else ""
-        self.sums = _integers(32, width)
-        self._bytes, self._halves = _integers(8, 4 * width), _integers(16, 2 * width)
+        self.sums = integers(32, width)
+        self._bytes, self._halves = integers(8, 4 * width), integers(16, 2 * width)
 
     @property
     def unsigned(self) -> bool:
@@ -57,6 +60,25 @@ class ByteProducts:
         four = arith.constant(ir.IndexType.get(), 4)
         return self._parts(vector.load(self._bytes, source, [*at, arith.muli(token, four)]))
 
+    def load_row(self, source: Value, at: list[Value], count: int) -> Value:
+        """`count` bytes of a row from the place `at` on."""
+        return vector.load(integers(8, count), source, at)
+
+    def quads(self, rows: list[Value]) -> list[list[Value]]:
+        """Four rows of bytes (`byte_rows`) as vectors of quads, in the order of tokens, each as `multiply` takes it."""
+        count = rows[0].type.shape[0]
+
+        def unpacked(a: Value, b: Value, unit: int) -> list[Value]:
+            return [vector.shuffle(a, b, places) for places in byte_rows.unpacked(count, unit)]
+
+        pairs = [unpacked(rows[i], rows[i + 1], 1) for i in (0, 2)]
+        parts = [quad for low, high in zip(*pairs, strict=True) for quad in unpacked(low, high, 2)]
+        # Vectors of sums may be longer than what was loaded.
+        while parts[0].type.shape[0] < 4 * self.lanes.width:
+            size = parts[0].type.shape[0]
+            parts = [vector.shuffle(a, b, list(range(2 * size))) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return [self._parts(part) for part in parts]
+
     def weights(self, source: Value, first: Value, count: int) -> Iterator[list[Value]]:
         """`count` weights of four bytes from `source[first]` on, each in all lanes, as `multiply` takes them.
 
@@ -65,8 +87,8 @@ class ByteProducts:
         done = 0
         while done < count:
             size = min(4, 1 << ((count - done).bit_length() - 1)) if self.lanes.by_lane else 1
-            loaded = vector.load(_integers(8, 4 * size), source, [add(first, 4 * done)])
-            words = vector.bitcast(_integers(32, size), loaded)
+            loaded = vector.load(integers(8, 4 * size), source, [add(first, 4 * done)])
+            words = vector.bitcast(integers(32, size), loaded)
             for n in range(size):
                 word = vector.broadcast(self.sums, vector.extract(words, [], [n]))
                 yield self._parts(vector.bitcast(self._bytes, word))

@@ -2,7 +2,9 @@
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.ops.quantized_linear import QUAD
+from secateur.dialects.sparsity.byte_rows import LANES
+from secateur.dialects.sparsity.ops.quantize_tokens import lanes_of
+from secateur.dialects.sparsity.ops.quantized_linear import QUAD, group_of
 from secateur.dialects.sparsity.ops.token_scales import LARGEST
 from secateur.dialects.sparsity.rules import activation_of
 
@@ -47,16 +49,37 @@ def quantize_tokens(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> s
     ]
     out = "bpkt" if inner == 1 else "bpktj"
     inputs = [(x, tensor(cut), "bpkjt"), (names["scales"], tensor([batch, panels, panel]), "bpt")]
-    return snippet.generic("bpktj", inputs, out, shape, body, element="i8")
+    made = snippet.generic("bpktj", inputs, out, shape, body, element="i8")
+    return _reordered(snippet, made, shape, lanes_of(op), to_rows=True) if inner == 1 else made
+
+
+def _reordered(snippet: Snippet, value: str, shape: list[int], lanes: int, to_rows: bool) -> str:
+    """Rows of bytes by token in the order for `lanes` (`byte_rows`), or back."""
+    if lanes == LANES[0]:
+        return value
+    runs = [*shape[:3], shape[3] // (4 * lanes)]
+    cuts = {"bpfglvk": [*runs, lanes // 4, 4, 4], "bpfgvlk": [*runs, 4, lanes // 4, 4]}
+    source, target = reversed(cuts) if to_rows else cuts
+    groups, whole = "[[0], [1], [2], [3, 4, 5, 6]]", tensor(shape, "i8")
+    cut = tensor(cuts[source], "i8")
+    value = snippet.line(f"tensor.expand_shape {value} {groups} output_shape {cuts[source]} : {whole} into {cut}")
+    value = snippet.generic(target, [(value, cut, source)], target, cuts[target], ["%a"], element="i8")
+    return snippet.line(f"tensor.collapse_shape {value} {groups} : {tensor(cuts[target], 'i8')} into {whole}")
 
 
 def quantized_linear(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
-    """A dense contraction in 32 bits; `names` has the weight [rows, features / 4, 4] i8 as `dense`."""
+    """A dense contraction in 32 bits; `names` has the weight as `dense` (`linalg_preparation.dense_bytes`)."""
     x, shape = list(op.x.type.shape), list(op.result.type.shape)
     widen = "extui" if op.zero_point.value else "extsi"
+    quad, bytes_ = (
+        ("j", names["x"]) if group_of(op) > 1 else ("", _reordered(snippet, names["x"], x, lanes_of(op), False))
+    )
     sums = snippet.generic(
-        "bprtkj",
-        [(names["x"], tensor(x, "i8"), "bpktj"), (names["dense"], tensor([shape[2], x[2], QUAD], "i8"), "rkj")],
+        f"bprtk{quad}",
+        [
+            (bytes_, tensor(x, "i8"), f"bpkt{quad}"),
+            (names["dense"], tensor([shape[2], x[2], *[QUAD] * len(quad)], "i8"), f"rk{quad}"),
+        ],
         "bprt",
         shape,
         [

@@ -7,10 +7,9 @@ from torch_mlir.dialects import tensor as tensor_dialect
 
 from secateur.dialects.sparsity.ops.linear import LinearOp
 from secateur.dialects.sparsity.ops.panels import FromPanelsOp, ToPanelsOp
-from secateur.dialects.sparsity.ops.quantized_linear import BYTES_PADDING, QUAD
+from secateur.dialects.sparsity.ops.quantized_linear import dense_weight, group_of
 from secateur.dialects.sparsity.ops.sliced_linear import unpack_slices
 from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
-from secateur.dialects.sparsity.packed_tiles import unpack
 from secateur.dialects.sparsity.rules import layout_of
 
 from ..base import PassContext, PassFailure, operands_by_name
@@ -32,13 +31,17 @@ def known_arrays(op: ir.OpView, names: tuple[str, ...], context: PassContext) ->
 
 
 def dense_bytes(op: ir.OpView, context: PassContext) -> dict[str, ir.Value]:
-    """The operands of a `quantized_linear` by name, with the weight [rows, features / 4, 4] i8 as `dense`."""
+    """The operands of a `quantized_linear` by name, with the weight i8 as `dense`: [rows, features / 4, 4] for quads,
+    [rows, features] for rows.
+    """
     arrays = known_arrays(op, ("values", "columns", "segments", "offsets", "rows", "work"), context)
-    weight = unpack(op, list(arrays.values()), op.x.type.shape[2], QUAD, BYTES_PADDING).astype(np.int8)
+    weight = dense_weight(op, list(arrays.values())).astype(np.int8)
+    if group_of(op) > 1:
+        weight = weight.reshape(len(weight), -1, group_of(op))
     like = weight_behind(op.values)
     symbol = (symbol_of(like) or "literal").removesuffix("/values")
     with op.location, ir.InsertionPoint(op):
-        dense = make_weight(weight.reshape(len(weight), -1, QUAD), f"{symbol}/dense", context.weights, like).result
+        dense = make_weight(weight, f"{symbol}/dense", context.weights, like).result
     return {name: value for name, value in operands_by_name(op).items() if name not in arrays} | {"dense": dense}
 
 

@@ -3,11 +3,13 @@
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
-from secateur.dialects.sparsity.ops.quantize_tokens import QuantizeTokensOp
+from secateur.dialects.sparsity.byte_rows import token_order
+from secateur.dialects.sparsity.ops.quantize_tokens import QuantizeTokensOp, lanes_of
 from secateur.dialects.sparsity.ops.quantized_linear import QUAD
 from secateur.dialects.sparsity.ops.token_scales import LARGEST
 
-from .build import Lanes, Value, add, largest_divisor, loop
+from .build import Lanes, Value, add, index, largest_divisor, loop
+from .byte_products import integers
 from .functions import maximum, minimum
 from .plan import Plan
 
@@ -21,10 +23,16 @@ def plan_quantize_tokens(op: ir.OpView, lanes: Lanes) -> Plan | None:
     """The kernel of either op, for vectors of `lanes`; None where panels are no whole vectors."""
     batch, panels, features, panel = op.x.type.shape
     quantizes = isinstance(op, QuantizeTokensOp)
-    if panel % lanes.width or (quantizes and op.layout.tile()[1] != QUAD):
+    if panel % lanes.width:
         return None
-    build, name = (build_quantize_tokens, "quantize") if quantizes else (build_token_scales, "token_scales")
-    return Plan(build, f"{name}_{features}", [1, panels, batch], largest_divisor(panel // lanes.width, 4))
+    vectors = largest_divisor(panel // lanes.width, 4)
+    if not quantizes:
+        return Plan(build_token_scales, f"token_scales_{features}", [1, panels, batch], vectors)
+    if op.layout.tile()[1] == QUAD:
+        return Plan(build_quads, f"quantize_{features}", [1, panels, batch], vectors)
+    if op.layout.tile()[1] != 1 or vectors * lanes.width % (4 * lanes_of(op)):
+        return None
+    return Plan(build_rows, f"quantize_{features}_rows", [1, panels, batch], vectors)
 
 
 def build_token_scales(
@@ -42,7 +50,7 @@ def build_token_scales(
             # Without their sign, floats are ordered as integers are, and a NaN is above infinity.
             return [arith.maxsi(a, vector.bitcast(a.type, b)) for a, b in zip(largest, x, strict=True)]
 
-        zeros = [vector.bitcast(integers(lanes), lanes.constant(0.0))] * vectors
+        zeros = [vector.bitcast(integers(32, lanes.width), lanes.constant(0.0))] * vectors
         for t, largest in zip(at, loop(0, features, 1, zeros, sweep), strict=True):
             scale = arith.divf(vector.bitcast(lanes.type, largest), lanes.constant(LARGEST))
             lanes.store(scale, arguments["result"], [batch, panel, t])
@@ -51,48 +59,30 @@ def build_token_scales(
     loop(0, tokens, vectors * lanes.width, [], block)
 
 
-def build_quantize_tokens(
-    op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int
-) -> None:
+def build_quads(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
     """Four features of a vector of tokens become one vector of bytes. `place` is (0, panel, batch)."""
     _, panel, batch = place
     features, tokens = op.x.type.shape[2:]
-    result = flat_bytes(arguments["result"])
-    words = integers(lanes)
-    stored = ir.VectorType.get([QUAD * lanes.width], ir.IntegerType.get_signless(8))
-
-    def constant(value: int) -> Value:
-        element = ir.IntegerAttr.get(words.element_type, value)
-        return arith.constant(words, ir.DenseElementsAttr.get_splat(words, element))
-
-    def byte(x: Value, inverse: Value, position: int) -> Value:
-        """A feature's byte, at its place in a word."""
-        units = minimum(maximum(arith.mulf(x, inverse), lanes.constant(-LARGEST)), lanes.constant(LARGEST))
-        low = arith.andi(vector.bitcast(words, arith.addf(units, lanes.constant(_ROUND))), constant(255))
-        return low if position == 0 else arith.shli(low, constant(8 * position))
+    result, words = flat_bytes(arguments["result"]), integers(32, lanes.width)
 
     def block(token: Value, _: list[Value]) -> list[Value]:
         at = [add(token, j * lanes.width) for j in range(vectors)]
-        inverses = []
-        for t in at:
-            scale = lanes.load(arguments["scales"], [batch, panel, t])
-            normal = arith.cmpf(arith.CmpFPredicate.OGE, scale, lanes.constant(_SMALLEST))
-            inverse = arith.divf(lanes.constant(1.0), scale)
-            inverses.append(arith.select(normal, inverse, lanes.constant(0.0)))
+        inverses = [_inverse(lanes, arguments["scales"], [batch, panel, t]) for t in at]
 
         def sweep(quad: Value, _: list[Value]) -> list[Value]:
-            first = arith.muli(quad, arith.constant(ir.IndexType.get(), QUAD))
+            first = arith.muli(quad, index(QUAD))
             for t, inverse in zip(at, inverses, strict=True):
                 word = None
                 for i in range(QUAD):
                     x = lanes.load(arguments["x"], [batch, panel, add(first, i), t])
-                    part = byte(x, inverse, i)
+                    low = arith.andi(_rounded(lanes, x, inverse), splat(words, 255))
+                    part = low if i == 0 else arith.shli(low, splat(words, 8 * i))
                     word = part if word is None else arith.ori(word, part)
                 if op.zero_point.value:
                     # Adding 128 to a byte flips its highest bit.
-                    word = arith.xori(word, constant(-0x7F7F7F80))
-                four = arith.muli(t, arith.constant(ir.IndexType.get(), QUAD))
-                vector.store(vector.bitcast(stored, word), result, [batch, panel, quad, four])
+                    word = arith.xori(word, splat(words, -0x7F7F7F80))
+                stored = vector.bitcast(integers(8, QUAD * lanes.width), word)
+                vector.store(stored, result, [batch, panel, quad, arith.muli(t, index(QUAD))])
             return []
 
         return loop(0, features // QUAD, 1, [], sweep)
@@ -100,9 +90,52 @@ def build_quantize_tokens(
     loop(0, tokens, vectors * lanes.width, [], block)
 
 
-def integers(lanes: Lanes) -> ir.VectorType:
-    """The type of vectors of 32-bit integers, one for each of `lanes`."""
-    return ir.VectorType.get([lanes.width], ir.IntegerType.get_signless(32))
+def build_rows(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
+    """A feature of a run of tokens becomes one vector of bytes (`byte_rows`). `place` is (0, panel, batch)."""
+    _, panel, batch = place
+    features, tokens = op.x.type.shape[2:]
+    block_size = vectors * lanes.width
+    order = token_order(block_size, lanes_of(op)).tolist()
+
+    def block(token: Value, _: list[Value]) -> list[Value]:
+        at = [add(token, j * lanes.width) for j in range(vectors)]
+        inverses = [_inverse(lanes, arguments["scales"], [batch, panel, t]) for t in at]
+
+        def sweep(feature: Value, _: list[Value]) -> list[Value]:
+            parts = []
+            for t, inverse in zip(at, inverses, strict=True):
+                x = lanes.load(arguments["x"], [batch, panel, feature, t])
+                parts.append(arith.trunci(integers(8, lanes.width), _rounded(lanes, x, inverse)))
+            while len(parts) > 1:
+                places = order if len(parts) == 2 else list(range(2 * parts[0].type.shape[0]))
+                parts = [vector.shuffle(a, b, places) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            (row,) = parts
+            if op.zero_point.value:
+                row = arith.xori(row, splat(row.type, -128))
+            vector.store(row, arguments["result"], [batch, panel, feature, token])
+            return []
+
+        return loop(0, features, 1, [], sweep)
+
+    loop(0, tokens, block_size, [], block)
+
+
+def _inverse(lanes: Lanes, scales: Value, at: list[Value]) -> Value:
+    """One over the scales of a vector of tokens; zero for those below the smallest normal number."""
+    scale = lanes.load(scales, at)
+    normal = arith.cmpf(arith.CmpFPredicate.OGE, scale, lanes.constant(_SMALLEST))
+    return arith.select(normal, arith.divf(lanes.constant(1.0), scale), lanes.constant(0.0))
+
+
+def _rounded(lanes: Lanes, x: Value, inverse: Value) -> Value:
+    """Words whose lowest byte is `x * inverse`, rounded and clipped."""
+    units = minimum(maximum(arith.mulf(x, inverse), lanes.constant(-LARGEST)), lanes.constant(LARGEST))
+    return vector.bitcast(integers(32, lanes.width), arith.addf(units, lanes.constant(_ROUND)))
+
+
+def splat(kind: ir.VectorType, value: int) -> Value:
+    """A vector of one integer."""
+    return arith.constant(kind, ir.DenseElementsAttr.get_splat(kind, ir.IntegerAttr.get(kind.element_type, value)))
 
 
 def flat_bytes(panels: Value) -> Value:

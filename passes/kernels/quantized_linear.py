@@ -1,14 +1,17 @@
 """The kernel of `sparsity.quantized_linear`: many tokens at once, four columns and bytes in every product.
 
-As in `linear.py`, tokens are the lanes and the sums of a tile of rows stay in registers; a column entry costs one
-index, `token_vectors` loads of x and, per row that uses it, one broadcast of four weights. Sums begin with what takes
-the zero point off again. Scales, bias, activation and residual follow in f32.
+As in `linear.py`, tokens are the lanes and the sums of a tile of rows stay in registers. An entry of quads costs one
+index, `token_vectors` loads of x and, per row that uses it, one broadcast of four weights; four entries of rows cost
+four indices, four loads that together hold as many bytes, and eight shuffles, which on Zen 4 run beside the products.
+Sums begin with what takes the zero point off again. Scales, bias, activation and residual follow in f32.
 """
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, vector
 
-from secateur.dialects.sparsity.ops.quantized_linear import QUAD
+from secateur.dialects.sparsity.byte_rows import LANES
+from secateur.dialects.sparsity.ops.quantize_tokens import lanes_of
+from secateur.dialects.sparsity.ops.quantized_linear import QUAD, group_of
 from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of
 
@@ -22,15 +25,19 @@ from .quantize_tokens import flat_bytes
 def plan_quantized_linear(op: ir.OpView, lanes: Lanes) -> Plan | None:
     """The kernel for vectors of `lanes`.
 
-    None where panels are no whole vectors, and where x is unsigned but no instruction takes it so.
+    None where panels are no whole vectors, where a block of tokens is no whole run of rows, and where the instruction
+    takes x with another sign.
     """
     batch, panels, features, panel = op.result.type.shape
-    if panel % lanes.width or (op.zero_point.value and not ByteProducts(lanes).unsigned):
+    if panel % lanes.width or bool(op.zero_point.value) != ByteProducts(lanes).unsigned:
         return None
     vectors = largest_divisor(panel // lanes.width, schedule_of(op).get("token_vectors", 4))
-    activation = activation_of(op)
+    block = vectors * lanes.width
+    if group_of(op) == 1 and (block < QUAD or (lanes_of(op) > LANES[0] and block % (4 * lanes_of(op)))):
+        return None
+    activation, form = activation_of(op), "bytes" if group_of(op) == QUAD else "rows_of_bytes"
     suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
-    name = f"linear_{features}x{QUAD * op.x.type.shape[2]}{suffix}_bytes"
+    name = f"linear_{features}x{group_of(op) * op.x.type.shape[2]}{suffix}_{form}"
     return Plan(build_quantized_linear, name, [op.work.type.shape[0] - 1, panels, batch], vectors)
 
 
@@ -42,9 +49,11 @@ def build_quantized_linear(
     """
     workgroup, panel, batch = place
     a = arguments
-    # An instruction for unsigned bytes is of no use where they are signed.
-    products = ByteProducts(lanes if op.zero_point.value else Lanes(lanes.width, lanes.by_lane, _signed(lanes.dot)))
-    x, tokens = flat_bytes(a["x"]), op.layout.tile()[0]
+    products = ByteProducts(lanes)
+    # Column entries of four features: one of quads, four of rows, of which `run` bytes are loaded at once.
+    step, run = QUAD // group_of(op), min(4 * lanes_of(op), vectors * lanes.width)
+    x = a["x"] if step > 1 else flat_bytes(a["x"])
+    tokens = op.layout.tile()[0]
     masks, unroll = row_masks_of(op), schedule_of(op).get("unroll", 1)
 
     def block(tile: Tile, token: Value) -> None:
@@ -68,6 +77,18 @@ def build_quantized_linear(
                     value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, at[j]]))
                 lanes.store(value, a["result"], [batch, panel, row, at[j]])
 
+    def quads(entry: Value, at: list[Value]) -> list[list[Value]]:
+        """Four features of the tokens `at`, from the column entry `entry` on."""
+        if step == 1:
+            source = load_index(a["columns"], entry)
+            return [products.load(x, [batch, panel, source], t) for t in at]
+        sources = [load_index(a["columns"], add(entry, i)) for i in range(QUAD)]
+        made: list[list[Value]] = []
+        for first in range(0, vectors * lanes.width, run):
+            place = add(at[0], first)
+            made += products.quads([products.load_row(x, [batch, panel, s, place], run) for s in sources])
+        return made
+
     def segment(
         start: Value, stop: Value, place: Value, used: list[int], sums: list[list[Value]], at: list[Value]
     ) -> Value:
@@ -77,8 +98,7 @@ def build_quantized_linear(
             *totals, place = carried
             weights = products.weights(a["values"], place, count * len(used))
             for c in range(count):
-                source = load_index(a["columns"], add(first, c))
-                loaded = [products.load(x, [batch, panel, source], t) for t in at]
+                loaded = quads(add(first, c * step), at)
                 new = []
                 for n in range(len(used)):
                     weight = next(weights)
@@ -88,10 +108,11 @@ def build_quantized_linear(
 
         carried, middle = [*(total for i in used for total in sums[i]), place], start
         if unroll > 1:
-            whole = arith.divui(arith.subi(stop, start), index(unroll))
-            middle = arith.addi(start, arith.muli(whole, index(unroll)))
-            carried = loop(start, middle, unroll, carried, lambda c, values: some(unroll, c, values))
-        *new, place = loop(middle, stop, 1, carried, lambda c, values: some(1, c, values))
+            several = unroll * step
+            whole = arith.divui(arith.subi(stop, start), index(several))
+            middle = arith.addi(start, arith.muli(whole, index(several)))
+            carried = loop(start, middle, several, carried, lambda c, values: some(unroll, c, values))
+        *new, place = loop(middle, stop, step, carried, lambda c, values: some(1, c, values))
         for n, i in enumerate(used):
             sums[i] = new[n * vectors : (n + 1) * vectors]
         return place
@@ -107,10 +128,6 @@ def build_quantized_linear(
 
     start, stop = load_index(a["work"], workgroup), load_index(a["work"], add(workgroup, 1))
     loop(start, stop, 1, [], tile_body)
-
-
-def _signed(dot: str) -> str:
-    return "vpmaddwd" if dot == "vpdpbusd" else dot
 
 
 def _load(source: Value, row: Value) -> Value:

@@ -11,8 +11,8 @@ after:
 
 Every row of a tile has a segment of its own here; `sparsity-eliminate-loads` joins those that share columns. Column
 lists are kept once per group of equal rows (BCRC's compact column). A tile never mixes rows of two groups where groups
-fill whole tiles; its last rows are repeated where a group ends early, and the repeats are counted as padding. A layer
-that multiplies bytes keeps columns in fours (`inner` of its arithmetic): zeros beside a kept weight are stored, too.
+fill whole tiles; its last rows are repeated where a group ends early, and the repeats are counted as padding. A zero
+in the middle of a unit that was kept as a whole is stored, too (`kept_columns`).
 Source: GRIM, section 4 (BCRC storage).
 
 Preconditions: the weight is a `sparsity.weight` of f32 and the op has a schedule with a row tile; other ops are left
@@ -26,10 +26,10 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import NUMBERS, ORDER, SCHEDULE
 from secateur.dialects.sparsity.ops.packed_linear import PackedLinearOp
-from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.ops.weight import encoding_of, make_weight, symbol_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
-from .sparsity_reorder import inner_of, kept_together, row_patterns
+from .sparsity_reorder import kept_columns, row_patterns
 
 
 def cut_tiles(patterns: np.ndarray, row_tile: int) -> np.ndarray:
@@ -63,9 +63,9 @@ class PackedRows:
     rows: np.ndarray
 
 
-def pack_rows(weight: np.ndarray, order: np.ndarray, row_tile: int, inner: int = 1) -> PackedRows:
-    """Packs `weight` [rows, columns] in `order`, one segment per row of a tile. `inner` columns are kept together."""
-    keep = kept_together(weight[order], inner)
+def pack_rows(weight: np.ndarray, order: np.ndarray, row_tile: int, keep: np.ndarray | None = None) -> PackedRows:
+    """Packs `weight` [rows, columns] in `order`, one segment per row of a tile; `keep` (default: what is not zero)."""
+    keep = (weight != 0 if keep is None else keep)[order]
     patterns = row_patterns(keep)
     tiles = cut_tiles(patterns, row_tile)
     _, first = np.unique(patterns, return_index=True)
@@ -106,7 +106,7 @@ class SparsityPack(Pass):
                 order = np.array(op.attributes[ORDER])
                 if not np.array_equal(np.sort(order), np.arange(len(array))):
                     raise PassFailure(op, f"expected '{ORDER}' to be a permutation of its {len(array)} rows")
-            packed = pack_rows(array, order, schedule["row_tile"], inner_of(op))
+            packed = pack_rows(array, order, schedule["row_tile"], kept_columns(op, array, encoding_of(weight)))
             self._replace(op, weight, packed, context)
             kept = int(np.count_nonzero(array))
             context.count("kept-weights", kept)

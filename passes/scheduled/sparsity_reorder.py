@@ -26,20 +26,31 @@ from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 from ..base import Pass, PassContext, walk
 
 
-def inner_of(op: ir.OpView) -> int:
-    """Neighbouring columns of a `sparsity.linear` that stay together, for the arithmetic that is noted on it.
+def kept_columns(op: ir.OpView, weight: np.ndarray, encoding: ir.Attribute | None) -> np.ndarray:
+    """Which columns each row of `weight` keeps, for the `sparsity.linear` it belongs to.
 
-    1 where they do not fill the columns: then the layer multiplies in f32.
+    Those that are not zero, and zeros that stand where units of weights were kept: of rows of a band that have their
+    columns in common, and, for a layer that multiplies bytes, of neighbouring columns that are multiplied together.
+    Such units are taken where they add few zeros, so that a weight that happens to be zero does not split them.
     """
-    inner = op.attributes[NUMBERS].format().arithmetic.inner if NUMBERS in op.attributes else 1
-    return inner if op.weight.type.shape[1] % inner == 0 else 1
-
-
-def kept_together(weight: np.ndarray, inner: int) -> np.ndarray:
-    """Which columns of each row of `weight` are kept: where any of `inner` neighbours is not zero, all of them."""
+    keep = weight != 0
     rows, columns = weight.shape
-    keep = (weight != 0).reshape(rows, columns // inner, inner).any(axis=2)
-    return np.repeat(keep, inner, axis=1)
+    if isinstance(encoding, Dense):
+        keep = _if_few_more(keep, np.ones_like(keep))
+    elif isinstance(encoding, Bcr):
+        band = encoding.values()["block_rows"]
+        starts = np.arange(0, rows, band)
+        whole = np.repeat(np.logical_or.reduceat(keep, starts), np.diff(np.append(starts, rows)), axis=0)
+        keep = _if_few_more(keep, whole)
+    inner = op.attributes[NUMBERS].format().arithmetic.inner if NUMBERS in op.attributes else 1
+    if inner > 1 and columns % inner == 0:
+        whole = np.repeat(keep.reshape(rows, columns // inner, inner).any(axis=2), inner, axis=1)
+        keep = _if_few_more(keep, whole)
+    return keep
+
+
+def _if_few_more(keep: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return whole if np.count_nonzero(whole) <= _MOST_OF_UNITS * np.count_nonzero(keep) else keep
 
 
 def row_patterns(keep: np.ndarray) -> np.ndarray:
@@ -96,6 +107,8 @@ def row_order(keep: np.ndarray, row_tile: int, band: int, mixed: bool) -> np.nda
     return np.concatenate([order[whole], fill_tiles(keep, np.sort(order[~whole]), row_tile, band)])
 
 
+# Weights of kept units to those that are not zero. A product with a zero costs as much as any other.
+_MOST_OF_UNITS = 1.25
 # Comparing every row with every other is quadratic; the heuristic looks this far at most.
 _WINDOW = 128
 
@@ -114,7 +127,7 @@ class SparsityReorder(Pass):
             encoding = encoding_of(weight)
             if encoding is None or isinstance(encoding, Dense):
                 continue
-            keep = kept_together(context.array(weight), inner_of(op))
+            keep = kept_columns(op, context.array(weight), encoding)
             row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
             mixed = not (isinstance(encoding, Bcr) and encoding.values()["block_columns"] == 1)
             band = encoding.values()["block_rows"] if isinstance(encoding, Bcr) else len(keep)

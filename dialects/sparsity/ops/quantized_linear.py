@@ -1,18 +1,21 @@
 """Level 3, bytes: a linear layer whose weights and activations are bytes, summed in 32 bits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from ...weight_store import WeightStore
 from ..attributes import Layout
+from ..byte_rows import token_order
 from ..dialect import Tensor, TensorResult, expect, verifier
 from ..operation import MappingClass, SparsityOp
 from ..packed_tiles import check_packed, kept_weights, row_masks_of, unpack
 from ..reference_parts import Array, epilogue
 from ..rules import check_epilogue
 from ..work_parts import Flops, Tokens, epilogue_flops, token_rows
-from .quantize_tokens import ZERO_POINTS
+from .quantize_tokens import ZERO_POINTS, check_lanes, lanes_of
 from .weight import array_of, weight_behind
 
 QUAD = 4
@@ -32,16 +35,22 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
          inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>}
          : (tensor<1x2x192x64x4xi8>, tensor<1x2x64xf32>, ...) -> tensor<1x2x768x64xf32>
     ```
-    Tiles, segments, masks, rows and work are those of `packed_linear`; a column entry `c` stands for the features
-    `4 c .. 4 c + 3`, and has four values per row of the mask, side by side. With x read as signed bytes where
-    `zero_point` is 0, as unsigned ones where it is 128,
+    Tiles, segments, masks, rows and work are those of `packed_linear`. `x` is one of two forms of bytes:
 
-        sum[.., r] = starts[r] + sum over the column entries of row r, over i < 4, of value_i * x[.., 4 c + i]
+    quads [batch, panels, features / 4, panel, 4]: a column entry `c` stands for the features `4 c .. 4 c + 3`, and has
+      four values per row of the mask, side by side.
+    rows [batch, panels, features, panel], with the optional attribute `lanes` (`byte_rows`): an entry is a feature, the
+      length of a segment is a multiple of four, and four entries have four values per row of the mask, side by side.
+
+    With x read as signed bytes where `zero_point` is 0, as unsigned ones where it is 128, and `f` over the features of
+    the column entries of row r,
+
+        sum[.., r] = starts[r] + sum over f of value[r, f] * x[.., f]
         result[.., r] = activation(token_scales[..] * scales[r] * sum[.., r] + bias[r]) + residual[.., r]
 
     `starts[r]` is `-zero_point` times the sum of the row's values. Sums are exact, in 32 bits.
 
-    Operands: `x` [batch, panels, features / 4, panel, 4] i8, `token_scales` [batch, panels, panel] f32, `values` [n] i8
+    Operands: `x` i8, `token_scales` [batch, panels, panel] f32, `values` [n] i8
     (64 that no tile uses stand at their end), `columns`, `segments`, `offsets`, `rows`, `work` i32 as in
     `packed_linear`, `starts` [rows] i32, `scales` [rows] f32, `bias` [rows] and `residual` f32 (optional). `layout` is
     that of the result. Rejected: what `packed_linear` rejects, other element types, another zero point, more than
@@ -66,7 +75,7 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
     bias: Tensor | None = None
     residual: Tensor | None = None
 
-    OPTIONAL = ("activation",)
+    OPTIONAL = ("activation", "lanes")
     MAPPING = MappingClass.MANY_TO_MANY
     CONSTANTS = ("values", "starts", "scales", "bias")
     INDICES = ("columns", "segments", "offsets", "rows", "work")
@@ -76,12 +85,14 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
     def verify_invariants(op):
         check_packed(op)
         x, result, panel = list(op.x.type.shape), list(op.result.type.shape), op.layout.tile()[0]
-        fits = len(x) == 5 and x[3:] == [panel, QUAD]
-        expect(fits, f"expected x [batch, panels, features / {QUAD}, {panel}, {QUAD}] in this layout, found {x}")
+        fits = x[3:] in ([panel, QUAD], [panel])
+        expect(fits, f"expected x [batch, panels, features / {QUAD}, {panel}, {QUAD}], or rows, found {x}")
         expect(
             len(result) == 4 and result[:2] == x[:2], f"expected x and result of equal panels, found {x} and {result}"
         )
-        expect(x[2] * QUAD <= MOST_FEATURES, f"expected {MOST_FEATURES} features or less, found {x[2] * QUAD}")
+        features = x[2] * group_of(op)
+        expect(features <= MOST_FEATURES, f"expected {MOST_FEATURES} features or less, found {features}")
+        check_lanes(op, x)
         found = list(op.token_scales.type.shape)
         expect(found == [*x[:2], panel], f"expected token_scales of shape {[*x[:2], panel]}, found {found}")
         for name in ("starts", "scales"):
@@ -110,10 +121,14 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
         bias: Array | None,
         residual: Array | None,
     ) -> Array:
-        weight = unpack(op, (values, columns, segments, offsets, rows, work), x.shape[2], QUAD, BYTES_PADDING)
+        weight = dense_weight(op, (values, columns, segments, offsets, rows, work))
         whole = x.astype(np.int64) if op.zero_point.value == 0 else x.view(np.uint8).astype(np.int64)
         batch, panels, _, panel = op.result.type.shape
         # [batch, tokens, features] as integers: the sums are exact.
+        if group_of(op) == 1:
+            rows_of_bytes = np.empty_like(whole)
+            rows_of_bytes[..., token_order(panel, lanes_of(op))] = whole
+            whole = rows_of_bytes[..., None]
         flat = whole.transpose(0, 1, 3, 2, 4).reshape(batch, panels * panel, -1)
         sums = flat @ weight.astype(np.int64).T + starts
         y = sums * token_scales.reshape(batch, -1, 1).astype(np.float64) * scales
@@ -125,9 +140,23 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
             kept = computed = op.values.type.shape[0]
         else:
             values, segments, offsets, rows = (array_of(weight, weights) for weight in found)
-            kept, computed = kept_weights(values, segments, offsets, rows, row_masks_of(op), QUAD)
+            kept, computed = kept_weights(values, segments, offsets, rows, row_masks_of(op), group_of(op), QUAD)
         real, padded = token_rows(op, op.result, tokens)
         # A product with both scales for each sum.
         after = 2 + epilogue_flops(op)
         tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
         return real * (2 * kept + op.result.type.shape[2] * after), padded * (2 * computed + tiled * after)
+
+
+def group_of(op: ir.OpView) -> int:
+    """Features of a column entry: four in quads, one in rows."""
+    return QUAD if len(op.x.type.shape) == 5 else 1
+
+
+def dense_weight(op: ir.OpView, arrays: Sequence[Array]) -> Array:
+    """The weight [rows, features] that the packed arrays hold (values to work), without scales.
+
+    Raises `EvaluationError` as `unpack` does.
+    """
+    group = group_of(op)
+    return unpack(op, arrays, op.x.type.shape[2], group, BYTES_PADDING, run=QUAD // group)

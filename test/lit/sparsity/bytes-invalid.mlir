@@ -54,3 +54,27 @@ func.func @f(%q: tensor<1x1x2x16x4xi8>, %s: tensor<1x1x16xf32>, %v: tensor<80xf3
   %y = "sparsity.quantized_linear"(%q, %s, %v, %c, %g, %o, %r, %w, %b, %k) {row_tile = 2 : i64, row_masks = [3], zero_point = 0 : i64, layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>} : (tensor<1x1x2x16x4xi8>, tensor<1x1x16xf32>, tensor<80xf32>, tensor<2xi32>, tensor<1x1x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>, tensor<2xi32>, tensor<2xf32>) -> tensor<1x1x2x16xf32>
   return %y : tensor<1x1x2x16xf32>
 }
+
+// -----
+
+func.func @f(%x: tensor<1x1x8x16xf32>, %s: tensor<1x1x16xf32>) -> tensor<1x1x8x16xi8> {
+  // expected-error @+1 {{'sparsity.quantize_tokens' op expected panels of whole runs of 32 tokens, found 16 tokens}}
+  %q = "sparsity.quantize_tokens"(%x, %s) {zero_point = 0 : i64, lanes = 8 : i64, layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>} : (tensor<1x1x8x16xf32>, tensor<1x1x16xf32>) -> tensor<1x1x8x16xi8>
+  return %q : tensor<1x1x8x16xi8>
+}
+
+// -----
+
+func.func @f(%x: tensor<1x1x8x64xf32>, %s: tensor<1x1x64xf32>) -> tensor<1x1x8x64xi8> {
+  // expected-error @+1 {{'sparsity.quantize_tokens' op expected 'lanes' of 4, 8 or 16, found 5}}
+  %q = "sparsity.quantize_tokens"(%x, %s) {zero_point = 0 : i64, lanes = 5 : i64, layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>} : (tensor<1x1x8x64xf32>, tensor<1x1x64xf32>) -> tensor<1x1x8x64xi8>
+  return %q : tensor<1x1x8x64xi8>
+}
+
+// -----
+
+func.func @f(%x: tensor<1x1x8x64xf32>, %s: tensor<1x1x64xf32>) -> tensor<1x1x2x64x4xi8> {
+  // expected-error @+1 {{'sparsity.quantize_tokens' op expected 'lanes' beside rows of bytes, found bytes of shape [1, 1, 2, 64, 4]}}
+  %q = "sparsity.quantize_tokens"(%x, %s) {zero_point = 0 : i64, lanes = 16 : i64, layout = #sparsity.layout<{panel = 64 : i64, inner = 4 : i64}>} : (tensor<1x1x8x64xf32>, tensor<1x1x64xf32>) -> tensor<1x1x2x64x4xi8>
+  return %q : tensor<1x1x2x64x4xi8>
+}

@@ -103,13 +103,13 @@ class Layer:
     st.sampled_from(SCHEMES),
     st.sampled_from(DOTS),
     st.integers(1, 30),
-    st.integers(1, 8),
-    st.sampled_from([(1, 3), (2, 17), (1, 33)]),
+    st.integers(1, 33),
+    st.sampled_from([(1, 3), (2, 17), (1, 33), (1, 30), (1, 60)]),
     st.sampled_from(["workgroups=2", "row-tile=3 token-vectors=1", "row-tile=5 unroll=2"]),
     st.integers(0, 99),
 )
-def test_layers(lowered, scheme, dot, rows, quads, leading, schedule, seed):
-    layer = Layer(scheme, rows, 4 * quads, leading, seed)
+def test_layers(lowered, scheme, dot, rows, columns, leading, schedule, seed):
+    layer = Layer(scheme, rows, columns, leading, seed)
     more = {"reference": "", "kernels": ",convert-sparsity-to-kernels,convert-sparsity-to-linalg"}
     with make_context(), ir.Location.unknown():
         module, context = layer.lowered(more.get(lowered, ",convert-sparsity-to-linalg"), *dot, schedule=schedule)
@@ -174,12 +174,65 @@ def test_extreme_activations_are_never_silently_wrong(value):
         assert not np.isfinite(found[0, 3]).all()
 
 
-def test_columns_that_no_instruction_takes_stay_in_f32():
-    layer = Layer("dense", 8, 18, (1, 16))
+@pytest.mark.parametrize(
+    ("scheme", "columns", "form"),
+    [
+        ("dense", 16, "layers-in-quads"),
+        ("dense", 18, "layers-in-rows"),
+        ("quads", 64, "layers-in-quads"),
+        ("band", 64, "layers-in-rows"),
+        ("one", 64, "layers-in-rows"),
+    ],
+)
+def test_columns_decide_the_form(scheme, columns, form):
+    layer = Layer(scheme, 8, columns, (1, 16))
     with make_context(), ir.Location.unknown():
         module, context = layer.lowered("", *DOTS[0])
-        assert walk(module, "sparsity.packed_linear") and not walk(module, "sparsity.quantized_linear")
-    assert context.statistics["left-in-f32"] == 1
+        assert len(walk(module, "sparsity.quantized_linear")) == 1
+    assert context.statistics[form] == 1
+
+
+def test_a_weight_that_happens_to_be_zero_does_not_split_its_unit():
+    dense, band = Layer("dense", 16, 64, (1, 16)), Layer("band", 16, 64, (1, 16))
+    for layer in (dense, band):
+        kept = np.argwhere(layer.weight)
+        layer.weight[tuple(kept[::20].T)] = 0.0
+        with make_context(), ir.Location.unknown():
+            module, context = layer.lowered("", *DOTS[0], schedule="row-tile=4")
+            (op,) = walk(module, "sparsity.quantized_linear")
+            assert len(op.row_masks) == 1
+            (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+        layer.check(found)
+
+
+def test_layers_that_read_one_tensor_in_two_forms_share_its_scales():
+    text = """
+    module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, registers = 32 : i64,
+                       dot = "vpdpbusd"}>} {
+      func.func @main(%x: tensor<1x64x32xf32>) -> (tensor<1x64x8xf32>, tensor<1x64x8xf32>) {
+        %v = "sparsity.weight"() {source = "quads"} : () -> tensor<8x32xf32>
+        %w = "sparsity.weight"() {source = "rows"} : () -> tensor<8x32xf32>
+        %a = "sparsity.linear"(%x, %v) {operandSegmentSizes = array<i32: 1, 1, 0, 0>}
+          : (tensor<1x64x32xf32>, tensor<8x32xf32>) -> tensor<1x64x8xf32>
+        %b = "sparsity.linear"(%x, %w) {operandSegmentSizes = array<i32: 1, 1, 0, 0>}
+          : (tensor<1x64x32xf32>, tensor<8x32xf32>) -> tensor<1x64x8xf32>
+        return %a, %b : tensor<1x64x8xf32>, tensor<1x64x8xf32>
+      }
+    }"""
+    rng = np.random.default_rng(0)
+    context = PassContext()
+    context.weights["quads"] = weight_of("dense", 8, 32, rng)
+    context.weights["rows"] = weight_of("band", 8, 32, rng)
+    x = rng.standard_normal((1, 64, 32)).astype(np.float32)
+    with make_context(), ir.Location.unknown():
+        module = ir.Module.parse(text)
+        run_pipeline(module, PIPELINE.replace("SCHEDULE", ""), context)
+        names = ["sparsity.token_scales", "sparsity.quantize_tokens", "sparsity.quantized_linear"]
+        assert [len(walk(module, name)) for name in names] == [1, 2, 2]
+        found = evaluate(module, [x], context.weights)
+    for y, name in zip(found, ("quads", "rows"), strict=True):
+        expected = x @ context.weights[name].T
+        assert np.linalg.norm(y - expected) < 2e-2 * np.linalg.norm(expected)
 
 
 def small_bert():
@@ -204,7 +257,7 @@ def test_a_model_multiplies_bytes_and_stays_near_pytorch(target):
     compiled = compile_model(small_bert(), inputs, target=target, weights="int8", arithmetic="int8")
     statistics = compiled.report.statistics["sparsity-quantize-activations"]
     # Query, key and value are one layer: four layers and four activations in each of the two.
-    assert statistics == {"layers": 8, "activations": 8}
+    assert statistics == {"layers-in-quads": 8, "activations": 8, "padding-values": 0}
     errors = [difference.relative_l2 for difference in compiled.report.verification]
     # The code is compared with PyTorch on the rounded weights, so this is the error of rounding activations.
     assert 1e-4 < max(errors) < 2e-2
