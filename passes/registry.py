@@ -26,6 +26,7 @@ PASSES = {
     "sparsity-quantize-activations": (
         "secateur.passes.scheduled.sparsity_quantize_activations:SparsityQuantizeActivations"
     ),
+    "sparsity-quantize-attention": "secateur.passes.scheduled.sparsity_quantize_attention:SparsityQuantizeAttention",
     "convert-sparsity-to-kernels": "secateur.passes.kernels.convert_sparsity_to_kernels:ConvertSparsityToKernels",
     "sparsity-chain": "secateur.passes.kernels.sparsity_chain:SparsityChain",
     "convert-sparsity-to-gpu-kernels": (

@@ -2,16 +2,12 @@
 
 A workgroup computes one head for one panel of queries. Queries are the lanes, so the scores of a block
 of keys are outer products of key scalars and query vectors, the softmax is element-wise over vectors, and
-the context is again a sum of value scalars times probability vectors: no transposes, no shuffles.
-
-Scores stay in scratch memory. Where those of all keys do not fit, keys are taken block by block: each new maximum
-rescales the sums so far (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), so that any number
-of keys runs in the same memory.
+the context is again a sum of value scalars times probability vectors: no transposes, no shuffles. Blocks of keys, and
+the softmax over them, are those of `attention_blocks.py`.
 """
 
 import dataclasses
-import math as _math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, vector
@@ -19,8 +15,9 @@ from torch_mlir.dialects import arith, memref, vector
 from secateur.dialects.sparsity.ops.attention import head_slices
 from secateur.dialects.sparsity.rules import layout_of
 
+from .attention_blocks import Attention, Head, Key
 from .attention_sizes import Sizes, query_vectors, sizes_of
-from .build import F32_LOWEST, Lanes, Value, add, index, loop, mul
+from .build import Lanes, Value, add, index, loop, mul
 from .functions import exp, maximum
 from .plan import Plan, fits_panels
 from .weights_by_lane import spread_run
@@ -50,20 +47,12 @@ def build_attention(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
 
 
 @dataclasses.dataclass(frozen=True)
-class _Head:
-    """The place of a workgroup, the head's first features in each tensor, and memory for the scores of a block."""
-
-    head: Value
-    panel: Value
-    batch: Value
-    query_row: Value
+class _F32Head(Head):
     key_row: Value
     value_row: Value
-    out_row: Value
-    scores: Value
 
 
-def _head(op: ir.OpView, place: list[Value], sizes: Sizes, lanes: Lanes) -> _Head:
+def _head(op: ir.OpView, place: list[Value], sizes: Sizes, lanes: Lanes) -> _F32Head:
     head, panel, batch = place
     starts, depth, out_depth = head_slices(op)
     sharing = op.heads.value // op.kv_heads.value
@@ -72,16 +61,7 @@ def _head(op: ir.OpView, place: list[Value], sizes: Sizes, lanes: Lanes) -> _Hea
     value_row, out_row = add(mul(kv_head, out_depth), starts[2]), mul(head, out_depth)
     shape = [sizes.block_panels * sizes.key_panel, sizes.vectors * lanes.width]
     scores = memref.alloca(ir.MemRefType.get(shape, ir.F32Type.get()), [], [])
-    return _Head(head, panel, batch, query_row, key_row, value_row, out_row, scores)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Key:
-    """Where a key is: its panel, its place in that panel, and its place in the block."""
-
-    panel: Value
-    in_panel: Value
-    in_block: Value
+    return _F32Head(head, panel, batch, query_row, out_row, scores, key_row, value_row)
 
 
 def _products(spread: Iterable[Value], vectors: Sequence[Value], sums: Sequence[Value]) -> list[Value]:
@@ -93,63 +73,18 @@ def _products(spread: Iterable[Value], vectors: Sequence[Value], sums: Sequence[
 
 
 @dataclasses.dataclass(frozen=True)
-class _Attention:
-    """Builds the work of one head for the vectors of queries that begin at the tokens `queries` of the panel."""
+class _Attention(Attention):
+    """The work of one head on f32."""
 
-    op: ir.OpView
-    arguments: dict[str, Value]
-    lanes: Lanes
-    sizes: Sizes
-    head: _Head
-    queries: list[Value]
+    head: _F32Head
 
-    def build(self) -> None:
-        """All blocks of keys. Carried from one to the next are the maxima and the totals so far, a vector each."""
-        vectors, blocks = self.sizes.vectors, self.sizes.blocks
-        # The lowest finite number keeps a fully masked query at exp(-inf) = 0 instead of exp(-inf + inf).
-        start = [self.lanes.constant(F32_LOWEST)] * vectors + [self.lanes.constant(0.0)] * vectors
-        carried = self._block(index(0), start, first=True)
-        if blocks > 1:
-            carried = loop(1, blocks, 1, carried, lambda number, inner: self._block(number, inner, first=False))
-            self._normalise(self._shares(carried[vectors:]))
+    def _power(self, x: Value) -> Value:
+        return exp(x)
 
-    def _block(self, number: Value, carried: list[Value], first: bool) -> list[Value]:
-        """Scores, exponentials and context of one block; the only block's context is normalised at once."""
-        vectors = self.sizes.vectors
-        old, totals = carried[:vectors], carried[vectors:]
-        first_panel = mul(number, self.sizes.block_panels)
-        maxima = self._each_key(first_panel, old, self._scores, self.sizes.key_tile)
-        factors = None
-        if not first:
-            factors = [exp(arith.subf(before, now)) for before, now in zip(old, maxima, strict=True)]
-            totals = [arith.mulf(total, factor) for total, factor in zip(totals, factors, strict=True)]
-        totals = self._exponentials(maxima, totals)
-        shares = self._shares(totals) if self.sizes.blocks == 1 else None
-        self._context(first_panel, factors, shares)
-        return [*maxima, *totals]
+    def _begin_block(self, first_panel: Value) -> None:
+        """Keys are read as they are."""
 
-    def _each_key(
-        self,
-        first_panel: Value,
-        carried: list[Value],
-        body: Callable[[_Key, list[Value]], list[Value]],
-        step: int,
-    ) -> list[Value]:
-        """Runs `body(key, carried)` for every `step`-th key of the block that begins at `first_panel`."""
-        sizes = self.sizes
-
-        def panel_body(number: Value, outer: list[Value]) -> list[Value]:
-            base = mul(number, sizes.key_panel)
-            panel = arith.addi(first_panel, number)
-
-            def key_body(key: Value, inner: list[Value]) -> list[Value]:
-                return body(_Key(panel, key, arith.addi(base, key)), inner)
-
-            return loop(0, sizes.key_panel, step, outer, key_body)
-
-        return loop(0, sizes.block_panels, 1, carried, panel_body)
-
-    def _scores(self, key: _Key, maxima: list[Value]) -> list[Value]:
+    def _scores(self, key: Key, maxima: list[Value]) -> list[Value]:
         """Stores the scores of a tile of keys; returns the maxima with them."""
         lanes, sizes = self.lanes, self.sizes
         zeros = [lanes.constant(0.0)] * (sizes.key_tile * sizes.vectors)
@@ -162,7 +97,7 @@ class _Attention:
                 maxima[j] = maximum(maxima[j], score)
         return maxima
 
-    def _dot(self, key: _Key, first: Value, sums: list[Value]) -> list[Value]:
+    def _dot(self, key: Key, first: Value, sums: list[Value]) -> list[Value]:
         """Adds the products of the features from `first` on, of a tile of keys with the queries."""
         head, sizes = self.head, self.sizes
         for d in (add(first, step) for step in range(sizes.depth_step)):
@@ -189,13 +124,6 @@ class _Attention:
             score = arith.addf(score, lanes.load(a["bias"], [batch, bias_head, key, token]))
         return self._without_later_keys(score, key, token) if op.causal.value else score
 
-    def _without_later_keys(self, score: Value, key: Value, token: Value) -> Value:
-        """Minus infinity for the queries from `token` on that stand before `key`."""
-        indices = ir.VectorType.get([self.lanes.width], ir.IndexType.get())
-        tokens = arith.addi(vector.broadcast(indices, token), vector.step(indices))
-        later = arith.cmpi(arith.CmpIPredicate.ugt, vector.broadcast(indices, key), tokens)
-        return arith.select(later, self.lanes.constant(-_math.inf), score)
-
     def _exponentials(self, maxima: list[Value], totals: list[Value]) -> list[Value]:
         """Replaces the scores of the block by exp(score - maximum); returns the totals with them."""
         lanes = self.lanes
@@ -210,13 +138,6 @@ class _Attention:
             return new
 
         return loop(0, self.sizes.block_panels * self.sizes.key_panel, 1, totals, key_body)
-
-    def _shares(self, totals: list[Value]) -> list[Value]:
-        """What turns sums of exponentials into means: one over the total, zero where all keys are masked."""
-        zero, one = self.lanes.constant(0.0), self.lanes.constant(1.0)
-        # "Equal to zero" and not "above zero": a NaN in the scores has to reach the result.
-        empty = [arith.cmpf(arith.CmpFPredicate.OEQ, total, zero) for total in totals]
-        return [arith.select(e, zero, arith.divf(one, total)) for e, total in zip(empty, totals, strict=True)]
 
     def _context(self, first_panel: Value, factors: list[Value] | None, shares: list[Value] | None) -> None:
         """Adds the weighted values of the block to the result times `factors` (None: to zero), then times `shares`."""
@@ -237,7 +158,7 @@ class _Attention:
 
         loop(0, sizes.out_depth, sizes.out_tile, [], features_body)
 
-    def _weighted(self, key: _Key, feature: Value, sums: list[Value]) -> list[Value]:
+    def _weighted(self, key: Key, feature: Value, sums: list[Value]) -> list[Value]:
         """Adds the values of `key_step` keys, of the features from `feature` on, times their exponentials."""
         head, lanes, sizes = self.head, self.lanes, self.sizes
         rows = [arith.addi(head.value_row, add(feature, i)) for i in range(sizes.out_tile)]
@@ -248,23 +169,3 @@ class _Attention:
             weights = lanes.load_run(head.scores, [add(key.in_block, step)], starts)
             sums = _products((next(row) for row in values), weights, sums)
         return sums
-
-    def _normalise(self, shares: list[Value]) -> None:
-        """Multiplies the whole result of the head with `shares`."""
-
-        def feature_body(feature: Value, _: list[Value]) -> list[Value]:
-            for query, share in zip(self.queries, shares, strict=True):
-                at = self._out(feature, query)
-                loaded = self.lanes.load(self.arguments["result"], at)
-                self.lanes.store(arith.mulf(loaded, share), self.arguments["result"], at)
-            return []
-
-        loop(0, self.sizes.out_depth, 1, [], feature_body)
-
-    def _out(self, feature: Value, query: Value) -> list[Value]:
-        """The place of a feature of the head in the result."""
-        return [self.head.batch, self.head.panel, arith.addi(self.head.out_row, feature), query]
-
-    def _times(self, values: Iterable[Value], factors: list[Value]) -> Iterator[Value]:
-        """Rows of `vectors` values, each times its vector's factor; ops are added when a value is asked for."""
-        return (arith.mulf(value, factors[n % self.sizes.vectors]) for n, value in enumerate(values))

@@ -6,6 +6,7 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
 from secateur.dialects.sparsity.ops.attention import head_slices
+from secateur.dialects.sparsity.ops.quantized_linear import QUAD
 from secateur.dialects.sparsity.rules import layout_of
 
 from .build import Lanes, largest_divisor
@@ -66,4 +67,34 @@ def sizes_of(op: ir.OpView, lanes: Lanes, vectors: int) -> Sizes:
         out_tile=largest_divisor(out_depth, REGISTER_ROWS),
         depth_step=largest_divisor(depth, together),
         key_step=largest_divisor(key_panel, together),
+    )
+
+
+def byte_sizes_of(op: ir.OpView, lanes: Lanes) -> Sizes | None:
+    """The sizes of attention on bytes: two vectors of queries where panels have them; None where nothing fits.
+
+    `depth_step` are fours of features.
+    """
+    panel, depth, value_depth = op.layout.tile()[0], op.depth.value, op.value_depth.value
+    panels = op.keys_values.type.shape[1]
+    vectors = 2 if panel % (2 * lanes.width) == 0 else 1
+    queries = vectors * lanes.width
+    # Scores and three numbers of each key, and the bytes of the queries.
+    fitting = (SCRATCH_BYTES - depth * queries) // (panel * (4 * queries + 12))
+    if panel % lanes.width or fitting < 1:
+        return None
+    block_panels = largest_divisor(panels, fitting)
+    # NEON and AVX-512 have 32 registers.
+    rows = 8 if lanes.by_lane or lanes.width >= 16 else 4
+    return Sizes(
+        vectors,
+        depth,
+        value_depth,
+        panel,
+        block_panels,
+        blocks=panels // block_panels,
+        key_tile=largest_divisor(panel, rows),
+        out_tile=largest_divisor(value_depth, rows),
+        depth_step=1,
+        key_step=QUAD * largest_divisor(panel // QUAD, 4 if lanes.by_lane else 1),
     )

@@ -58,7 +58,7 @@ class ByteProducts:
         `source`: [.., 4 * tokens], flat in its last dimension; `at`: the indices of the others.
         """
         four = arith.constant(ir.IndexType.get(), 4)
-        return self._parts(vector.load(self._bytes, source, [*at, arith.muli(token, four)]))
+        return self.parts(vector.load(self._bytes, source, [*at, arith.muli(token, four)]))
 
     def load_row(self, source: Value, at: list[Value], count: int) -> Value:
         """`count` bytes of a row from the place `at` on."""
@@ -77,21 +77,22 @@ class ByteProducts:
         while parts[0].type.shape[0] < 4 * self.lanes.width:
             size = parts[0].type.shape[0]
             parts = [vector.shuffle(a, b, list(range(2 * size))) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-        return [self._parts(part) for part in parts]
+        return [self.parts(part) for part in parts]
 
-    def weights(self, source: Value, first: Value, count: int) -> Iterator[list[Value]]:
-        """`count` weights of four bytes from `source[first]` on, each in all lanes, as `multiply` takes them.
+    def weights(self, source: Value, at: list[Value], count: int) -> Iterator[list[Value]]:
+        """`count` weights of four bytes from `source[at]` on, each in all lanes, as `multiply` takes them.
 
         On Arm neighbours are loaded as whole vectors, and an instruction takes one of its lanes.
         """
+        *outer, first = at
         done = 0
         while done < count:
             size = min(4, 1 << ((count - done).bit_length() - 1)) if self.lanes.by_lane else 1
-            loaded = vector.load(integers(8, 4 * size), source, [add(first, 4 * done)])
+            loaded = vector.load(integers(8, 4 * size), source, [*outer, add(first, 4 * done)])
             words = vector.bitcast(integers(32, size), loaded)
             for n in range(size):
                 word = vector.broadcast(self.sums, vector.extract(words, [], [n]))
-                yield self._parts(vector.bitcast(self._bytes, word))
+                yield self.parts(vector.bitcast(self._bytes, word))
             done += size
 
     def multiply(self, total: Value, x: list[Value], weight: list[Value]) -> Value:
@@ -110,7 +111,7 @@ class ByteProducts:
         low = arith.shrsi(arith.shli(words, self._constant(self.sums, 16)), self._constant(self.sums, 16))
         return arith.addi(total, arith.addi(low, high))
 
-    def _parts(self, quads: Value) -> list[Value]:
+    def parts(self, quads: Value) -> list[Value]:
         """Quads of bytes as `multiply` takes them: as they are, or bytes 0, 2 and bytes 1, 3 as 16 bits."""
         if self._dot in ("vpdpbusd", "sdot"):
             return [quads]

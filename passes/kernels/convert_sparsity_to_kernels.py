@@ -33,7 +33,9 @@ from .elementwise import plan_layer_norm, plan_pointwise
 from .linear import plan_linear
 from .linear_rows import plan_sliced_linear
 from .plan import Plan
+from .quantize_heads import plan_quantize_heads
 from .quantize_tokens import plan_quantize_tokens
+from .quantized_attention import plan_quantized_attention
 from .quantized_linear import plan_quantized_linear
 
 # An op without a kernel here is left to `convert-sparsity-to-linalg`.
@@ -47,6 +49,8 @@ _PLANS: dict[str, Callable[[ir.OpView, Lanes], Plan | None]] = {
     "sparsity.token_scales": plan_quantize_tokens,
     "sparsity.quantize_tokens": plan_quantize_tokens,
     "sparsity.quantized_linear": plan_quantized_linear,
+    "sparsity.quantize_heads": plan_quantize_heads,
+    "sparsity.quantized_attention": plan_quantized_attention,
 }
 
 

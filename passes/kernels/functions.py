@@ -29,6 +29,8 @@ Value = ir.Value
 _EXP = (
     2.0, 2.0, 0.9999997615814209, 0.33332911133766174, 0.0833370834589004, 0.0167463980615139, 0.0027631800621747971,
 )  # fmt: skip
+# 2^r for |r| <= 1/2; error 2.6e-6 of it.
+_POWER_OF_TWO = (0.9999992847442627, 0.6931217908859253, 0.240247443318367, 0.05591786280274391, 0.009570102207362652)
 # ln(2) in two parts: products of the first with exponents leave no rounding error after the subtraction.
 _LN2_HIGH, _LN2_LOW = 0.6931471824645996, -1.9046542121259336e-09
 # Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits; 126 is the exponent's bias, less the factor 2.
@@ -103,6 +105,17 @@ def exp(x: Value) -> Value:
     # Half of 2^n: the exponent of 2^128 would be that of infinity, and e^88.7 is still finite.
     power = arith.shli(arith.bitcast(bits, shifted), _splat_integer(bits, 23))
     return arith.mulf(_polynomial(r, _EXP), arith.bitcast(x.type, power))
+
+
+def power_of_two(x: Value, factor: float = 1.0) -> Value:
+    """`factor * 2^x` for x < 127, off by 3e-6 of it at most; exactly zero for x <= -127, NaN for NaN."""
+    x = maximum(_splat(x, -127.0), x)
+    shifted = arith.addf(x, _splat(x, _ROUND + 1))
+    r = arith.subf(x, arith.subf(shifted, _splat(x, _ROUND + 1)))
+    bits = ir.VectorType.get(list(x.type.shape), ir.IntegerType.get_signless(32))
+    power = arith.shli(arith.bitcast(bits, shifted), _splat_integer(bits, 23))
+    polynomial = _polynomial(r, tuple(factor * coefficient for coefficient in _POWER_OF_TWO))
+    return arith.mulf(polynomial, arith.bitcast(x.type, power))
 
 
 def sigmoid(x: Value) -> Value:

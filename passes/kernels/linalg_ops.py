@@ -5,7 +5,9 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.ops.attention import head_slices
 from secateur.dialects.sparsity.rules import activation_of
 
+from .linalg_byte_attention import quantized_attention
 from .linalg_bytes import quantize_tokens, quantized_linear, token_scales
+from .linalg_heads import quantize_heads
 from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 
 # Dimension letters for leading dimensions; features are `n`, reduced features `k`.
@@ -218,6 +220,8 @@ BYTES = {
     "sparsity.token_scales": token_scales,
     "sparsity.quantize_tokens": quantize_tokens,
     "sparsity.quantized_linear": quantized_linear,
+    "sparsity.quantize_heads": quantize_heads,
+    "sparsity.quantized_attention": quantized_attention,
 }
 """Ops that are lowered in panels: their bytes have no token-major form."""
 

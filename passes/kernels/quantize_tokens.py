@@ -12,11 +12,7 @@ from .build import Lanes, Value, add, index, largest_divisor, loop
 from .byte_products import integers
 from .functions import maximum, minimum
 from .plan import Plan
-
-# The smallest normal number of f32: below it, the inverse of a scale may be infinite.
-_SMALLEST = 2.0**-126
-# Adding 1.5 * 2^23 rounds to an integer, to even, and leaves it in the low bits.
-_ROUND = 1.5 * 2**23
+from .rounding import ROUND, inverse_of, splat
 
 
 def plan_quantize_tokens(op: ir.OpView, lanes: Lanes) -> Plan | None:
@@ -67,7 +63,7 @@ def build_quads(op: ir.OpView, arguments: dict[str, Value], place: list[Value], 
 
     def block(token: Value, _: list[Value]) -> list[Value]:
         at = [add(token, j * lanes.width) for j in range(vectors)]
-        inverses = [_inverse(lanes, arguments["scales"], [batch, panel, t]) for t in at]
+        inverses = [inverse_of(lanes, lanes.load(arguments["scales"], [batch, panel, t])) for t in at]
 
         def sweep(quad: Value, _: list[Value]) -> list[Value]:
             first = arith.muli(quad, index(QUAD))
@@ -99,7 +95,7 @@ def build_rows(op: ir.OpView, arguments: dict[str, Value], place: list[Value], l
 
     def block(token: Value, _: list[Value]) -> list[Value]:
         at = [add(token, j * lanes.width) for j in range(vectors)]
-        inverses = [_inverse(lanes, arguments["scales"], [batch, panel, t]) for t in at]
+        inverses = [inverse_of(lanes, lanes.load(arguments["scales"], [batch, panel, t])) for t in at]
 
         def sweep(feature: Value, _: list[Value]) -> list[Value]:
             parts = []
@@ -120,22 +116,10 @@ def build_rows(op: ir.OpView, arguments: dict[str, Value], place: list[Value], l
     loop(0, tokens, block_size, [], block)
 
 
-def _inverse(lanes: Lanes, scales: Value, at: list[Value]) -> Value:
-    """One over the scales of a vector of tokens; zero for those below the smallest normal number."""
-    scale = lanes.load(scales, at)
-    normal = arith.cmpf(arith.CmpFPredicate.OGE, scale, lanes.constant(_SMALLEST))
-    return arith.select(normal, arith.divf(lanes.constant(1.0), scale), lanes.constant(0.0))
-
-
 def _rounded(lanes: Lanes, x: Value, inverse: Value) -> Value:
     """Words whose lowest byte is `x * inverse`, rounded and clipped."""
     units = minimum(maximum(arith.mulf(x, inverse), lanes.constant(-LARGEST)), lanes.constant(LARGEST))
-    return vector.bitcast(integers(32, lanes.width), arith.addf(units, lanes.constant(_ROUND)))
-
-
-def splat(kind: ir.VectorType, value: int) -> Value:
-    """A vector of one integer."""
-    return arith.constant(kind, ir.DenseElementsAttr.get_splat(kind, ir.IntegerAttr.get(kind.element_type, value)))
+    return vector.bitcast(integers(32, lanes.width), arith.addf(units, lanes.constant(ROUND)))
 
 
 def flat_bytes(panels: Value) -> Value:

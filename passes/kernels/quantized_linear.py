@@ -96,7 +96,7 @@ def build_quantized_linear(
 
         def some(count: int, first: Value, carried: list[Value]) -> list[Value]:
             *totals, place = carried
-            weights = products.weights(a["values"], place, count * len(used))
+            weights = products.weights(a["values"], [place], count * len(used))
             for c in range(count):
                 loaded = quads(add(first, c * step), at)
                 new = []

@@ -8,7 +8,8 @@ after, with weights=int8:
 
 The format stands on the op before its schedule is chosen, since a schedule and the record of one are for a format;
 `sparsity-quantize` carries it out once the weights are packed. A format that an op has stays, so another pass, or a
-person, may choose it layer by layer. Tables have no arithmetic: they get that of f32. Ops that are stored in another
+person, may choose it layer by layer. Tables have no arithmetic: they get that of f32. Attention has no weights; it gets
+the format where that multiplies bytes. Ops that are stored in another
 format already are left alone. Statistics: the ops by format.
 
 Preconditions: the names are those of formats (`dialects/number_formats`), and go together. Rationale: a misspelt format
@@ -65,3 +66,9 @@ class SparsityNumberFormat(Pass):
             is_table = op.operation.name == "sparsity.embedding"
             op.operation.attributes[NUMBERS] = table if is_table else layer
             context.count(f"{'tables' if is_table else 'layers'}-in-{self.weights}")
+        if chosen.arithmetic.inner == 1:
+            return
+        for op in walk(module, "sparsity.attention"):
+            if NUMBERS not in op.operation.attributes:
+                op.operation.attributes[NUMBERS] = layer
+                context.count(f"attentions-in-{self.arithmetic}")

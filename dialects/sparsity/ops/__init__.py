@@ -8,7 +8,9 @@ from .layer_norm import LayerNormOp
 from .linear import LinearOp
 from .packed_linear import PackedLinearOp
 from .panels import FromPanelsOp, ToPanelsOp
+from .quantize_heads import QuantizeHeadsOp
 from .quantize_tokens import QuantizeTokensOp
+from .quantized_attention import QuantizedAttentionOp
 from .quantized_linear import QuantizedLinearOp
 from .sliced_linear import SlicedLinearOp
 from .token_scales import TokenScalesOp
@@ -29,6 +31,8 @@ OPS = {
         TokenScalesOp,
         QuantizeTokensOp,
         QuantizedLinearOp,
+        QuantizeHeadsOp,
+        QuantizedAttentionOp,
         ToPanelsOp,
         FromPanelsOp,
     )

@@ -109,15 +109,7 @@ class AttentionOp(SparsityOp, name="attention", traits=[ext.Pure]):
             np.repeat(split(x, offset, kv_heads, width), heads // kv_heads, axis=1)
             for x, offset, width in ((key, offsets[1], depth), (value, offsets[2], out_depth))
         )
-        scores = op.scale.value * (q @ k.transpose(0, 1, 3, 2))
-        if key_bias is not None:
-            scores = scores + key_bias[:, None, None, :].astype(np.float64)
-        if bias is not None:
-            bias = bias.astype(np.float64)
-            scores = scores + (bias if layout_of(op) is None else bias.transpose(0, 1, 3, 2))
-        if op.causal.value:
-            later = np.arange(scores.shape[3]) > np.arange(scores.shape[2])[:, None]
-            scores = np.where(later, -np.inf, scores)
+        scores = masked_scores(op, op.scale.value * (q @ k.transpose(0, 1, 3, 2)), key_bias, bias)
         largest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
         powers = np.exp(scores - np.where(np.isneginf(largest), 0.0, largest))
         total = powers.sum(axis=-1, keepdims=True)
@@ -131,6 +123,19 @@ class AttentionOp(SparsityOp, name="attention", traits=[ext.Pure]):
         queries, keys = token_rows(op, op.query, tokens), token_rows(op, op.key, tokens)
         real, padded = (heads * q * (k // batch * per_score + out_depth) for q, k in zip(queries, keys, strict=True))
         return real, padded
+
+
+def masked_scores(op: ir.OpView, scores: Array, key_bias: Array | None, bias: Array | None) -> Array:
+    """`scores` [batch, heads, tokens, keys] with the biases and the causal mask of the op."""
+    if key_bias is not None:
+        scores = scores + key_bias[:, None, None, :].astype(np.float64)
+    if bias is not None:
+        bias = bias.astype(np.float64)
+        scores = scores + (bias if layout_of(op) is None else bias.transpose(0, 1, 3, 2))
+    if op.causal.value:
+        later = np.arange(scores.shape[3]) > np.arange(scores.shape[2])[:, None]
+        scores = np.where(later, -np.inf, scores)
+    return scores
 
 
 def head_slices(op: ir.OpView) -> tuple[list[int], int, int]:

@@ -258,6 +258,7 @@ def test_a_model_multiplies_bytes_and_stays_near_pytorch(target):
     statistics = compiled.report.statistics["sparsity-quantize-activations"]
     # Query, key and value are one layer: four layers and four activations in each of the two.
     assert statistics == {"layers-in-quads": 8, "activations": 8, "padding-values": 0}
+    assert compiled.report.statistics["sparsity-quantize-attention"] == {"attentions": 2}
     errors = [difference.relative_l2 for difference in compiled.report.verification]
     # The code is compared with PyTorch on the rounded weights, so this is the error of rounding activations.
     assert 1e-4 < max(errors) < 2e-2
