@@ -12,7 +12,7 @@ from .build import Lanes, Value, add, index, largest_divisor, loop
 from .byte_products import integers
 from .functions import maximum, minimum
 from .plan import Plan
-from .rounding import ROUND, inverse_of, splat
+from .rounding import ROUND, inverse_of, side_by_side, splat
 
 
 def plan_quantize_tokens(op: ir.OpView, lanes: Lanes) -> Plan | None:
@@ -68,12 +68,8 @@ def build_quads(op: ir.OpView, arguments: dict[str, Value], place: list[Value], 
         def sweep(quad: Value, _: list[Value]) -> list[Value]:
             first = arith.muli(quad, index(QUAD))
             for t, inverse in zip(at, inverses, strict=True):
-                word = None
-                for i in range(QUAD):
-                    x = lanes.load(arguments["x"], [batch, panel, add(first, i), t])
-                    low = arith.andi(_rounded(lanes, x, inverse), splat(words, 255))
-                    part = low if i == 0 else arith.shli(low, splat(words, 8 * i))
-                    word = part if word is None else arith.ori(word, part)
+                x = [lanes.load(arguments["x"], [batch, panel, add(first, i), t]) for i in range(QUAD)]
+                word = side_by_side(lanes, [_rounded(lanes, part, inverse) for part in x])
                 if op.zero_point.value:
                     # Adding 128 to a byte flips its highest bit.
                     word = arith.xori(word, splat(words, -0x7F7F7F80))
