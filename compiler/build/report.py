@@ -25,8 +25,9 @@ class TargetReport:
 
     `statistics` pass -> name -> amount; `verification` every comparison with PyTorch, empty where there was none:
     `unverified_reason` then says why. `verified_on`: where the code ran, as the end of a sentence ("on this machine",
-    "under emulation (qemu:cortex-a76)"). `module_bytes` of code; `parameter_bytes` of all arrays that it reads, of
-    which `own_parameter_bytes` are of no other target of the bundle.
+    "under emulation (qemu:cortex-a76)"). Where activations are rounded, `ops_compared` ops were also held to their own
+    references, the worst of them off by `ops_error` (relative L2, or the part of bytes). `module_bytes` of code;
+    `parameter_bytes` of all arrays that it reads, of which `own_parameter_bytes` are of no other target of the bundle.
     """
 
     name: str
@@ -34,6 +35,8 @@ class TargetReport:
     statistics: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     verification: list[Difference] = dataclasses.field(default_factory=list)
     verified_on: str = ""
+    ops_compared: int = 0
+    ops_error: float = 0.0
     unverified_reason: str = ""
     module_bytes: int = 0
     parameter_bytes: int = 0

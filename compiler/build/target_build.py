@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch_mlir import ir
 
     from secateur.compiler.records.tuned import Tuned
+    from secateur.compiler.verify.op_by_op import OpDifference
+    from secateur.compiler.verify.reference_outputs import ReferenceOutputs
     from secateur.frontends import Loaded
     from secateur.runtime_targets.iree import Assembly
     from secateur.runtime_targets.manifest import DispatchWork, Function
@@ -44,6 +46,7 @@ class TargetBuild:
         self._work: list[LocatedWork] = []
         self._tuned: Tuned | None = None
         self._tuned_folder: ScratchFolder | None = None
+        self._scheduled: Lowering | None = None
         self.seconds: dict[str, float] = {}
         self.report = TargetReport(chosen.target.name, chosen.lowering)
 
@@ -67,6 +70,8 @@ class TargetBuild:
                 lowering.lower(level, self._pipeline(level))
                 if level == "scheduled":
                     self._work = work_of_module(lowering.module, lowering.weights)
+                    if options.verify and options.numbers.arithmetic.rounds_activations:
+                        self._scheduled = Lowering.of_copy(lowering.module, lowering.weights, level)
                 text = self._reached()
         finally:
             if self._dump is not None:
@@ -112,7 +117,6 @@ class TargetBuild:
         """A clause that names the first layer that differs from PyTorch's on these inputs. For code that runs here."""
         from secateur.compiler.verify.first_wrong_layer import first_wrong_layer
         from secateur.frontends import import_model
-        from secateur.runtime_targets import iree
 
         options, target = self._options, self._chosen.target
         again = import_model(loaded.module, loaded.example_inputs)
@@ -125,15 +129,41 @@ class TargetBuild:
             lowering.lower("structural", "sparsity-detect")
             for level in ("scheduled", "kernels"):
                 lowering.lower(level, self._pipeline(level))
-            assembly = iree.assemble(lowering.module, lowering.weights, target=target)
-            code = iree.compile_assembly(assembly, target)
-            with ScratchFolder("compiled") as scratch:
-                archive = Path(scratch) / "weights.irpa"
-                iree.write_parameters(archive, assembly.parameters)
-                session = iree.Session(code, archive, threads=options.threads)
-                return session.run(in_order(again.inputs, arrays))[0]
+            return self._run_here(lowering, in_order(again.inputs, arrays))[0]
 
         return first_wrong_layer(structural.module, loaded.module, arrays, run, options.progress)
+
+    def op_differences(self, reference: "ReferenceOutputs") -> "list[OpDifference]":
+        """How far each op's code is from the op's reference, where activations are rounded; else none.
+
+        For code that runs here. The inputs are padded ones, where the model takes a mask.
+        """
+        from secateur.compiler.verify.comparison import PADDED
+        from secateur.compiler.verify.op_by_op import compare_ops
+
+        scheduled = self._scheduled
+        if scheduled is None:
+            return []
+        inputs = reference.positional(reference.cases.get(PADDED, reference.cases["random"]))
+
+        def run(module: "ir.Module") -> "list[np.ndarray]":
+            lowering = Lowering.of_copy(module, scheduled.weights, scheduled.level)
+            lowering.lower("kernels", self._pipeline("kernels"))
+            return self._run_here(lowering, inputs)
+
+        return compare_ops(scheduled.module, scheduled.weights, inputs, run)
+
+    def _run_here(self, lowering: Lowering, inputs: "list[np.ndarray]") -> "list[np.ndarray]":
+        """Compiles a module at the level `kernels` and runs it on this machine."""
+        from secateur.runtime_targets import iree
+
+        target = self._chosen.target
+        assembly = iree.assemble(lowering.module, lowering.weights, target=target)
+        code = iree.compile_assembly(assembly, target)
+        with ScratchFolder("compiled") as scratch:
+            archive = Path(scratch) / "weights.irpa"
+            iree.write_parameters(archive, assembly.parameters)
+            return iree.Session(code, archive, threads=self._options.threads).run(inputs)
 
     def _pipeline(self, level: str) -> str:
         """The pipeline that leads to `level`, with what tuning found."""

@@ -24,6 +24,8 @@ from .engine import EngineError, call_kernel, call_tensors
 from .tensor_types import array_type, is_torch_tensor
 
 Values = dict[ir.Value, np.ndarray]
+Observer = Callable[[ir.OpView, list[np.ndarray]], list[np.ndarray]]
+"""Sees the results of an op that is computed by itself; what it returns is taken for them."""
 _IN_ORDER = (state.LOAD, state.STORE, "func.call")
 
 
@@ -41,15 +43,16 @@ def evaluate(
     weights: WeightStore,
     function: str = MAIN,
     kept: dict[str, np.ndarray] | None = None,
+    observe: Observer | None = None,
 ) -> list[np.ndarray]:
     """The results of `function` on `inputs`, one array per argument; scalars are arrays without dimensions.
 
     `kept`: the module's state by name, as the last call left it (what is missing has its first value) and, afterwards,
-    as this call leaves it. The module is not changed. Raises `SemanticsError` where the function is missing, inputs do
-    not fit its arguments, or an op cannot be evaluated.
+    as this call leaves it. `observe` is called for every op that has a rule of its own. The module is not changed.
+    Raises `SemanticsError` where the function is missing, inputs do not fit it, or an op cannot be evaluated.
     """
     with module.context, ir.Location.unknown():
-        return _Interpreter(module, weights, {} if kept is None else kept).call(function, inputs)
+        return _Interpreter(module, weights, {} if kept is None else kept, observe).call(function, inputs)
 
 
 def find_function(module: ir.Module, name: str) -> ir.OpView:
@@ -67,8 +70,11 @@ def _location_error(op: ir.OpView, message: object) -> SemanticsError:
 
 
 class _Interpreter:
-    def __init__(self, module: ir.Module, weights: WeightStore, kept: dict[str, np.ndarray]) -> None:
+    def __init__(
+        self, module: ir.Module, weights: WeightStore, kept: dict[str, np.ndarray], observe: Observer | None
+    ) -> None:
         self.module, self.weights, self.state = module, weights, kept
+        self._observe = observe or (lambda _, results: results)
         for op in state.states(module):
             try:
                 declared = state.state_of(op)
@@ -129,7 +135,7 @@ class _Interpreter:
         op, rule = pending.op, pending.rule
         assert rule is not None
         try:
-            results = rule(op, [values[v] for v in op.operation.operands])
+            results = self._observe(op, rule(op, [values[v] for v in op.operation.operands]))
         except (EngineError, EvaluationError) as error:
             raise _location_error(op, error) from error
         for value, array in zip(op.operation.results, results, strict=True):

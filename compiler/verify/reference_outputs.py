@@ -40,6 +40,10 @@ class ReferenceOutputs:
             self._known[id(arrays)] = verify.torch_outputs(self._loaded.module, arrays)
         return self._known[id(arrays)]
 
+    def positional(self, arrays: verify.Arrays) -> list[np.ndarray]:
+        """The inputs in the order of the module's arguments, with the number of tokens."""
+        return in_order(self._imported.inputs, arrays)
+
     def self_test(self, targets: list[str]) -> "tuple[SelfTest, dict[str, bytes]] | None":
         """A bundle's self-test for `targets`, and its files; None where inputs and outputs are too large to carry.
 
@@ -51,7 +55,7 @@ class ReferenceOutputs:
         outputs = self.outputs(arrays)
         if sum(array.nbytes for array in (*arrays.values(), *outputs)) > _SELF_TEST_LIMIT_BYTES:
             return None
-        inputs = in_order(self._imported.inputs, arrays)
+        inputs = self.positional(arrays)
         files = {f"self-test/input-{i}.npy": _npy(array) for i, array in enumerate(inputs)}
         made = {f"self-test/output-{i}.npy": _npy(array) for i, array in enumerate(outputs)}
         accepted = [verify.compare("", "", array, array, self.accepted).tolerance for array in outputs]

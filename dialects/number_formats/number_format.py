@@ -86,6 +86,11 @@ class Arithmetic:
     half_sums: int = 0
     accepted: Tolerance | None = None
 
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether what a layer reads is rounded to bytes."""
+        return self.inner > 1
+
     def runs_with(self, cpu_features: tuple[str, ...]) -> bool:
         """Whether a CPU with these features has its instructions."""
         return not self.cpu_features or any(set(needed) <= set(cpu_features) for needed in self.cpu_features)

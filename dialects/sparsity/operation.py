@@ -44,6 +44,8 @@ class SparsityOp(Sparsity.Operation):
     """The operands that say where packed weights belong."""
     RAGGED = ()
     """The operands whose length depends on where the zeros are. A kernel takes any length of them."""
+    ACCEPTED = None
+    """How far code may be from `reference`, a `Tolerance`, where the op rounds on its way; None: as its type allows."""
     STORED = None
     """`(operand of weights, operand of their scales)`: what a number format is noted on. None in place of the second
     where weights are stored in fewer bits only after they are packed."""

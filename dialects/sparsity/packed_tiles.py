@@ -77,7 +77,8 @@ def unpack(
             # A column may stand in several segments of a row: its values add up.
             block = values[at : at + taken].reshape(-1, len(lanes), run, group).transpose(0, 2, 1, 3)
             block = block.reshape(-1, len(lanes), group)
-            np.add.at(tile, (np.array(lanes), listed[:, None]), block)
+            places = (np.array(lanes) * columns_of_x + listed[:, None])[..., None] * group + np.arange(group)
+            tile += np.bincount(places.reshape(-1), block.reshape(-1), tile.size).reshape(tile.shape)
             at += taken
         for i, row in enumerate(rows[t].tolist()):
             if not 0 <= row < count:

@@ -130,7 +130,8 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
             rows_of_bytes[..., token_order(panel, lanes_of(op))] = whole
             whole = rows_of_bytes[..., None]
         flat = whole.transpose(0, 1, 3, 2, 4).reshape(batch, panels * panel, -1)
-        sums = flat @ weight.astype(np.int64).T + starts
+        # Sums of integers below 2^53 are exact in f64, and many times faster.
+        sums = flat.astype(np.float64) @ weight.T + starts
         y = sums * token_scales.reshape(batch, -1, 1).astype(np.float64) * scales
         return epilogue(op, y, bias, residual)
 

@@ -23,11 +23,11 @@ FIRST = (1, 6, 59, 71, 76, 101)
 MANY = tuple(seed for seed in range(200) if seed not in FIRST)
 
 
-def check(seed, targets):
+def check(seed, targets, **numbers):
     """Compiles the model of a seed for `targets` and reads what the comparison with PyTorch found."""
     model = _MODULE.random_model(seed)
     # It raises where an output is off, with a random input and with padded ones.
-    compiled = compile_model(model.module, model.inputs, target=targets, cache=False)
+    compiled = compile_model(model.module, model.inputs, target=targets, cache=False, **numbers)
     assert not compiled.report.failed, f"{model.about}: {compiled.report.failed}"
     assert [target.name for target in compiled.report.targets] == [get_target(name).name for name in targets]
     for target in compiled.report.targets:
@@ -52,6 +52,25 @@ def test_code_for_the_target_can_be_run_here(name):
 @pytest.mark.parametrize("seed", FIRST)
 def test_targets_agree_with_pytorch(seed):
     check(seed, [name for name in runnable()[0] if name != "vulkan-llvmpipe"])
+
+
+BYTES = {"weights": "int8", "arithmetic": "int8"}
+
+
+def cpus():
+    """The CPUs among the targets whose code runs here."""
+    return [name for name in runnable()[0] if name not in GPUS]
+
+
+@pytest.mark.parametrize("seed", FIRST[::2])
+def test_bytes_agree_with_pytorch(seed):
+    check(seed, cpus(), **BYTES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", MANY)
+def test_many_more_agree_in_bytes(seed):
+    check(seed, cpus(), **BYTES)
 
 
 @pytest.mark.slow
