@@ -27,8 +27,11 @@ class ByteArrays:
     padding: int = 0
 
 
-def byte_arrays(arrays: dict[str, np.ndarray], masks: list[int], features: int) -> ByteArrays:
-    """The arrays of a `packed_linear` with `features` output features and weights of int8, for products of bytes."""
+def byte_arrays(arrays: dict[str, np.ndarray], masks: list[int], shape: tuple[int, int]) -> ByteArrays:
+    """The arrays of a `packed_linear` with a weight of `shape` (output features, input features) in int8, for products
+    of bytes.
+    """
+    features, width = shape
     members = [[i for i in range(mask.bit_length()) if mask >> i & 1] for mask in masks]
     columns, segments = arrays["columns"], arrays["segments"]
     if not segments.any():
@@ -37,7 +40,7 @@ def byte_arrays(arrays: dict[str, np.ndarray], masks: list[int], features: int) 
         return ByteArrays(
             np.zeros(BYTES_PADDING, np.int8), np.zeros(QUAD, np.int32), segments, arrays["offsets"], sums, 1
         )
-    if len(columns) % QUAD == 0 and not (segments % QUAD).any():
+    if width % QUAD == len(columns) % QUAD == 0 and not (segments % QUAD).any():
         quads = columns.reshape(-1, QUAD)
         if not (quads[:, :1] % QUAD).any() and (quads == quads[:, :1] + np.arange(QUAD)).all():
             values, offsets, sums = _side_by_side(arrays, members, features)

@@ -79,14 +79,11 @@ class SparsityQuantizeActivations(Pass):
         layout = layout_of(op)
         if layout is None or layout.tile()[1] != 1 or any(w is None for w in weights.values()):
             return None
-        features = layout.sizes(op.x.type.shape)[2]
-        if features > MOST_FEATURES:
+        shape = (layout.sizes(op.result.type.shape)[2], layout.sizes(op.x.type.shape)[2])
+        if shape[1] > MOST_FEATURES:
             return None
-        return byte_arrays(
-            {name: context.array(weight) for name, weight in weights.items()},
-            row_masks_of(op),
-            layout.sizes(op.result.type.shape)[2],
-        )
+        arrays = {name: context.array(weight) for name, weight in weights.items()}
+        return byte_arrays(arrays, row_masks_of(op), shape)
 
 
 def _lanes(op: ir.OpView, target: TargetDescription) -> int:
