@@ -81,7 +81,7 @@ def second_weight_twice(real):
 # Each changes what kernels compute by so little, or at so few places, that a whole model stays within its tolerance.
 FAULTS = {
     "sums are scaled wrongly": (quantized_linear.arith, "sitofp", sitofp_off, "quantized_linear"),
-    "activations are rounded off the grid": (quantize_tokens, "_inverse", inverse_off, "quantize_tokens"),
+    "activations are rounded off the grid": (quantize_tokens, "inverse_of", inverse_off, "quantize_tokens"),
     "weights of neighbours": (byte_products.ByteProducts, "weights", second_weight_twice, "quantized_linear"),
     "norms with another epsilon": (elementwise.math, "sqrt", lambda real: lambda x: slightly(real(x)), "layer_norm"),
 }
