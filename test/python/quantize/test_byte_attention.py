@@ -22,14 +22,17 @@ UNSIGNED, SIGNED = DOTS[0], DOTS[4]
 class Case:
     """Inputs of an attention; `merged`: query, key and value are one tensor, with a feature between them."""
 
-    def __init__(self, tokens, heads=2, sharing=1, depth=8, batch=1, keys=None, masks="", merged=False, seed=0):
+    def __init__(
+        self, tokens, heads=2, sharing=1, depth=8, batch=1, keys=None, masks="", merged=False, seed=0, value_depth=None
+    ):
         rng = np.random.default_rng(seed)
         self.heads, self.sharing, self.depth, self.masks, self.merged = heads, sharing, depth, masks, merged
         self.scale, keys = depth**-0.5, keys or tokens
-        lengths = [(tokens, heads), (keys, heads // sharing), (keys, heads // sharing)]
+        self.value_depth = value_depth or depth
+        shapes = [(tokens, heads, depth), *((keys, heads // sharing, d) for d in (depth, self.value_depth))]
         self.qkv = [
-            (rng.standard_normal((batch, n, h, depth)) * 10.0 ** rng.uniform(-0.5, 0.5, (1, n, 1, 1))).astype("f4")
-            for n, h in lengths
+            (rng.standard_normal((batch, n, h, d)) * 10.0 ** rng.uniform(-0.5, 0.5, (1, n, 1, 1))).astype("f4")
+            for n, h, d in shapes
         ]
         self.key_bias = np.where(rng.random((batch, keys)) < 0.2, -np.inf, rng.standard_normal((batch, keys)))
         self.key_bias = self.key_bias.astype("f4")
@@ -48,12 +51,12 @@ class Case:
         arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types, strict=True))
         more = ""
         if self.merged:
-            ends = np.cumsum([x.shape[2] * self.depth + 1 for x in self.qkv])
+            ends = np.cumsum([x.shape[2] * x.shape[3] + 1 for x in self.qkv])
             more = f"offsets = [1, {ends[0] + 1}, {ends[1] + 1}], depth = {self.depth} : i64,"
             names, types = [names[0]] * 2 + names, [types[0]] * 2 + types
         segments = [1, 1, 1, int("k" in self.masks), int("b" in self.masks)]
         query = self.qkv[0].shape
-        result = f"tensor<{query[0]}x{query[1]}x{self.heads * self.depth}xf32>"
+        result = f"tensor<{query[0]}x{query[1]}x{self.heads * self.value_depth}xf32>"
         given = f', dot = "{dot}"' if dot else ""
         return f"""
         module attributes {{sparsity.target = #sparsity.target<{{vector_bytes = {vector_bytes} : i64,
@@ -125,11 +128,12 @@ def units(dot: tuple[str, int, int]) -> float:
     st.sampled_from(["", "k", "b", "c", "kc", "kbc"]),
     st.booleans(),
     st.integers(1, 2),
+    st.sampled_from([None, 3, 10]),
     st.integers(0, 99),
 )
-def test_attention_is_near_pytorch(lowering, dot, heads, depth, lengths, masks, merged, batch, seed):
+def test_attention_is_near_pytorch(lowering, dot, heads, depth, lengths, masks, merged, batch, value_depth, seed):
     tokens, keys = lengths
-    case = Case(tokens, *heads, depth, batch, keys, masks, merged and keys is None, seed)
+    case = Case(tokens, *heads, depth, batch, keys, masks, merged and keys is None, seed, value_depth)
     found, expected = case.run(LOWERINGS[lowering], dot), case.exact()
     # The parts: a byte of each of q, k and v, and the roundings of weights, whose errors mostly cancel.
     assert np.abs(found - expected).max() <= (0.04 + 4 * units(dot)) * case.largest()
