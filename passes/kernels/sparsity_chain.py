@@ -44,9 +44,18 @@ _ACCESSES = {"memref.load": 0, "vector.load": 0, "memref.store": 1, "vector.stor
 def accesses_own_panel(kernel: ir.Operation, position: int) -> bool:
     """Whether the kernel touches its argument `position` only at [z, y, ...], the place of the workgroup."""
     arguments = list(kernel.regions[0].blocks[0].arguments)
-    panel, batch = arguments[-2], arguments[-1]
-    for use in arguments[position].uses:
+    return _accessed_at(arguments[position], arguments[-2], arguments[-1])
+
+
+def _accessed_at(memory: ir.Value, panel: ir.Value, batch: ir.Value) -> bool:
+    """Whether all accesses to `memory`, and to views of it that keep its first two dimensions, begin `batch, panel`."""
+    for use in memory.uses:
         user = use.owner.operation
+        if user.name == "memref.collapse_shape":
+            kept = [len(group) for group in user.attributes["reassociation"]][:2]
+            if kept != [1, 1] or not _accessed_at(user.results[0], panel, batch):
+                return False
+            continue
         place = _ACCESSES.get(user.name)
         if place is None or use.operand_number != place:
             return False

