@@ -6,6 +6,7 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
 from secateur.dialects.sparsity.ops.attention import head_slices
+from secateur.dialects.sparsity.ops.quantized_attention import block_keys
 from secateur.dialects.sparsity.ops.quantized_linear import QUAD
 from secateur.dialects.sparsity.rules import layout_of
 
@@ -80,10 +81,10 @@ def byte_sizes_of(op: ir.OpView, lanes: Lanes) -> Sizes | None:
     vectors = 2 if panel % (2 * lanes.width) == 0 else 1
     queries = vectors * lanes.width
     # Scores and three numbers of each key, and the bytes of the queries.
-    fitting = (SCRATCH_BYTES - depth * queries) // (panel * (4 * queries + 12))
-    if panel % lanes.width or fitting < 1:
+    needed = block_keys(op) * (4 * queries + 12) + depth * queries
+    if panel % lanes.width or needed > SCRATCH_BYTES:
         return None
-    block_panels = largest_divisor(panels, fitting)
+    block_panels = block_keys(op) // panel
     # NEON and AVX-512 have 32 registers.
     rows = 8 if lanes.by_lane or lanes.width >= 16 else 4
     return Sizes(

@@ -14,7 +14,8 @@ zero point is 128 where the target's instruction takes an unsigned factor (`vpdp
 Preconditions, for an attention to multiply bytes (it multiplies f32 otherwise, counted as `left-in-f32`):
   a target with an instruction for products of bytes. Rationale: without one, f32 is as fast.
   panels with `inner = 1`. Rationale: queries are lanes.
-  a depth that is a multiple of four. Rationale: an instruction multiplies four features.
+  a depth that is a multiple of four, 256 at most. Rationale: an instruction multiplies four features, and the bytes of
+    queries lie in scratch memory.
 """
 
 import dataclasses
@@ -31,6 +32,8 @@ from secateur.dialects.sparsity.rules import layout_of
 from ..base import Pass, PassContext, walk
 from ..target import target_of
 
+_MOST_FEATURES = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class SparsityQuantizeAttention(Pass):
@@ -45,7 +48,8 @@ class SparsityQuantizeAttention(Pass):
                 continue
             del op.operation.attributes[NUMBERS]
             layout = layout_of(op)
-            if not target.dot or layout is None or layout.tile()[1] != 1 or head_slices(op)[1] % QUAD:
+            fits = head_slices(op)[1] % QUAD == 0 and head_slices(op)[1] <= _MOST_FEATURES
+            if not target.dot or layout is None or layout.tile()[1] != 1 or not fits:
                 context.count("left-in-f32")
                 continue
             _replace(op, target.byte_zero_point)

@@ -142,14 +142,16 @@ def test_attention_is_near_pytorch(lowering, dot, heads, depth, lengths, masks, 
 
 @pytest.mark.parametrize("lowering", ["kernels", "linalg"])
 @pytest.mark.parametrize("dot", [dot for dot in DOTS if dot[0]], ids=str)
-@pytest.mark.parametrize("masks", ["", "kbc"])
-def test_lowerings_compute_the_reference(lowering, dot, masks):
-    case = Case(70, 4, 2, 16, 2, masks=masks)
+@pytest.mark.parametrize(("masks", "tokens"), [("", 70), ("kbc", 70), ("k", 250)])
+def test_lowerings_compute_the_reference(lowering, dot, masks, tokens):
+    if tokens > 128 and (lowering == "linalg" or not runnable(dot)):
+        pytest.skip("plain linalg has no blocks of keys")
+    case = Case(tokens, 4, 2, 16, 2, masks=masks)
     found, expected = case.run(LOWERINGS[lowering], dot), case.run("", dot)
     apart = np.abs(found - expected) / case.largest()
     # A sum that is rounded the other way moves one unit from a key to the next: some queries may have that.
     assert apart.max() <= 4 * units(dot)
-    assert (apart.max(axis=-1) < 1e-5).mean() > 0.6
+    assert (apart.max(axis=-1) < 1e-5).mean() > 0.5
 
 
 @pytest.mark.parametrize("dot", [dot for dot in DOTS if dot[0] and runnable(dot)], ids=str)
@@ -241,7 +243,7 @@ def test_through_iree(tmp_path, dot, tokens, masks):
 
 
 def test_what_no_instruction_takes_stays_in_f32():
-    for case, dot in ((Case(16, depth=6), UNSIGNED), (Case(16), ("", 16, 32))):
+    for case, dot in ((Case(16, depth=6), UNSIGNED), (Case(16, depth=260), UNSIGNED), (Case(16), ("", 16, 32))):
         with make_context(), ir.Location.unknown():
             module, context = case.lowered("", dot)
             assert walk(module, "sparsity.attention") and not walk(module, "sparsity.quantized_attention")
