@@ -15,7 +15,8 @@ class TargetDescription:
     """Sizes in bytes; `workers` is the number of threads that run workgroups.
 
     `by_lane`: a multiply-add takes one lane of a register for all lanes of an operand, as NEON's does. `dot`: the
-    instruction for products of bytes; empty where there is none.
+    instruction for products of bytes; empty where there is none. `gather`: whether an instruction that loads a number
+    for each lane from an address of its own is faster than loading them one by one.
     """
 
     vector_bytes: int = 16
@@ -25,6 +26,12 @@ class TargetDescription:
     l2_bytes: int = 1 << 20
     by_lane: bool = False
     dot: str = ""
+    gather: int = 0
+
+    @property
+    def lookup(self) -> bool:
+        """Whether an instruction takes a number for each lane from two vectors: AVX-512 has one for 16 lanes."""
+        return self.vector_bytes == 64
 
     @property
     def byte_zero_point(self) -> int:

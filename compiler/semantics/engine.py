@@ -15,7 +15,7 @@ from torch_mlir.execution_engine import ExecutionEngine
 from secateur.compiler.pipeline.diagnostics import DiagnosticLog
 from secateur.dialects.sparsity.reference_parts import dtype_of
 
-from .byte_products import expand_byte_products
+from .intrinsics import expand_intrinsics
 
 _TORCH_TO_TENSORS = (
     # Ops that the importer kept whole (linear, gelu, layer_norm, ...) are decomposed here.
@@ -113,7 +113,7 @@ class _Compiled:
     """Machine code of the function `entry`, and the types of its results where it returns tensors."""
 
     def __init__(self, module: ir.Module, results: list[tuple[int, np.dtype]]) -> None:
-        expand_byte_products(module)
+        expand_intrinsics(module)
         _run(module, _BUFFERS_TO_LLVM)
         try:
             self.engine = ExecutionEngine(module, opt_level=OPTIMIZATION)

@@ -202,11 +202,12 @@ class Target(Described, name="target"):
 
     `vector_bytes` and `registers` of the vector unit; `workers` threads that will run workgroups;
     `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup; `dot`, the instruction that sums
-    products of bytes, one of `DOTS` (absent: none that kernels know).
+    products of bytes, one of `DOTS` (absent: none that kernels know); `gather`, 1 where an instruction that loads
+    each lane from an address of its own pays (absent: it does not, or there is none).
     """
 
     FIELDS = ("vector_bytes", "registers")
-    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels", "dot")
+    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels", "dot", "gather")
     TEXTS = ("dot",)
     DOTS = ("vpdpbusd", "vpmaddwd", "sdot", "saddlp")
 
@@ -214,6 +215,8 @@ class Target(Described, name="target"):
         super().check()
         found = self.values()["vector_bytes"]
         expect(found % 4 == 0, f"expected 'vector_bytes' of #sparsity.target to be a multiple of 4, found {found}")
+        gather = self.values().get("gather", 1)
+        expect(gather == 1, f"expected 'gather' of #sparsity.target to be 1 or absent, found {gather}")
         dot = self.values().get("dot", self.DOTS[0])
         expect(dot in self.DOTS, f"expected 'dot' of #sparsity.target among {', '.join(self.DOTS)}, found '{dot}'")
 

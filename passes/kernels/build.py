@@ -75,12 +75,14 @@ class Lanes:
 
     `by_lane`: a multiply-add takes one lane of a register for all of an operand's (NEON), not one number of memory
     (x86); then what lies side by side in memory is best loaded at once. `dot`: the instruction for products of bytes.
+    `gather`: whether one that loads each lane from an address of its own pays.
     """
 
-    def __init__(self, width: int, by_lane: bool = False, dot: str = "") -> None:
+    def __init__(self, width: int, by_lane: bool = False, dot: str = "", gather: bool = False) -> None:
         self.width = width
         self.by_lane = by_lane
         self.dot = dot
+        self.gather = gather
         self.type = ir.VectorType.get([width], ir.F32Type.get())
 
     def constant(self, value: float) -> Value:

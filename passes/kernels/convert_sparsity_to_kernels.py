@@ -91,7 +91,7 @@ class ConvertSparsityToKernels(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         target = target_of(module)
-        lanes = Lanes(target.vector_bytes // 4, target.by_lane, target.dot)
+        lanes = Lanes(target.vector_bytes // 4, target.by_lane, target.dot, bool(target.gather))
         known: dict[str, str] = {}
         taken: set[str] = {ir.StringAttr(f.attributes["sym_name"]).value for f in walk(module, "func.func")}
         for op in walk(module, *_PLANS):

@@ -8,7 +8,7 @@ from torch_mlir.dialects import tensor as tensor_dialect
 from secateur.dialects.sparsity.ops.linear import LinearOp
 from secateur.dialects.sparsity.ops.panels import FromPanelsOp, ToPanelsOp
 from secateur.dialects.sparsity.ops.quantized_linear import dense_weight, group_of
-from secateur.dialects.sparsity.ops.sliced_linear import unpack_slices
+from secateur.dialects.sparsity.ops.sliced_linear import column_lists, unpack_slices
 from secateur.dialects.sparsity.ops.weight import make_weight, symbol_of, weight_behind
 from secateur.dialects.sparsity.rules import layout_of
 
@@ -47,10 +47,11 @@ def dense_bytes(op: ir.OpView, context: PassContext) -> dict[str, ir.Value]:
 
 def leave_slices(op: ir.OpView, context: PassContext) -> None:
     """Rewrites a layer in slices of rows as one with its dense weight: slices are made for kernels."""
-    names = ("values", "columns", "offsets", "rows", "work", "slice_bias", "slice_scales")
-    arrays = known_arrays(op, names, context)
+    arrays = known_arrays(op, (*op.CONSTANTS, *op.INDICES), context)
     bias, scales = arrays.pop("slice_bias", None), arrays.pop("slice_scales", None)
-    dense = unpack_slices(op, list(arrays.values()), op.x.type.shape[1]).astype(np.float32)
+    starts, order, features = arrays.pop("starts", None), arrays.pop("order", None), op.x.type.shape[1]
+    arrays["columns"] = column_lists(op, arrays["columns"], starts, order, features)
+    dense = unpack_slices(op, list(arrays.values()), features).astype(np.float32)
     if scales is not None:
         whole = np.zeros(len(dense), dtype=np.float32)
         whole[arrays["rows"]] = scales

@@ -1,7 +1,8 @@
 """The kernel of `sparsity.sliced_linear`: few tokens, output rows are the lanes.
 
 A step of a slice reads one vector of weights and multiplies it with `x` at the step's column: one number in all lanes
-where the rows of the vector share a column list, a gather from the small `x` where each row has a list of its own.
+where the rows of the vector share a column list, one for each lane where each row has a list of its own: by a gather
+from the small `x` where the target has one that pays, looked up in a window of it (`lookups`), or one by one.
 Every weight is loaded once, in the order in which it lies in memory, and serves all tokens, so that the time is that of
 reading the weights. `x` stays token-major: a token's features are one run of memory.
 """
@@ -12,14 +13,11 @@ from torch_mlir.dialects import arith, memref, scf, vector
 from secateur.dialects.sparsity.rules import activation_of
 
 from .build import Lanes, Value, add, index, load_index, loop, mul
+from .lookups import LOOKUPS, Windows
 from .plan import Plan, schedule_of, stored_as
 
 # Sums that do not wait for each other: enough to hide the latency of a multiply-add.
 _INDEPENDENT_SUMS = 4
-
-# Vectors of at most so many lanes (NEON, SSE) are on CPUs without a gather: there, columns loaded one by one save the
-# way from vector to address registers.
-_WITHOUT_GATHER = 4
 
 
 def _token_block(op: ir.OpView) -> int:
@@ -27,8 +25,12 @@ def _token_block(op: ir.OpView) -> int:
     return min(op.x.type.shape[0], schedule_of(op).get("token_vectors", 1))
 
 
-def plan_sliced_linear(op: ir.OpView, lanes: Lanes) -> Plan:
-    """The kernel of a `sliced_linear`, named after the shape of the weight and what follows the product."""
+def plan_sliced_linear(op: ir.OpView, lanes: Lanes) -> Plan | None:
+    """The kernel of a `sliced_linear`, named after the shape of the weight and what follows the product; none where
+    the op has windows and the target no lookup for vectors of so many rows.
+    """
+    if op.starts is not None and not (op.vector_rows.value == lanes.width in LOOKUPS):
+        return None
     activation = activation_of(op)
     parts = [f"rows_{op.result.type.shape[1]}x{op.x.type.shape[1]}", activation if activation != "none" else ""]
     name = "_".join(filter(None, [*parts, "residual" if op.residual is not None else ""])) + stored_as(op)
@@ -41,12 +43,16 @@ def build_sliced_linear(
     """Adds the kernel's body. `place` is (workgroup, 0, 0); a workgroup computes the slices `work[w] .. work[w + 1]`
     for all tokens, `block` of them at a time. The vectors are those of the packed weight, whatever `lanes` are.
     """
-    workgroup, a = place[0], arguments
+    workgroup, a, gather = place[0], arguments, lanes.gather
     tokens = op.result.type.shape[0]
     height, width = op.values.type.shape[1], op.vector_rows.value
     lanes, vectors = Lanes(width), height // width
+    windows = None if op.starts is None else Windows(op, arguments, lanes)
+    source = None if windows else _Source(op, arguments, lanes, gather)
     unroll = schedule_of(op).get("unroll", max(1, _INDEPENDENT_SUMS // (vectors * block)))
-    source = _Source(op, arguments, lanes)
+    if windows:
+        # All steps of a window, and slices end with one.
+        unroll = windows.steps
 
     def slice_body(s: Value, _: list[Value]) -> list[Value]:
         start, stop = (load_index(a["offsets"], at) for at in (s, add(s, 1)))
@@ -57,10 +63,11 @@ def build_sliced_linear(
 
             def steps(k: Value, carried: list[Value]) -> list[Value]:
                 new = []
+                looked_up = windows.read(k, at) if windows else None
                 for u in range(len(carried) // count):
                     sums = carried[u * count : (u + 1) * count]
                     weights = [lanes.load_weights(a["values"], [add(k, u), index(v * width)]) for v in range(vectors)]
-                    numbers = source.read(add(k, u), at)
+                    numbers = looked_up[u] if looked_up else source.read(add(k, u), at)
                     new += [vector.fma(weights[i % vectors], x, sums[i]) for i, x in enumerate(numbers)]
                 return new
 
@@ -68,13 +75,14 @@ def build_sliced_linear(
             if "slice_bias" in a and "slice_scales" not in a:
                 sums = [lanes.load(a["slice_bias"], [s, index(v * width)]) for v in range(vectors)] * len(at)
             middle = start
-            if unroll > 1:
+            if unroll > 1 or windows:
                 whole = arith.divui(arith.subi(stop, start), index(unroll))
                 middle = arith.addi(start, arith.muli(whole, index(unroll)))
                 zeros = [lanes.constant(0.0)] * (count * (unroll - 1))
                 partial = loop(start, middle, unroll, [*sums, *zeros], steps)
                 sums = [_total(partial[i::count]) for i in range(count)]
-            sums = loop(middle, stop, 1, sums, steps)
+            if not windows:
+                sums = loop(middle, stop, 1, sums, steps)
             for i, total in enumerate(sums):
                 _finish(op, a, lanes, [s, index(i % vectors * width)], at[i // vectors], total)
 
@@ -94,12 +102,14 @@ def build_sliced_linear(
 class _Source:
     """The vectors of `x` that a step multiplies its weights with."""
 
-    def __init__(self, op: ir.OpView, arguments: dict[str, Value], lanes: Lanes) -> None:
+    def __init__(self, op: ir.OpView, arguments: dict[str, Value], lanes: Lanes, gather: bool) -> None:
         self._a, self._lanes = arguments, lanes
         height, self._lists = op.values.type.shape[1], op.columns.type.shape[1]
         self._vectors = height // lanes.width
-        self._gathered = self._lists == height and lanes.width > 1
-        if self._gathered and lanes.width > _WITHOUT_GATHER:
+        self._per_row = self._lists == height and lanes.width > 1
+        # Elsewhere, columns loaded one by one save the way from vector to address registers, too.
+        self._gather_pays = gather
+        if self._per_row and gather:
             kind = ir.VectorType.get([lanes.width], ir.IntegerType.get_signless(1))
             self._all = arith.constant(kind, ir.DenseElementsAttr.get_splat(kind, ir.BoolAttr.get(True)))
             self._nothing = lanes.constant(0.0)
@@ -110,7 +120,7 @@ class _Source:
 
     def read(self, k: Value, tokens: list[Value]) -> list[Value]:
         """At step `k`: vector by vector, token by token."""
-        if self._gathered:
+        if self._per_row:
             return self._read_lanes(k, tokens)
         columns = [self._column(k, place) for place in range(self._lists)]
         found = []
@@ -121,7 +131,7 @@ class _Source:
 
     def _read_lanes(self, k: Value, tokens: list[Value]) -> list[Value]:
         width, vectors = self._lanes.width, range(self._vectors)
-        if width > _WITHOUT_GATHER:
+        if self._gather_pays:
             lists = [self._columns(k, v) for v in vectors]
             return [self._gather(token, columns) for token in tokens for columns in lists]
         lists = [[self._column(k, v * width + i) for i in range(width)] for v in vectors]

@@ -10,20 +10,32 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from secateur.dialects.sparsity.kernel_ops import SCRATCH_BYTES
+
+from ..target import TargetDescription
+from .row_windows import Windows, column_orders, windowed
 from .sparsity_reorder import row_patterns
 
 
 @dataclasses.dataclass(frozen=True)
 class Core:
-    """What a core does: bytes it reads per cycle from beyond its caches, cycles of a gather per lane."""
+    """What a core does: bytes it reads per cycle from beyond its first caches, lanes that it multiplies and adds per
+    cycle, cycles in which a lane of a vector gets a number of `x` at a column of its own (a gather's, over its lanes,
+    or one by one), and cycles of a vector of rows in a step with windows, once for the weights and once for each token;
+    None where there is no lookup in registers.
+    """
 
     bytes_per_cycle: float
-    gather_per_lane: float
+    lanes_per_cycle: float
+    per_lane: float
+    per_window_step: float | None
 
 
-# A gather instruction as measured with AVX-512; lane by lane as llvm-mca has it for a Neoverse N1 (Cortex-A76).
-WITH_GATHER, WITHOUT_GATHER = Core(10.0, 0.65), Core(5.0, 2.2)
+# Measured on a Xeon with AVX-512 and on an EPYC with Zen 4; lane by lane as llvm-mca has it for a Neoverse N1
+# (Cortex-A76).
+_GATHERS, _LOOKS_UP, _NEON = Core(10, 32, 0.65, 2), Core(22, 16, 1, 2), Core(5, 8, 2.2, None)
 _LOADS_PER_CYCLE = 2.5
+_MULTIPLY_ADDS_PER_CYCLE = 2
 _STORE_PER_LANE = 1.5
 _PER_SLICE = 30.0
 # Narrower vectors than this gain nothing on any target.
@@ -35,7 +47,7 @@ _AT_ONCE = 1 << 12
 @dataclasses.dataclass
 class Form:
     """One way to cut a layer into slices: output features [slices, height], lists of columns per slice, rows of a
-    vector, whether those are neighbours, and the steps of each slice.
+    vector, whether those are neighbours, the steps of each slice, and the windows in which columns are written, if so.
     """
 
     rows: np.ndarray
@@ -43,18 +55,24 @@ class Form:
     vector_rows: int
     consecutive: bool
     steps: np.ndarray
+    windows: Windows | None = None
 
-    def cost(self, tokens: int, core: Core = WITH_GATHER) -> float:
+    def cost(self, tokens: int, core: Core) -> float:
         """Modelled cycles: the slower of reading bytes and of instructions, and what a slice costs by itself."""
         slices, height = self.rows.shape
         vectors = height // self.vector_rows
         total = int(self.steps.sum())
-        memory = total * (4 * height + 2 * self.lists) / core.bytes_per_cycle
-        if self.lists == height:
-            work = total * height * tokens * core.gather_per_lane
+        memory = total * (4 * height + (2 if self.windows is None else 1) * self.lists) / core.bytes_per_cycle
+        if self.windows is not None:
+            work = total * (1 + tokens) * core.per_window_step
+            if self.windows.order is not None:
+                work += tokens * len(self.windows.order)
+        elif self.lists == height:
+            work = total * height * tokens * core.per_lane
         else:
             work = total * (vectors + self.lists * (1 + tokens)) / _LOADS_PER_CYCLE
-        work = max(work, total * vectors * tokens / 2)
+        together = min(_MULTIPLY_ADDS_PER_CYCLE, core.lanes_per_cycle / self.vector_rows)
+        work = max(work, total * vectors * tokens / together)
         stores = slices * tokens * (vectors if self.consecutive else height * _STORE_PER_LANE)
         return max(memory, work) + stores + slices * _PER_SLICE
 
@@ -109,6 +127,36 @@ def forms(keep: np.ndarray, number: int, lanes: int) -> Iterator[Form]:
         yield Form(rows, rows.shape[1], lanes, order is natural, steps)
 
 
+def window_forms(keep: np.ndarray, lanes: int, tokens: int) -> Iterator[Form]:
+    """The ways to cut a layer that keeps any of `keep` into slices of a vector of rows, with columns in windows."""
+    for order in column_orders(keep.shape[1], lanes):
+        if order is None or 4 * tokens * len(order) <= SCRATCH_BYTES:
+            rows, steps, windows = windowed(keep, lanes, order)
+            yield Form(rows, lanes, lanes, False, steps, windows)
+
+
+def core_of(target: TargetDescription) -> Core:
+    """The core that is nearest to a target."""
+    if target.vector_bytes <= 4 * NARROWEST:
+        return _NEON
+    core = _GATHERS if target.gather else _LOOKS_UP
+    return core if target.lookup else dataclasses.replace(core, per_window_step=None)
+
+
+def cheapest_form(keep: np.ndarray, number: int, tokens: int, target: TargetDescription) -> Form:
+    """Of the forms of a layer, the one with the least modelled cost. Windows are made only where they could be it."""
+    core, lanes = core_of(target), target.vector_bytes // 4
+    best = min(forms(keep, number, lanes), key=lambda form: form.cost(tokens, core))
+    kept = int(np.count_nonzero(keep))
+    if core.per_window_step is None or kept == 0:
+        return best
+    if best.cost(tokens, core) <= kept / lanes * max(
+        5 * lanes / core.bytes_per_cycle, (1 + tokens) * core.per_window_step
+    ):
+        return best
+    return min([best, *window_forms(keep, lanes, tokens)], key=lambda form: form.cost(tokens, core))
+
+
 @dataclasses.dataclass
 class Slices:
     """The arrays of a sliced op; see `sparsity.sliced_linear`."""
@@ -117,16 +165,21 @@ class Slices:
     columns: np.ndarray
     offsets: np.ndarray
     rows: np.ndarray
+    starts: np.ndarray | None = None
+    order: np.ndarray | None = None
 
 
 def fill(weight: np.ndarray, form: Form) -> Slices:
-    """Packs `weight` [rows, columns] in a form of `forms`."""
+    """Packs `weight` [rows, columns] in a form of `forms` or `window_forms`."""
     slices, height = form.rows.shape
     offsets = np.concatenate(([0], np.cumsum(form.steps)))
+    narrow = np.int16 if weight.shape[1] <= 1 << 15 else np.int32
+    if form.windows is not None:
+        return _fill_windows(weight, form, form.windows, offsets, narrow)
     # Executables take no empty buffers: a layer without weights has one step that no slice reads.
     total = max(1, int(offsets[-1]))
     values = np.zeros((total, form.lists, height // form.lists), weight.dtype)
-    columns = np.zeros((total, form.lists), np.int16 if weight.shape[1] <= 1 << 15 else np.int32)
+    columns = np.zeros((total, form.lists), narrow)
     members = form.rows.reshape(slices * form.lists, -1)
     for begin in range(0, len(members), _AT_ONCE):
         rows = members[begin : begin + _AT_ONCE]
@@ -140,6 +193,20 @@ def fill(weight: np.ndarray, form: Form) -> Slices:
     _pad_columns(columns, offsets, values)
     return Slices(
         values.reshape(total, height), columns, offsets.astype(np.int32), np.ascontiguousarray(form.rows, np.int32)
+    )
+
+
+def _fill_windows(
+    weight: np.ndarray, form: Form, windows: Windows, offsets: np.ndarray, narrow: type[np.signedinteger]
+) -> Slices:
+    rows = np.repeat(form.rows, form.steps, axis=0)
+    return Slices(
+        np.where(windows.places >= 0, weight[rows, windows.columns()], 0).astype(weight.dtype),
+        np.maximum(windows.places, 0).astype(np.int8),
+        offsets.astype(np.int32),
+        np.ascontiguousarray(form.rows, np.int32),
+        windows.starts.astype(narrow),
+        None if windows.order is None else windows.order.astype(narrow),
     )
 
 

@@ -34,7 +34,8 @@ from secateur.dialects.sparsity.ops.weight import encoding_of, make_weight, symb
 
 from ..base import Pass, PassContext, walk
 from ..target import TargetDescription, target_of
-from .row_slices import NARROWEST, WITH_GATHER, WITHOUT_GATHER, Form, Slices, fill, forms
+from .row_slices import NARROWEST, Form, Slices, cheapest_form, fill
+from .row_windows import STEPS_PER_WINDOW
 from .sparsity_tile import balanced_bounds
 
 # The default schedule: sums that hide the latency of multiply-adds, in a part of the registers (the rest holds weights
@@ -42,8 +43,10 @@ from .sparsity_tile import balanced_bounds
 _ROW_VECTORS = 4
 _SUMS_PER_REGISTER = 0.75
 # The most tokens of a sequence for which rows beat tokens as lanes, by the rows that share a column list: those of a
-# vector, those of a band that is less, one. Measured on 3072x768 weights at 90 % with AVX-512.
+# vector, those of a band that is less, one. Measured on 3072x768 weights at 90 % with AVX-512, on a Xeon that gathers
+# and, for lists of their own that are looked up, on a Zen 4.
 _MOST_TOKENS_OF_VECTORS, _MOST_TOKENS_OF_BANDS, _MOST_TOKENS_OF_ROWS = 12, 4, 3
+_MOST_TOKENS_LOOKED_UP = 8
 
 
 def default_row_vectors(op: ir.OpView, target: TargetDescription) -> dict[str, int]:
@@ -56,19 +59,22 @@ def default_row_vectors(op: ir.OpView, target: TargetDescription) -> dict[str, i
     weight = weight_behind(op.weight)
     if weight is None or len(shape) < 2 or not _can_be_packed(op):
         return {}
-    if shape[-2] > _most_tokens(encoding_of(weight), target.vector_bytes // 4):
+    if shape[-2] > _most_tokens(encoding_of(weight), target):
         return {}
     tokens = int(np.prod(shape[:-1], dtype=np.int64))
     fitting = int(target.registers * _SUMS_PER_REGISTER) // _ROW_VECTORS
     return {"row_vectors": _ROW_VECTORS, "token_vectors": max(1, min(tokens, fitting))}
 
 
-def _most_tokens(encoding: ir.Attribute | None, lanes: int) -> int:
+def _most_tokens(encoding: ir.Attribute | None, target: TargetDescription) -> int:
     if isinstance(encoding, Dense):
         return _MOST_TOKENS_OF_VECTORS
+    looked_up = target.lookup and not target.gather
     if not isinstance(encoding, Bcr) or encoding.values()["block_rows"] < NARROWEST:
-        return _MOST_TOKENS_OF_ROWS
-    shared = encoding.values()["block_columns"] == 1 and encoding.values()["block_rows"] >= lanes
+        return _MOST_TOKENS_LOOKED_UP if looked_up else _MOST_TOKENS_OF_ROWS
+    if encoding.values()["block_columns"] > 1:
+        return _MOST_TOKENS_LOOKED_UP if looked_up else _MOST_TOKENS_OF_BANDS
+    shared = encoding.values()["block_rows"] >= target.vector_bytes // 4
     return _MOST_TOKENS_OF_VECTORS if shared else _MOST_TOKENS_OF_BANDS
 
 
@@ -88,18 +94,14 @@ class SparsityPackRows(Pass):
             bias = None if op.bias is None else weight_behind(op.bias)
             array = context.array(weight)
             tokens = int(np.prod(op.x.type.shape[:-1], dtype=np.int64))
-            form = self._cheapest(array, number, tokens, target.vector_bytes // 4)
+            form = cheapest_form(array != 0, number, tokens, target)
             packed = fill(array, form)
-            self._replace(op, weight, bias, form, packed, context)
+            self._replace(op, weight, bias, form, packed, target.workers, context)
             kept = int(np.count_nonzero(array))
             context.count("kept-weights", kept)
             context.count("padding-values", int(packed.values.size) - kept)
-            gathered = form.lists == form.rows.shape[1]
-            context.count("layers-with-a-list-per-row" if gathered else "layers-with-shared-lists")
-
-    def _cheapest(self, array: np.ndarray, number: int, tokens: int, lanes: int) -> Form:
-        core = WITH_GATHER if lanes > NARROWEST else WITHOUT_GATHER
-        return min(forms(array != 0, number, lanes), key=lambda form: form.cost(tokens, core))
+            per_row = "windows" if form.windows is not None else "a-list-per-row"
+            context.count(f"layers-with-{per_row if form.lists == form.rows.shape[1] else 'shared-lists'}")
 
     def _replace(
         self,
@@ -108,12 +110,16 @@ class SparsityPackRows(Pass):
         bias: ir.OpView | None,
         form: Form,
         packed: Slices,
+        workers: int,
         context: PassContext,
     ) -> None:
         symbol = symbol_of(weight) or "literal"
         pieces = min(op.attributes[SCHEDULE].values().get("workgroups", 1), len(form.steps))
+        if packed.order is not None:
+            # Each workgroup copies x.
+            pieces = min(pieces, workers)
         with op.location, ir.InsertionPoint(op):
-            arrays = {name: getattr(packed, name) for name in ("values", "columns", "offsets", "rows")}
+            arrays = {name: array for name, array in vars(packed).items() if array is not None}
             arrays["work"] = balanced_bounds(form.steps + 1, pieces)
             if bias is not None:
                 arrays["slice_bias"] = context.array(bias)[packed.rows]
@@ -128,6 +134,7 @@ class SparsityPackRows(Pass):
                 **made,
                 vector_rows=form.vector_rows,
                 consecutive=form.consecutive,
+                window_steps=None if form.windows is None else STEPS_PER_WINDOW,
                 residual=None if op.residual is None else _flattened(op.residual),
                 **kept,
             )

@@ -35,6 +35,7 @@ def _host(model: str, workers: int | None) -> Target:
             "l1_bytes": cpu.l1_bytes,
             "l2_bytes": cpu.l2_bytes,
             **dot_instruction(platform.machine(), cpu.features, cpu.vector_bytes),
+            **({"gather": 1} if cpu.gather else {}),
         },
         iree_flags=(
             "--iree-hal-target-device=local",

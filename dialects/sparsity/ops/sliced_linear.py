@@ -15,13 +15,18 @@ from ..rules import ACTIVATIONS, activation_of, check_scales
 from ..work_parts import Flops, Tokens, epilogue_flops
 from .weight import array_of, weight_behind
 
+# Vectors of `x` that a window is long: the two tables of a lookup instruction.
+WINDOW_VECTORS = 2
+WINDOW_STEPS = "window_steps"
+
 
 class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
     """A linear layer for few tokens; its weight is stored in slices of rows, one value per row at each step.
 
     ```mlir
     %y = "sparsity.sliced_linear"(%x, %values, %columns, %offsets, %rows, %work) {vector_rows = 16 : i64,
-         consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (...) -> tensor<1x3072xf32>
+         consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0>}
+         : (...) -> tensor<1x3072xf32>
     ```
     `height` rows form a slice; row `i` of slice `s` is output feature `rows[s, i]`. A slice has as many steps as its
     longest row has weights; the others are padded with zeros. A step holds one value per row, next to each other, so
@@ -33,16 +38,25 @@ class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
                                            + slice_bias[s, i]) + residual[t, rows[s, i]]
         with offsets[s] <= k < offsets[s + 1]
 
-    A padded step names a column of its list (column 0 where that is empty). A slice with fewer rows repeats some, with
-    equal values. `consecutive`: the rows of a vector are neighbours, `rows[s, i + 1] = rows[s, i] + 1`; only the vector
-    with the layer's last rows may be shorter, and repeats its last row.
+    Where `starts` is present, a list per row is written in windows, so that a kernel can keep the numbers of `x` that
+    some steps read in registers: `columns` are places of i8 in a window, `window_steps` steps in a row share one, and
+    no slice shares one with the next. A window is `WINDOW_VECTORS * vector_rows` places from its start on. With
+    `order`, the places are those of a copy of `x` with the columns in that order, which may repeat or leave out some:
+
+        columns[k, i] = order[starts[k / window_steps] + place[k, i]], 0 <= place < WINDOW_VECTORS * vector_rows
+
+    A padded step names a column of its list (column 0 where that is empty; a place of the window where there are). A
+    slice with fewer rows repeats some, with equal values. `consecutive`: the rows of a vector are neighbours, `rows[s,
+    i + 1] = rows[s, i] + 1`; only the vector with the layer's last rows may be shorter, and repeats its last row.
 
     Operands: `x` [tokens, columns], `values` [steps, height] f32, f16 or i8 (read as f32, exactly), `columns`
     [steps, lists] i16 or i32 (not negative), `offsets` [slices + 1] i32, `rows` [slices, height] i32, `work`
     [workgroups + 1] i32 (workgroup `w` computes slices `work[w] .. work[w + 1]`); optional: `slice_bias`
-    [slices, height], `residual` [tokens, rows], `slice_scales` [slices, height] f32 (one, where absent). Rejected:
-    shapes that do not match, lists that do not divide the height, vectors that do not divide the rows of a list,
-    values of i8 without scales, scales of other values.
+    [slices, height], `residual` [tokens, rows], `slice_scales` [slices, height] f32 (one, where absent), `starts`
+    [windows] i16 or i32 (then `columns` [steps, height] i8), `order` [places] i16 or i32. Rejected: shapes that do not
+    match, lists that do not divide the height, vectors that do not divide the rows of a list, values of i8 without
+    scales, scales of other values, windows that are not `window_steps` steps each or longer than the places, an order
+    or `window_steps` without windows.
     """
 
     result: TensorResult
@@ -58,12 +72,14 @@ class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
     slice_bias: Tensor | None = None
     residual: Tensor | None = None
     slice_scales: Tensor | None = None
+    starts: Tensor | None = None
+    order: Tensor | None = None
 
-    OPTIONAL = ("activation",)
+    OPTIONAL = ("activation", WINDOW_STEPS)
     MAPPING = MappingClass.MANY_TO_MANY
     CONSTANTS = ("values", "slice_bias", "slice_scales")
-    INDICES = ("columns", "offsets", "rows", "work")
-    RAGGED = ("values", "columns", "offsets", "rows", "slice_bias", "slice_scales")
+    INDICES = ("columns", "offsets", "rows", "work", "starts", "order")
+    RAGGED = ("values", "columns", "offsets", "rows", "slice_bias", "slice_scales", "starts")
     STORED = ("values", "slice_scales")
 
     @verifier
@@ -85,9 +101,13 @@ class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
         expect(found == [rows[0] + 1], f"expected offsets of shape {[rows[0] + 1]}, found {found}")
         found = list(op.work.type.shape)
         expect(len(found) == 1 and found[0] > 1, f"expected work [workgroups + 1], found {found}")
-        for name, accepted in (("columns", ("i16", "i32")), *((n, ("i32",)) for n in ("offsets", "rows", "work"))):
-            element = str(getattr(op, name).type.element_type)
-            expect(element in accepted, f"expected {name} of {' or '.join(accepted)}, found {element}")
+        numbers = ("i16", "i32")
+        accepted = {"columns": numbers if op.starts is None else ("i8",), "starts": numbers, "order": numbers}
+        for name in op.INDICES:
+            if getattr(op, name) is not None:
+                element, known = str(getattr(op, name).type.element_type), accepted.get(name, ("i32",))
+                expect(element in known, f"expected {name} of {' or '.join(known)}, found {element}")
+        _verify_windows(op, x[1], steps)
         check_scales(op, "slice_scales", rows)
         if op.slice_bias is not None:
             found = list(op.slice_bias.type.shape)
@@ -110,7 +130,10 @@ class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
         slice_bias: Array | None,
         residual: Array | None,
         slice_scales: Array | None,
+        starts: Array | None,
+        order: Array | None,
     ) -> Array:
+        columns = column_lists(op, columns, starts, order, x.shape[-1])
         weight = unpack_slices(op, (values, columns, offsets, rows, work), x.shape[-1])
         if slice_scales is not None:
             scales = np.zeros(len(weight))
@@ -138,6 +161,42 @@ class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
         return count * (2 * kept + features * after), count * (2 * computed + lanes * after)
 
 
+def window_steps_of(op: ir.OpView) -> int:
+    """Steps that share a window; 0 where the op has no windows."""
+    return ir.IntegerAttr(op.attributes[WINDOW_STEPS]).value if WINDOW_STEPS in op.attributes else 0
+
+
+def _verify_windows(op: ir.OpView, features: int, steps: int) -> None:
+    if op.starts is None:
+        both = "an order" if op.order is not None else f"'{WINDOW_STEPS}'"
+        expect(op.order is None and WINDOW_STEPS not in op.attributes, f"expected starts beside {both}, found none")
+        return
+    found, height, each = list(op.starts.type.shape), op.values.type.shape[1], window_steps_of(op)
+    fits = len(found) == 1 and each > 0 and found[0] * each == steps
+    expect(fits, f"expected starts of windows of '{WINDOW_STEPS}' = {each} steps for {steps} steps, found {found}")
+    lists = op.columns.type.shape[1]
+    expect(lists == height, f"expected a list for each of {height} rows beside starts, found {lists}")
+    places = [features] if op.order is None else list(op.order.type.shape)
+    window = WINDOW_VECTORS * op.vector_rows.value
+    fits = len(places) == 1 and places[0] >= window
+    expect(fits, f"expected {window} places or more for windows of {window}, found {places}")
+
+
+def column_lists(op: ir.OpView, columns: Array, starts: Array | None, order: Array | None, features: int) -> Array:
+    """The columns of each step, [steps, lists], of `columns` that may be places in windows.
+
+    Raises `EvaluationError` for a window or a place outside.
+    """
+    if starts is None:
+        return columns
+    window, places = WINDOW_VECTORS * op.vector_rows.value, features if order is None else len(order)
+    for name, found, end in (("starts", starts, places - window + 1), ("columns", columns, window)):
+        if found.min() < 0 or found.max() >= end:
+            raise EvaluationError(f"expected {name} from 0 to {end - 1}, found {found.min()} to {found.max()}")
+    at = np.repeat(starts.astype(np.int64), window_steps_of(op))[:, None] + columns
+    return at if order is None else order[at]
+
+
 def unpack_slices(op: ir.OpView, arrays: Sequence[Array], features: int) -> Array:
     """The dense weight `[rows, features]` in float64 that the arrays of a `sliced_linear` hold, without scales.
 
@@ -146,6 +205,9 @@ def unpack_slices(op: ir.OpView, arrays: Sequence[Array], features: int) -> Arra
     """
     values, columns, offsets, rows, work = arrays
     (slices, height), lists, count = rows.shape, columns.shape[1], op.result.type.shape[-1]
+    each = window_steps_of(op) or 1
+    if (offsets % each).any():
+        raise EvaluationError(f"expected 'offsets' at whole windows of {each} steps, found {offsets.tolist()}")
     if offsets[-1] > len(values):
         raise EvaluationError(f"expected 'offsets' up to {len(values)} steps, found {int(offsets[-1])}")
     for name, bounds, last in (("work", work, slices), ("offsets", offsets, offsets[-1])):

@@ -45,10 +45,10 @@ func.func @slices(%x: tensor<1x6xf32>, %h: tensor<1x3xf32>) -> tensor<1x3xf32> {
   %w = "sparsity.weight"() {source = dense<[0, 2]> : tensor<2xi32>} : () -> tensor<2xi32>
   // INT8-DAG: %[[VALUES:.*]] = "sparsity.weight"() {source = dense<{{\[\[}}127, 127], [64, 0], [127, 127]]> : tensor<3x2xi8>}
   // INT8-DAG: %[[SCALES:.*]] = "sparsity.weight"() {source = dense<{{\[\[}}0.00787401571, 0.0157480314], [0.0629921257, 0.0629921257]]> : tensor<2x2xf32>}
-  // INT8: "sparsity.sliced_linear"(%{{.*}}, %[[VALUES]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[SCALES]]) {{.*}}array<i32: 1, 1, 1, 1, 1, 1, 0, 1, 1>
+  // INT8: "sparsity.sliced_linear"(%{{.*}}, %[[VALUES]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[SCALES]]) {{.*}}array<i32: 1, 1, 1, 1, 1, 1, 0, 1, 1, 0, 0>
   // F16: "sparsity.sliced_linear"({{.*}}tensor<3x2xf16>
   // F32: "sparsity.sliced_linear"({{.*}}tensor<3x2xf32>
-  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w, %h) {vector_rows = 2 : i64, consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 1, 0>} : (tensor<1x6xf32>, tensor<3x2xf32>, tensor<3x1xi16>, tensor<3xi32>, tensor<2x2xi32>, tensor<2xi32>, tensor<1x3xf32>) -> tensor<1x3xf32>
+  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w, %h) {vector_rows = 2 : i64, consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0>} : (tensor<1x6xf32>, tensor<3x2xf32>, tensor<3x1xi16>, tensor<3xi32>, tensor<2x2xi32>, tensor<2xi32>, tensor<1x3xf32>) -> tensor<1x3xf32>
   return %y : tensor<1x3xf32>
 }
 

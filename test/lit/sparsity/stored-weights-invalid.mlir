@@ -2,7 +2,7 @@
 
 func.func @main(%x: tensor<2x6xf32>, %v: tensor<5x8xi8>, %c: tensor<5x1xi16>, %o: tensor<3xi32>, %r: tensor<2x8xi32>, %w: tensor<2xi32>) -> tensor<2x16xf32> {
   // expected-error @+1 {{'sparsity.sliced_linear' op expected slice_scales beside values of i8, found none}}
-  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w) {vector_rows = 4 : i64, consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<2x6xf32>, tensor<5x8xi8>, tensor<5x1xi16>, tensor<3xi32>, tensor<2x8xi32>, tensor<2xi32>) -> tensor<2x16xf32>
+  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w) {vector_rows = 4 : i64, consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0>} : (tensor<2x6xf32>, tensor<5x8xi8>, tensor<5x1xi16>, tensor<3xi32>, tensor<2x8xi32>, tensor<2xi32>) -> tensor<2x16xf32>
   return %y : tensor<2x16xf32>
 }
 
@@ -10,7 +10,7 @@ func.func @main(%x: tensor<2x6xf32>, %v: tensor<5x8xi8>, %c: tensor<5x1xi16>, %o
 
 func.func @main(%x: tensor<2x6xf32>, %v: tensor<5x8xi8>, %c: tensor<5x1xi16>, %o: tensor<3xi32>, %r: tensor<2x8xi32>, %w: tensor<2xi32>, %s: tensor<16xf32>) -> tensor<2x16xf32> {
   // expected-error @+1 {{'sparsity.sliced_linear' op expected slice_scales of shape [2, 8] and f32, found tensor<16xf32>}}
-  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w, %s) {vector_rows = 4 : i64, consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 1>} : (tensor<2x6xf32>, tensor<5x8xi8>, tensor<5x1xi16>, tensor<3xi32>, tensor<2x8xi32>, tensor<2xi32>, tensor<16xf32>) -> tensor<2x16xf32>
+  %y = "sparsity.sliced_linear"(%x, %v, %c, %o, %r, %w, %s) {vector_rows = 4 : i64, consecutive = true, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 0>} : (tensor<2x6xf32>, tensor<5x8xi8>, tensor<5x1xi16>, tensor<3xi32>, tensor<2x8xi32>, tensor<2xi32>, tensor<16xf32>) -> tensor<2x16xf32>
   return %y : tensor<2x16xf32>
 }
 

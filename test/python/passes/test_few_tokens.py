@@ -14,13 +14,20 @@ from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.semantics import engine
 from secateur.compiler.semantics.evaluation import evaluate
 from secateur.passes.base import PassContext, walk
-from secateur.passes.scheduled.row_slices import fill, forms
-from secateur.passes.scheduled.sparsity_pack_rows import SparsityPackRows
+from secateur.passes.scheduled import sparsity_pack_rows
+from secateur.passes.scheduled.row_slices import cheapest_form, fill, forms, window_forms
+from secateur.passes.target import TargetDescription
 from secateur.runtime_targets import get_target, iree
 
 PACKED = "sparsity-pack-rows"
 KERNELS = f"{PACKED},convert-sparsity-to-kernels"
 MASKS = ["dense", "zero", "unstructured", "rows", "nm", "band4", "band16", "bcr", "block", "one"]
+
+
+def known_forms(keep, number, lanes, tokens=1):
+    """Every form of a layer: those with windows last, in the columns' own order (where it has enough) and dealt out."""
+    windows = window_forms(keep, lanes, tokens) if lanes == 16 and keep.any() else []
+    return [*forms(keep, number, lanes), *windows]
 
 
 def mask(scheme, shape, rng):
@@ -69,10 +76,11 @@ class Layer:
         fields = {"row_tile": 4, "token_vectors": o.get("block", 3), "workgroups": 3, "row_vectors": o["row_vectors"]}
         if "unroll" in o:
             fields["unroll"] = o["unroll"]
+        gather = ", gather = 1 : i64" if "gather" in o else ""
         schedule = ", ".join(f"{name} = {value} : i64" for name, value in fields.items())
         return f"""
         module attributes {{sparsity.target = #sparsity.target<{{vector_bytes = {4 * o["lanes"]} : i64,
-                            registers = 16 : i64}}>}} {{
+                            registers = 16 : i64{gather}}}>}} {{
           func.func @main(%x: {x}, %r: {y}) -> {y} {{
             %w = "sparsity.weight"() {{source = "w"}} : () -> {w}
             %b = "sparsity.weight"() {{source = "b"}} : () -> {b}
@@ -98,7 +106,7 @@ class Layer:
     def lowered(self, pipeline, form=None):
         """The module after `pipeline`, and its weights; call inside a context.
 
-        `form`: which of the layer's forms is packed (the last ones have a list per row), None for the cheapest.
+        `form`: which of `known_forms` is packed, None for the cheapest.
         """
         context = PassContext()
         context.weights["w"], context.weights["b"] = self.weight, self.bias
@@ -106,11 +114,11 @@ class Layer:
         with pytest.MonkeyPatch.context() as patch:
             if form is not None:
 
-                def chosen(pass_, array, number, tokens, lanes):
-                    known = list(forms(array != 0, number, lanes))
+                def chosen(keep, number, tokens, target):
+                    known = known_forms(keep, number, target.vector_bytes // 4, tokens)
                     return known[form % len(known)]
 
-                patch.setattr(SparsityPackRows, "_cheapest", chosen)
+                patch.setattr(sparsity_pack_rows, "cheapest_form", chosen)
             run_pipeline(module, pipeline, context)
         return module, context
 
@@ -123,6 +131,7 @@ OPTIONS = st.fixed_dictionaries(
         "activation": st.just("none"),
         "unroll": st.integers(1, 4),
         "block": st.integers(1, 8),
+        "gather": st.just(1),
     },
 )
 SIZES = st.integers(1, 70)
@@ -162,6 +171,10 @@ def guarded(array):
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(MASKS), SIZES, SIZES, LEADING, OPTIONS, st.integers(-2, 9), st.integers(0, 99))
 @example("unstructured", 37, 29, (1, 7), {"lanes": 16, "row_vectors": 2}, -1, 1)
+@example("unstructured", 37, 40, (1, 7), {"lanes": 16, "row_vectors": 2, "block": 2}, -1, 1)
+@example("bcr", 37, 40, (2, 3), {"lanes": 16, "row_vectors": 2}, -2, 1)
+@example("unstructured", 37, 40, (1, 7), {"lanes": 16, "row_vectors": 2, "gather": 1}, -3, 1)
+@example("unstructured", 37, 40, (1, 7), {"lanes": 16, "row_vectors": 2}, -3, 1)
 @example("bcr", 37, 29, (2, 3), {"lanes": 4, "row_vectors": 2}, -2, 1)
 @example("dense", 3, 5, (1, 1), {"lanes": 16, "row_vectors": 4}, 0, 1)
 @example("band4", 33, 40, (1, 2), {"lanes": 8, "row_vectors": 3, "unroll": 4}, 1, 1)
@@ -178,8 +191,13 @@ def test_kernels_stay_inside_their_arrays(scheme, rows, columns, leading, option
 @pytest.mark.parametrize(
     ("scheme", "rows", "columns", "leading", "options", "form"),
     [
-        ("unstructured", 100, 70, (1, 3), {"lanes": 16, "row_vectors": 4}, -1),
+        ("unstructured", 100, 70, (1, 3), {"lanes": 16, "row_vectors": 4}, -3),
+        ("unstructured", 100, 70, (1, 3), {"lanes": 16, "row_vectors": 4, "gather": 1}, -3),
+        ("unstructured", 100, 70, (1, 3), {"lanes": 16, "row_vectors": 4}, -2),
+        ("bcr", 61, 70, (2, 2), {"lanes": 16, "row_vectors": 2}, -1),
+        ("one", 20, 7, (1, 1), {"lanes": 16, "row_vectors": 1}, -1),
         ("nm", 33, 70, (1, 2), {"lanes": 8, "row_vectors": 1}, -2),
+        ("nm", 33, 70, (1, 2), {"lanes": 8, "row_vectors": 1, "gather": 1}, -2),
         ("unstructured", 30, 50, (1, 2), {"lanes": 4, "row_vectors": 2}, -1),
         ("bcr", 61, 70, (1, 8), {"lanes": 8, "row_vectors": 2}, None),
         ("band4", 64, 33, (1, 3), {"lanes": 16, "row_vectors": 4}, None),
@@ -204,8 +222,12 @@ def test_through_iree(tmp_path, scheme, rows, columns, leading, options, form):
 def test_every_form_holds_the_weight(scheme, rows, columns, number, lanes, seed):
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((rows, columns)).astype(np.float32) * mask(scheme, (rows, columns), rng)
-    for form in forms(weight != 0, number, lanes):
+    for form in known_forms(weight != 0, number, lanes):
         packed = fill(weight, form)
+        if form.windows is not None:
+            # As the kernel reads them.
+            at = np.repeat(packed.starts, len(packed.columns) // len(packed.starts))[:, None] + packed.columns
+            packed.columns = at if packed.order is None else packed.order[at]
         found = np.zeros_like(weight)
         height = form.rows.shape[1]
         for s, members in enumerate(packed.rows):
@@ -229,10 +251,40 @@ def test_padding_of_independent_rows_and_columns_is_small():
 
 def test_a_band_that_a_vector_holds_is_not_padded_and_has_one_list():
     keep = mask("band16", (96, 40), np.random.default_rng(0))
-    best = min(forms(keep, 2, 16), key=lambda form: form.cost(1))
+    best = cheapest_form(keep, 2, 1, TargetDescription(vector_bytes=64))
     assert best.lists < best.rows.shape[1] and best.vector_rows == 16
     exact = min(f.steps.sum() * f.rows.shape[1] for f in forms(keep, 1, 16) if f.lists == 1)
     assert exact == np.count_nonzero(keep)
+
+
+@pytest.mark.parametrize(("scheme", "padding"), [("bcr", 0.45), ("unstructured", 0.45), ("nm", 0.1)])
+def test_rows_rarely_wait_for_a_window(scheme, padding):
+    keep = mask(scheme, (768, 768), np.random.default_rng(0))
+    form = min(window_forms(keep, 16, 1), key=lambda form: form.steps.sum())
+    assert form.steps.sum() * 16 <= (1 + padding) * np.count_nonzero(keep)
+
+
+def test_dealt_columns_spread_the_blocks():
+    keep = mask("bcr", (768, 768), np.random.default_rng(0))
+    natural, dealt = (form.steps.sum() for form in window_forms(keep, 16, 1))
+    assert dealt < 0.85 * natural
+
+
+def test_the_target_decides_how_columns_are_read():
+    target = {"vector_bytes": 64}
+    blocks = cheapest_form(mask("bcr", (768, 768), np.random.default_rng(0)), 4, 1, TargetDescription(**target))
+    assert blocks.windows is not None and blocks.windows.order is not None
+    # Hardly a weight in a window, and a gather that pays: nothing waits there.
+    few = np.random.default_rng(0).random((768, 768)) < 0.02
+    gathered = cheapest_form(few, 4, 1, TargetDescription(**target, gather=1))
+    assert gathered.windows is None and gathered.lists == gathered.rows.shape[1]
+    for narrow in ({"vector_bytes": 32, "registers": 16}, {"vector_bytes": 16}):
+        assert cheapest_form(few, 4, 1, TargetDescription(**narrow)).windows is None
+
+
+def test_copies_of_x_fit_the_scratch_memory():
+    keep = mask("unstructured", (32, 9000), np.random.default_rng(0))
+    assert [form.windows.order is not None for form in window_forms(keep, 16, 1)] == [False]
 
 
 def test_wide_layers_have_columns_of_32_bits():
@@ -242,3 +294,5 @@ def test_wide_layers_have_columns_of_32_bits():
         packed = fill(weight, form)
         assert packed.columns.dtype == np.int32
         assert (1 << 15) in packed.columns
+    (form,) = window_forms(weight != 0, 16, 1)
+    assert fill(weight, form).starts.dtype == np.int32

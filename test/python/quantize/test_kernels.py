@@ -152,6 +152,28 @@ def test_through_iree(tmp_path, scheduled, scheme, leading, weights):
     assert stored == [np.dtype({"f16": "float16", "int8": "int8"}[weights])]
 
 
+@pytest.mark.parametrize("weights", ["f32", "f16", "int8"])
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_looked_up_columns(tmp_path, weights, tokens):
+    layer = Layer("unstructured", 100, 130, (1, tokens))
+    layer.weight *= np.random.default_rng(1).random(layer.weight.shape) < 0.4
+    text = pipeline("rows-as-lanes", "kernels", weights)
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(text, 64)
+        assert "vpermi2var" in str(module)
+        (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+        layer.check(found, weights)
+        target = get_target("host-cpu", workers=1)
+        if "avx512f" not in target.cpu_features:
+            return
+        module, context = layer.lowered(f"{text},canonicalize,cse", 64)
+        assembly = iree.assemble(module, context.weights)
+    code = iree.compile_assembly(assembly, target)
+    iree.write_parameters(tmp_path / "weights.irpa", assembly.parameters)
+    (found,) = iree.Session(code, tmp_path / "weights.irpa").run([layer.x, layer.residual])
+    layer.check(found, weights)
+
+
 @pytest.mark.parametrize("run", [1, 7, 128])
 @pytest.mark.parametrize(("scheme", "leading"), [("dense", (2, 45)), ("band", (1, 64)), ("zero", (1, 16))])
 def test_sums_in_f16(scheme, leading, run):

@@ -28,6 +28,26 @@ def test_description_follows_the_features(monkeypatch, tmp_path, flags, vector_b
     assert found.features == tuple(sorted(["sse2", *flags.split()]))
 
 
+@pytest.mark.parametrize(
+    ("vendor", "flags", "sampling", "pays"),
+    [
+        ("GenuineIntel", "avx2 avx512f", "Not affected", True),
+        ("GenuineIntel", "avx2 avx512f", None, True),
+        ("GenuineIntel", "avx2 avx_vnni", "Not affected", True),
+        ("GenuineIntel", "avx2 avx512f", "Mitigation: Microcode", False),
+        ("GenuineIntel", "avx2", "Not affected", False),
+        ("AuthenticAMD", "avx2 avx512f", "Not affected", False),
+    ],
+)
+def test_where_gathers_pay(monkeypatch, tmp_path, vendor, flags, sampling, pays):
+    _machine(monkeypatch, tmp_path, f"vendor_id\t: {vendor}\n" + _CPUINFO.format(flags))
+    monkeypatch.setattr(cpu, "_GATHER_DATA_SAMPLING", tmp_path / "sampling")
+    if sampling:
+        (tmp_path / "sampling").write_text(f"{sampling}\n")
+    assert cpu.host_cpu().gather is pays
+    assert get_target("host-cpu").description.get("gather") == (1 if pays else None)
+
+
 def test_arm_has_32_registers_of_16_bytes(monkeypatch, tmp_path):
     _machine(monkeypatch, tmp_path, "Features\t: fp asimd evtstrm asimddp\n")
     monkeypatch.setattr(cpu.platform, "machine", lambda: "aarch64")

@@ -1,4 +1,4 @@
-"""What instructions for products of bytes compute, in upstream ops: kernels that have them run on any machine here.
+"""What the instructions that kernels name compute, in upstream ops: such kernels run on any machine here.
 
 before:
     %s = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%sums, %x, %w)
@@ -7,9 +7,12 @@ after, for each of the four bytes of a lane:
     %b = vector.shuffle %x, %x [0, 4, 8, ...] : vector<64xi8>, vector<64xi8>
     %i = arith.extui %b : vector<16xi8> to vector<16xi32>
     ... the same of %w with arith.extsi, their product, and the sum with %sums
+and of a lookup in two vectors, `vpermi2var.ps`, for each lane:
+    %t = vector.shuffle %low, %high [0, 1, ..., 31] : vector<16xf32>, vector<16xf32>
+    %v = vector.extract %t[%place] : f32 from vector<32xf32>
 
-The meanings are those of the manuals: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD
-and PMADDWD; Arm Architecture Reference Manual for A-profile, SDOT (vector) and SADDLP.
+The meanings are those of the manuals: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD,
+PMADDWD and VPERMI2PS; Arm Architecture Reference Manual for A-profile, SDOT (vector) and SADDLP.
 """
 
 from torch_mlir import ir
@@ -19,7 +22,7 @@ from torch_mlir.dialects import arith, vector
 _DOTS = {"vpdpbusd": False, "sdot": True}
 
 
-def expand_byte_products(module: ir.Module) -> None:
+def expand_intrinsics(module: ir.Module) -> None:
     """Replaces every call of an instruction that is known here; others are left alone."""
     calls: list[ir.Operation] = []
 
@@ -45,6 +48,8 @@ def _expanded(name: str, operands: list[ir.Value], result: ir.VectorType) -> ir.
             return arith.addi(total, _sum_of_products(x, weight, result, 4, signed))
     if ".pmadd" in name and "ub" not in name:
         return _sum_of_products(*operands, result, 2, True)
+    if ".vpermi2var.ps." in name:
+        return _look_up(*operands)
     if ".saddlp." in name:
         return arith.addi(*(_part(operands[0], result, 2, i, True) for i in range(2)))
     return None
@@ -62,3 +67,16 @@ def _part(x: ir.Value, result: ir.VectorType, count: int, place: int, signed: bo
     """Of each lane's `count` numbers in `x`, the one at `place`, in 32 bits."""
     part = vector.shuffle(x, x, [lane * count + place for lane in range(result.shape[0])])
     return arith.extsi(result, part) if signed else arith.extui(result, part)
+
+
+def _look_up(low: ir.Value, places: ir.Value, high: ir.Value) -> ir.Value:
+    """For each lane, the number of `low` and `high`, one after the other, at the low bits of its place."""
+    index, width = ir.IndexType.get(), low.type.shape[0]
+    table = vector.shuffle(low, high, list(range(2 * width)))
+    last = arith.constant(index, 2 * width - 1)
+    found = []
+    for lane in range(width):
+        place = arith.andi(arith.index_castui(index, vector.extract(places, [], [lane])), last)
+        dynamic = [ir.ShapedType.get_dynamic_size()]
+        found.append(vector.extract(table, [place], dynamic))
+    return vector.from_elements(low.type, found)
