@@ -14,9 +14,11 @@ after:
 A slice has `row_vectors` vectors. Several forms are counted on the layer's own zeros and the cheapest by a model of
 bytes and instructions is taken: one column list per slice or per vector (of the target's width, a half, ... down to
 four rows, so that low bands fit; columns that only some of the rows keep are padded with zeros), in the order of the
-rows or with equal rows side by side, or one list per row, whose columns of `x` are gathered. Where lists differ in
-length, slices are made of lists of about one length, so that little is padded (SELL-C-sigma with sigma = all rows:
-Kreutzer et al., SIAM J. Sci. Comput. 36(5), 2014). Workgroups get equal numbers of steps.
+rows or with equal rows side by side, or one list per row, whose columns of `x` are gathered, or loaded one by one where
+the target says that gathers do not pay. Where lists differ in length, slices are made of lists of about one length, so
+that little is padded (SELL-C-sigma with sigma = all rows: Kreutzer et al., SIAM J. Sci. Comput. 36(5), 2014). With
+AVX-512, a list per row may be written in windows of 32 columns, from which two steps take their numbers by a lookup in
+registers: no gather, but rows that have no column in a window wait. Workgroups get equal numbers of steps.
 
 Preconditions: weight and bias are `sparsity.weight`s of f32, the activations static; other ops are left alone, as are
 those whose schedule has no `row_vectors`. Rationale: only known zeros can be left out.

@@ -48,7 +48,8 @@ def compute(x, given, bias=None):
     with make_context(), ir.Location.unknown():
         module = ir.Module.parse(f"""
         func.func @main({arguments}) -> tensor<{len(x)}x5xf32> {{
-          %y = "sparsity.sliced_linear"({", ".join(f"%a{i}" for i in range(len(types)))}) {{vector_rows = 3 : i64, {steps}
+          %y = "sparsity.sliced_linear"({", ".join(f"%a{i}" for i in range(len(types)))}) {{vector_rows = 3 : i64,
+            {steps}
             consecutive = false, activation = "relu", operandSegmentSizes = array<i32: {sizes}>}}
             : ({", ".join(types)}) -> tensor<{len(x)}x5xf32>
           return %y : tensor<{len(x)}x5xf32>
