@@ -78,6 +78,14 @@ def _bert(workload: str, ours: str, other: str, limit: float) -> Bar:
     return Bar(_BERT, workload, f"faster than {other}", limit, faster(other, ours))
 
 
+def _one_token(scheme: str, ours: str, limit: float, weights: str = "") -> Bar:
+    dense = f"Secateur dense{weights}"
+    workload = f"linear 3072x768, 1 token, 90 %, {scheme}{weights}"
+    return Bar(
+        "linear-1-token", workload, f"kernel faster than {dense}", limit, faster_in_kernels(dense, ours + weights)
+    )
+
+
 BARS = (
     _bert("BERT-base 90 %, bands of 16 rows", _16X1, "LiteRT dense", 8),
     _bert("BERT-base 90 %, bands of 16 rows", _16X1, "OpenVINO dense", 6),
@@ -96,8 +104,10 @@ BARS = (
         faster("torch.sparse CSR", _16X1)),
     Bar("linear-128-tokens", "linear 3072x768, 128 tokens, 90 %", "faster than SciPy CSR", 14,
         faster("SciPy CSR", _16X1)),
-    Bar("linear-1-token", "linear 3072x768, 1 token, 90 % BCR 4x16", "kernel faster than Secateur dense", 5,
-        faster_in_kernels("Secateur dense", _BCR)),
+    _one_token("bands of 16 rows", _16X1, 5),
+    _one_token("BCR 4x16", _BCR, 4),
+    _one_token("bands of 16 rows", _16X1, 4, ", int8"),
+    _one_token("BCR 4x16", _BCR, 4, ", int8"),
     Bar(_BERT, "BERT-base 90 %, bands of 16 rows", "FLOP/s of NumPy's sgemm 1024^3", 0.85, _share_of_sgemm, "of"),
     Bar("compilation", "compile BERT-base, import to bundle", "time", 40, lambda r: r["seconds"], "s", True),
     Bar("compilation", "compile BERT-base, import to bundle", "peak memory", 4,

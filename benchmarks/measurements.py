@@ -91,10 +91,22 @@ def linear_128_tokens(shop: Workshop, rounds: int) -> Record:
 
 
 def linear_1_token(shop: Workshop, rounds: int) -> Record:
-    """One linear layer, one token: Secateur dense and at 90 % BCR; the bytes of weights that a run reads."""
+    """One linear layer, one token: Secateur dense and with every scheme at 90 %, weights of f32 and of int8; the bytes
+    of weights that a run reads.
+    """
     dense, inputs = models.linear(), models.linear_inputs(1)
-    ours = {"Secateur dense": dense, "Secateur 90 % BCR 4x16": models.pruned(dense, "bcr", "4x16", 0.9)}
-    candidates = [shop.for_secateur(name, module, inputs, repeat=50) for name, module in ours.items()]
+    ours = {
+        "Secateur dense": dense,
+        "Secateur 90 % 16x1": models.pruned(dense, "bcr", "16x1", 0.9),
+        "Secateur 90 % 4x1": models.pruned(dense, "bcr", "4x1", 0.9),
+        "Secateur 90 % BCR 4x16": models.pruned(dense, "bcr", "4x16", 0.9),
+        "Secateur 90 % unstructured": models.pruned(dense, "unstructured", None, 0.9),
+    }
+    candidates = [
+        shop.for_secateur(name + suffix, module, inputs, repeat=50, **options)
+        for suffix, options in (("", {}), (", int8", {"weights": "int8"}))
+        for name, module in ours.items()
+    ]
     record = run_contest(shop, candidates, rounds)
     record["kernels_ms"] = {c.name: _kernels(c) for c in candidates}
     record["weight_bytes"] = {
