@@ -8,6 +8,7 @@ import torch
 
 from secateur.compiler import compile_model
 from secateur.compression.prune import parse_scheme, prune_model
+from secateur.runtime_targets import get_target
 
 
 def close(found, expected):
@@ -51,3 +52,16 @@ def test_linear_layers(threads):
     with torch.no_grad():
         close(compiled(x), module(x))
     assert compiled.report.statistics["convert-sparsity-to-kernels"]["dispatches"] == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks_in_windows(threads):
+    torch.manual_seed(2)
+    module = prune_model(torch.nn.Linear(160, 500).eval(), parse_scheme("bcr", "4x16"), 0.9)[0]
+    x = torch.randn(1, 2, 160)
+    compiled = compile_model(copy.deepcopy(module), {"input": x}, threads=threads)
+    with torch.no_grad():
+        close(compiled(x), module(x))
+    target = get_target("host-cpu").description
+    if target["vector_bytes"] == 64 and "gather" not in target:
+        assert compiled.report.statistics["sparsity-pack-rows"]["layers-with-windows"] == 1
