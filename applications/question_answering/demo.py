@@ -33,6 +33,8 @@ QUESTIONS = (
     "When was the launch?",
 )
 AGREEMENT = 1e-4
+INT8 = "int8"
+_BYTES = {"weights": INT8, "arithmetic": INT8}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -89,6 +91,7 @@ def show(options: argparse.Namespace, folder: Path) -> None:
 
     from secateur.tasks.downloads import fetch_minilm
 
+    from .model import QuestionModel
     from .packed_checkpoint import read_note
 
     torch.set_num_threads(options.threads)
@@ -99,42 +102,52 @@ def show(options: argparse.Namespace, folder: Path) -> None:
         if not file.is_file():
             raise DemoError(f"there is no packed checkpoint '{file}'")
     base = options.base or fetch_minilm(instead="make demo MODEL=DIR", progress=stage)
-    modules, models = {}, {}
-    for name in ("dense", "pruned"):
-        modules[name], models[name] = compiled(getattr(options, name), base, folder / name, options)
+    models: dict[str, QuestionModel] = {}
     candidates: dict[str, Any] = {}
-    for name, module in modules.items():
+    bundles: dict[str, Path] = {}
+    for name in ("dense", "pruned"):
+        module = unpacked(getattr(options, name), base, folder / name)
         candidates[f"PyTorch, {name}"] = TorchLogits(module)
-        candidates[f"Secateur, {name}"] = models[name].session(options.threads)
+        for kind, numbers in {name: {}, f"{name}, {INT8}": _BYTES}.items():
+            bundles[f"Secateur, {kind}"] = compiled(folder / name, numbers, options)
+            models[kind] = QuestionModel(bundles[f"Secateur, {kind}"])
+            candidates[f"Secateur, {kind}"] = models[kind].session(options.threads)
     context = options.context.read_text(encoding="utf-8")
     console.print(f"{options.context.name}: {len(context.split())} words", highlight=False)
-    for name, model in models.items():
+    for name in ("dense", "pruned"):
         note = read_note(getattr(options, name))
-        zeros = f"{model.sparsity_fraction:.0%} of the weights of its linear layers are zero"
+        zeros = f"{models[name].sparsity_fraction:.0%} of the weights of its linear layers are zero"
         console.print(f"{name}: {zeros}{'; ' if note else ''}{note}", highlight=False, markup=False)
     print_answers(console, candidates, models["dense"], context, options.question or list(QUESTIONS))
-    print_latencies(console, candidates, models["dense"], context, options)
+    print_latencies(console, candidates, bundles, models["dense"], context, options)
     if options.keep:
-        ask, serve = f"{folder}/pruned.bundle", f"{folder}/pruned.bundle --compare {folder}/dense.bundle"
+        ask = f"{folder}/pruned-{INT8}.bundle"
+        serve = f"{ask} --compare {folder}/dense.bundle"
         console.print(f'\nsecateur qa {ask} --context FILE --question "..."\nsecateur serve {serve}', highlight=False)
 
 
-def compiled(packed: Path, base: Path, folder: Path, options: argparse.Namespace) -> "tuple[Any, QuestionModel]":
-    """The PyTorch module of a packed checkpoint, and its bundle beside `folder`."""
-    from secateur.compiler import compile_model
-
-    from .model import QuestionModel
+def unpacked(packed: Path, base: Path, folder: Path) -> Any:
+    """The PyTorch module of a packed checkpoint, which is written to `folder` with its tokenizer."""
     from .packed_checkpoint import load_packed
 
-    stage(f"unpacking and compiling the {folder.name} model ...")
+    stage(f"unpacking the {folder.name} model ...")
     module: Any = load_packed(packed, base)
     module.save_pretrained(folder)
     for name in _TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
-    bundle = folder.with_suffix(".bundle")
-    compile_model(folder, seq_len=options.tokens, threads=options.threads).save(bundle)
-    return module, QuestionModel(bundle)
+    return module
+
+
+def compiled(folder: Path, numbers: dict[str, str], options: argparse.Namespace) -> Path:
+    """The bundle of the model in `folder`, beside it: in f32, or with the weights and arithmetic of `numbers`."""
+    from secateur.compiler import compile_model
+
+    kind = f"-{INT8}" if numbers else ""
+    stage(f"compiling the {folder.name} model{f' in {INT8}' if numbers else ''} ...")
+    bundle = folder.with_name(f"{folder.name}{kind}.bundle")
+    compile_model(folder, seq_len=options.tokens, threads=options.threads, **numbers).save(bundle)
+    return bundle
 
 
 class TorchLogits:
@@ -162,17 +175,19 @@ def print_answers(
     from .windows import Windows
 
     stage("answering ...")
-    rows = []
+    rows, same = [], 0
+    columns = ("PyTorch, dense", "Secateur, dense", "Secateur, pruned", f"Secateur, pruned, {INT8}")
     for question in questions:
         readings = read_in_turns(model, list(candidates.values()), context, question)
         found = dict(zip(candidates, map(best, readings), strict=True))
-        rows.append((question, found["PyTorch, dense"], found["Secateur, dense"], found["Secateur, pruned"]))
+        rows.append((question, *(found[column] for column in columns)))
+        same += found[columns[-1]] == found["Secateur, pruned"]
         for name in ("dense", "pruned"):
             ours, theirs = found[f"Secateur, {name}"], found[f"PyTorch, {name}"]
             if ours != theirs:
                 raise DemoError(f"the {name} model answers '{question}' with '{ours}', and in PyTorch with '{theirs}'")
     console.print()
-    answers = table(("question", "PyTorch, dense", "Secateur, dense", "Secateur, pruned"), rows)
+    answers = table(("question", *columns), rows)
     for column in answers.columns:
         column.justify, column.no_wrap = "left", False
     console.print(answers)
@@ -189,6 +204,8 @@ def print_answers(
     console.print(
         f"\nOn the same weights, compiled and PyTorch give the same answers to all questions; their logits differ by "
         f"{apart['dense']:.1e} (dense) and {apart['pruned']:.1e} (pruned; relative L2, accepted {AGREEMENT:.0e}).\n"
+        f"In {INT8}, whose weights and activations are rounded, the pruned model gives {same} of {len(questions)} "
+        "answers as in f32.\n"
     )
 
 
@@ -206,9 +223,14 @@ def best(reading: "Reading") -> str:
 
 
 def print_latencies(
-    console: Any, candidates: "dict[str, LogitsOf]", model: "QuestionModel", context: str, options: argparse.Namespace
+    console: Any,
+    candidates: "dict[str, LogitsOf]",
+    bundles: dict[str, Path],
+    model: "QuestionModel",
+    context: str,
+    options: argparse.Namespace,
 ) -> None:
-    """Times all candidates in turns on the first window of the text."""
+    """Times all candidates in turns on the first window of the text, and tells the bytes of `bundles`."""
     from secateur.compiler.measure.tables import table
     from secateur.compiler.measure.timing import interleave, ratio
 
@@ -221,19 +243,28 @@ def print_latencies(
         rounds=options.rounds,
         budget_seconds=20.0,
     )
-    torch_dense, ours = latencies["PyTorch, dense"], latencies["Secateur, pruned"]
+    torch_dense, ours = latencies["PyTorch, dense"], latencies[f"Secateur, pruned, {INT8}"]
     rows = [
         (name, *(f"{ms:.1f}" for ms in (latency.min_ms, latency.p25_ms, latency.median_ms)),
-         f"{ratio(torch_dense, latency):.2f}x")
+         f"{ratio(torch_dense, latency):.2f}x", megabytes(bundles.get(name)))
         for name, latency in latencies.items()
     ]  # fmt: skip
-    columns = ("latency of a window, ms", "min", "p25", "median", "vs PyTorch, dense")
-    title = f"{model.tokens} tokens, batch 1, fp32, {options.threads} thread(s), {ours.runs} interleaved runs"
+    columns = ("latency of a window, ms", "min", "p25", "median", "vs PyTorch, dense", "bundle, MB")
+    title = f"{model.tokens} tokens, batch 1, {options.threads} thread(s), {ours.runs} interleaved runs"
     console.print(table(columns, rows, title=title))
+    faster = [f"{ratio(latencies[f'Secateur, {kind}'], ours):.2f}" for kind in ("dense", f"dense, {INT8}")]
     console.print(
-        f"\nThe pruned model, compiled, is [bold]{ratio(torch_dense, ours):.2f} times faster than PyTorch[/bold] with "
-        f"the dense one and {ratio(latencies['Secateur, dense'], ours):.2f} times faster than the dense one, compiled."
+        f"\nThe pruned model in {INT8}, compiled, is [bold]{ratio(torch_dense, ours):.2f} times faster than "
+        f"PyTorch[/bold] with the dense one, and {faster[0]} and {faster[1]} times faster than the dense one, compiled in "
+        f"f32 and in {INT8}."
     )
+
+
+def megabytes(folder: Path | None) -> str:
+    """The size of the files in `folder`."""
+    if folder is None:
+        return "-"
+    return f"{sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()) / 1e6:.0f}"
 
 
 def stage(text: str) -> None:
