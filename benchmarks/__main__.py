@@ -11,10 +11,10 @@ from pathlib import Path
 from .bars import judge
 from .measurements import MEASUREMENTS
 from .peers.registry import environments_folder
-from .report import bar_rows, markdown, notes
+from .report import ENTRY_COLUMNS, bar_rows, markdown, notes
 from .results import Results, machine
 
-CHART = "bert-base"
+CHART, SQUAD = "bert-base", "squad"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -29,6 +29,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the results page, and the chart beside it")
     parser.add_argument("--kept", type=Path, default=Path(".cache/benchmarks"), metavar="DIR",
                         help="folder for what the peers converted")  # fmt: skip
+    parser.add_argument("--demo", type=Path, metavar="DIR",
+                        help="what `make demo KEEP=DIR` left: models for the measurement 'squad'")  # fmt: skip
     parser.add_argument("--peers", type=Path, default=environments_folder(), metavar="DIR", help="their environments")
     return parser.parse_args(arguments)
 
@@ -40,7 +42,9 @@ def say(text: str) -> None:
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     results = Results(options.results)
-    wanted = [name for name in MEASUREMENTS if not options.only or name in options.only]
+    wanted = [
+        name for name in MEASUREMENTS if (name in options.only if options.only else name != SQUAD or options.demo)
+    ]
     if options.resume:
         done = results.read()
         wanted = [name for name in wanted if name not in done]
@@ -72,7 +76,7 @@ def _measure(options: argparse.Namespace, results: Results, wanted: list[str]) -
                 say(f"{name}: {stage}")
                 told[:] = [now, head]
 
-        shop = Workshop(options.kept, options.peers, progress)
+        shop = Workshop(options.kept, options.peers, progress, options.demo)
         try:
             record = MEASUREMENTS[name](shop, options.rounds)
         except Exception as error:
@@ -102,7 +106,7 @@ def _print(lines: dict[str, dict]) -> None:
     records = {name: line["record"] for name, line in lines.items()}
     for name, record in records.items():
         if "entries" in record:
-            console.print(table((name, "threads", "min, ms", "p25", "median", "L2"), entry_rows(record)))
+            console.print(table((name, *ENTRY_COLUMNS), entry_rows(record)))
             for note in notes(record):
                 console.print(note, markup=False, highlight=False)
             console.print()
@@ -117,6 +121,10 @@ def _write_page(options: argparse.Namespace, lines: dict[str, dict]) -> None:
     if CHART in lines and python.exists():
         command = [python, "-P", Path(__file__).with_name("chart.py"), options.results, CHART, picture]
         drawn = subprocess.run([str(part) for part in command]).returncode == 0
+    if SQUAD in lines and python.exists():
+        squad = page.with_name(f"{page.stem}-{SQUAD}.png")
+        command = [python, "-P", Path(__file__).with_name("squad_chart.py"), options.results, squad]
+        subprocess.run([str(part) for part in command], check=True)
     page.write_text(markdown(lines, picture.name if drawn else None))
     say(f"wrote {page}" + (f" and {picture}" if drawn else ""))
 

@@ -74,6 +74,18 @@ _DEEPSPARSE = "DeepSparse 90 % unstructured"
 _BERT = "bert-base"
 
 
+_INT8_90, _INT8_70, _SQUAD = "Secateur 90 % 4x1 int8", "Secateur 70 % 4x1 int8", "Secateur pruned int8"
+
+
+def _int8(workload: str, ours: str, other: str, limit: float) -> Bar:
+    return Bar("bert-base-int8", workload, f"faster than {other}", limit, faster(other, ours))
+
+
+def _f1(record: Record, name: str) -> float:
+    median_ms(record, name)
+    return float(record["entries"][name]["score"]["f1"])
+
+
 def _bert(workload: str, ours: str, other: str, limit: float) -> Bar:
     return Bar(_BERT, workload, f"faster than {other}", limit, faster(other, ours))
 
@@ -109,6 +121,19 @@ BARS = (
     _one_token("bands of 16 rows", _16X1, 4, ", int8"),
     _one_token("BCR 4x16", _BCR, 4, ", int8"),
     Bar(_BERT, "BERT-base 90 %, bands of 16 rows", "FLOP/s of NumPy's sgemm 1024^3", 0.85, _share_of_sgemm, "of"),
+    *(_int8(*bar) for bar in (
+        ("BERT-base 90 %, int8", _INT8_90, "LiteRT int8 dense", 4.5),
+        ("BERT-base 90 %, int8", _INT8_90, "LiteRT dense", 15),
+        ("BERT-base 70 %, int8", _INT8_70, "LiteRT int8 dense", 2.2),
+        ("BERT-base 70 %, int8", _INT8_70, "LiteRT dense", 7.5),
+        ("BERT-base dense, int8", "Secateur dense int8", "LiteRT int8 dense", 1.0),
+        ("BERT-base 90 %, int8", _INT8_90, _DEEPSPARSE, 4),
+    )),
+    Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "faster than LiteRT int8 dense", 2.3,
+        faster("LiteRT int8 dense", _SQUAD)),
+    Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "faster than LiteRT dense", 7, faster("LiteRT dense", _SQUAD)),
+    Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "F1 lost against f32 dense", 1.5,
+        lambda r: _f1(r, "PyTorch dense") - _f1(r, _SQUAD), "points", True),
     Bar("compilation", "compile BERT-base, import to bundle", "time", 40, lambda r: r["seconds"], "s", True),
     Bar("compilation", "compile BERT-base, import to bundle", "peak memory", 4,
         lambda r: r["peak_memory_bytes"] / GIB, "GiB", True),

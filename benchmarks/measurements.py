@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from . import models
-from .peers.contest import Candidate, contest
-from .peers.registry import PEERS, Peer
+from .peers.contest import Candidate, Score, contest
+from .peers.registry import PEERS, ROUNDED, Peer
+from .squad_contest import squad_candidates
 from .workshop import Workshop
 
 Record = dict[str, Any]
@@ -48,6 +49,33 @@ def bert_base(shop: Workshop, rounds: int) -> Record:
         "NumPy sgemm 1024^3": SGEMM_FLOPS,
     }
     return record
+
+
+BYTES = {"weights": "int8", "arithmetic": "int8"}
+
+
+def bert_base_int8(shop: Workshop, rounds: int) -> Record:
+    """BERT-base on one thread: what people deploy (LiteRT, ONNX Runtime, OpenVINO, rounded), and Secateur on bytes."""
+    dense, inputs = models.bert_base(), models.bert_inputs()
+    ours = {"Secateur dense int8": dense}
+    for percent in (70, 90):
+        for scheme, block in (("bcr", "4x1"), ("bcr", "16x1"), ("tile", "4x4")):
+            pruned = models.pruned(dense, scheme, block, percent / 100)
+            ours[f"Secateur {percent} % {block} int8"] = pruned
+    candidates = [shop.for_secateur(name, module, inputs, **BYTES) for name, module in ours.items()]
+    sixteen = models.pruned(dense, "bcr", "16x1", 0.9)
+    candidates.append(shop.for_secateur("Secateur 90 % 16x1", sixteen, inputs))
+    peers = [PEERS["LiteRT"], PEERS["OpenVINO"], *ROUNDED.values()]
+    candidates += [shop.for_peer(f"{peer.title} dense", peer, dense, inputs) for peer in peers]
+    unstructured = models.pruned(dense, "unstructured", None, 0.9)
+    candidates.append(shop.for_peer("DeepSparse 90 % unstructured", PEERS["DeepSparse"], unstructured, inputs))
+    return run_contest(shop, candidates, rounds)
+
+
+def squad(shop: Workshop, rounds: int) -> Record:
+    """The MiniLM-L6 of `make demo`, dense and at 70 %, in every engine and precision: time of a window and F1."""
+    candidates, score = squad_candidates(shop)
+    return run_contest(shop, candidates, rounds, score)
 
 
 def bert_base_threads(shop: Workshop, rounds: int) -> Record:
@@ -129,6 +157,8 @@ def compilation(shop: Workshop, rounds: int) -> Record:
 
 MEASUREMENTS: dict[str, Callable[[Workshop, int], Record]] = {
     "bert-base": bert_base,
+    "bert-base-int8": bert_base_int8,
+    "squad": squad,
     "bert-base-threads": bert_base_threads,
     "minilm-l6": minilm_l6,
     "linear-128-tokens": linear_128_tokens,
@@ -137,9 +167,9 @@ MEASUREMENTS: dict[str, Callable[[Workshop, int], Record]] = {
 }
 
 
-def run_contest(shop: Workshop, candidates: list[Candidate], rounds: int) -> Record:
+def run_contest(shop: Workshop, candidates: list[Candidate], rounds: int, score: Score | None = None) -> Record:
     """All candidates in turns: what each did, with its threads, and why some did not take part."""
-    outcome = contest(candidates, environments=shop.environments, rounds=rounds, progress=shop.progress)
+    outcome = contest(candidates, environments=shop.environments, rounds=rounds, score=score, progress=shop.progress)
     return {
         "entries": {name: dataclasses.asdict(entry) for name, entry in outcome.entries.items()},
         "threads": {candidate.name: candidate.threads for candidate in candidates},

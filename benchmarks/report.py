@@ -11,11 +11,13 @@ THREADS_MARGIN = 0.25
 
 Lines = Mapping[str, dict[str, Any]]
 
-HOW = """Random weights (latency does not depend on training), batch 1, 128 tokens, 32-bit floats. Every engine runs \
-in a process of its own, with the same number of threads, on the same weights and inputs; all take turns, one run \
-each, and the order turns too. Milliseconds are measured inside those processes. "L2" is the relative L2 distance of \
-the outputs from PyTorch's. Dense engines get the dense weights, because zeros change nothing for them; DeepSparse \
-gets 90 % unstructured zeros. Times of one table may be compared, those of two tables were measured at two times."""
+HOW = """Random weights (latency does not depend on training) but for the models of `squad`, batch 1, 128 tokens, \
+32-bit floats where no name says otherwise. Every engine runs in a process of its own, with the same number of \
+threads, on the same weights and inputs; all take turns, one run each, and the order turns too. Milliseconds are \
+measured inside those processes. "L2" is the relative L2 distance of the outputs from PyTorch's. Dense engines get the \
+dense weights, because zeros change nothing for them; DeepSparse gets 90 % unstructured zeros. "OpenVINO default" is \
+in bf16 where the processor has it. The models of `squad` are those of `make demo`; F1 is that of 1,000 questions of \
+SQuAD's dev set. Times of one table may be compared, those of two tables were measured at two times."""
 
 
 def verdict(result: Result) -> str:
@@ -45,13 +47,18 @@ def bar_rows(results: Sequence[Result]) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def entry_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Candidate, threads, minimum, lower quartile, median in milliseconds, L2; the fastest median first."""
+ENTRY_COLUMNS = ("threads", "min, ms", "p25", "median", "L2", "F1")
+
+
+def entry_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Candidate, threads, minimum, lower quartile, median in milliseconds, L2, F1; the fastest median first."""
     rows = []
     for name, entry in sorted(record["entries"].items(), key=lambda item: item[1]["latency"]["median_ms"]):
         latency, error = entry["latency"], entry["relative_l2"]
         times = (f"{latency[key]:.3g}" for key in ("min_ms", "p25_ms", "median_ms"))
-        rows.append((name, str(record["threads"][name]), *times, "-" if error is None else f"{error:.0e}"))
+        score = entry.get("score")
+        scored = f"{score['f1']:.2f}" if score else "-"
+        rows.append((name, str(record["threads"][name]), *times, "-" if error is None else f"{error:.0e}", scored))
     return rows
 
 
@@ -86,7 +93,7 @@ def markdown(lines: Lines, chart: str | None) -> str:
             parts.append(f"## {name}\n")
             runs = max(entry["latency"]["runs"] for entry in record["entries"].values()) if record["entries"] else 0
             parts.append(f"{runs} runs each, finished {lines[name]['finished']}.\n")
-            parts.append(markdown_table(("", "threads", "min, ms", "p25", "median", "L2"), entry_rows(record)))
+            parts.append(markdown_table(("", *ENTRY_COLUMNS), entry_rows(record)))
             parts += [f"- {note}" for note in notes(record)]
             if notes(record):
                 parts.append("")

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass
 class Workshop:
-    """`kept`: folder of what the peers converted, which later runs use again. `environments`: the peers' own."""
+    """`kept`: folder of what the peers converted, which later runs use again. `environments`: the peers' own. `demo`:
+    the folder in which `make demo KEEP=DIR` left its models, if there is one.
+    """
 
     kept: Path
     environments: Path
     progress: Callable[[str], None]
+    demo: Path | None = None
 
     def __post_init__(self) -> None:
         self.kept.mkdir(parents=True, exist_ok=True)
@@ -32,9 +35,15 @@ class Workshop:
         self._scratch.cleanup()
 
     def for_peer(
-        self, name: str, peer: Peer, module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", **rest: int
+        self,
+        name: str,
+        peer: Peer,
+        module: "torch.nn.Module",
+        inputs: "Mapping[str, torch.Tensor]",
+        calibration: "Mapping[str, torch.Tensor] | None" = None,
+        **rest: int,
     ) -> Candidate:
-        """`module` for an engine other than Secateur."""
+        """`module` for an engine other than Secateur. `calibration`: rows of inputs, for one that needs them."""
         from secateur.compiler.build.cache import hash_weights
 
         arrays = {key: tensor.detach().numpy() for key, tensor in [*module.state_dict().items(), *inputs.items()]}
@@ -43,9 +52,9 @@ class Workshop:
         if not folder.exists():
             self.progress(f"exporting {name}")
             with tempfile.TemporaryDirectory(dir=self.kept, prefix="exporting-") as scratch:
-                write_model(Path(scratch) / "model", module, inputs)
+                write_model(Path(scratch) / "model", module, inputs, calibration=calibration)
                 (Path(scratch) / "model").rename(folder)
-        return Candidate(name, peer, folder, **rest)
+        return Candidate(name, peer, folder, rounded=peer.precision != "f32", **rest)
 
     def for_secateur(
         self,
@@ -63,7 +72,7 @@ class Workshop:
         compiled = compile_model(module, inputs, threads=threads, **options)
         folder = self._folder(module, inputs)
         compiled.save(folder / "model.bundle")
-        return Candidate(name, SECATEUR, folder, threads, repeat)
+        return Candidate(name, SECATEUR, folder, threads, repeat, rounded="arithmetic" in options)
 
     def for_bundle(
         self, name: str, bundle: Path, module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]"

@@ -5,9 +5,11 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from secateur.compiler.measure.timing import Latency, interleave
 from secateur.dialects.scratch import ScratchFolder
@@ -18,15 +20,20 @@ from .registry import ADAPTERS, ONNX_FILES, Peer, environments_folder, interpret
 
 # An idle worker that takes more of a processor than this slows the others down.
 IDLE_LIMIT = 0.05
-# Relative L2 that the approximations of an engine in f32 stay below; beyond it something else was computed.
-ERROR_LIMIT = 0.05
+# Relative L2 that approximations in f32, and rounding to bytes, stay below; beyond it something else was computed.
+ERROR_LIMIT, ROUNDED_LIMIT = 0.05, 0.3
+
+Predict = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
+Score = Callable[[Predict], dict[str, Any]]
+"""What a candidate's outputs are worth: called with a function that runs it on rows of inputs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """A model (a folder made by `write_model`) on an engine.
 
-    A turn is `repeat` runs and counts with their median. `compared`: the outputs must be PyTorch's.
+    A turn is `repeat` runs and counts with their median. `compared`: the outputs must be PyTorch's, within what is
+    accepted of f32, or of bytes (`rounded`).
     """
 
     name: str
@@ -35,6 +42,7 @@ class Candidate:
     threads: int = 1
     repeat: int = 1
     compared: bool = True
+    rounded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Entry:
     `relative_l2` against PyTorch in f32, None where there is nothing to compare; `load_seconds` it took to load the
     model, and to convert it where that was not done before; `first_run_seconds`; `idle_fraction` of one processor that
     the worker took while nobody ran; `busy_threads`, the processors that it took while it ran (by the clock of the
-    system, whose ticks are coarse for short runs).
+    system, whose ticks are coarse for short runs); `score` of its outputs, where they were scored.
     """
 
     latency: Latency
@@ -54,6 +62,7 @@ class Entry:
     versions: dict[str, str]
     idle_fraction: float
     busy_threads: float
+    score: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +82,13 @@ def contest(
     budget_seconds: float = 120.0,
     slowest_seconds: float = 3.0,
     load_timeout: float = 600.0,
+    score: Score | None = None,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Outcome:
     """Starts every candidate as a process, compares its outputs with PyTorch's, and runs all in turns.
 
     A candidate that is not installed, fails, or takes more than `slowest_seconds` for a run is left out with a note.
+    With `score`, outputs of each are scored behind the timing.
     `environments` is the folder of the peers' environments, by default `environments_folder()`.
     """
     folder = environments or environments_folder()
@@ -92,7 +103,8 @@ def contest(
             python = interpreter(peer, folder)
             if python is None:
                 raise PeerError(f"there is no environment '{folder / peer.environment}' (`make bench-peers` makes it)")
-            worker = PeerProcess.of(python, adapters / f"{peer.adapter}.py", model, threads, outputs)
+            adapter = adapters / f"{peer.adapter}.py"
+            worker = PeerProcess.of(python, adapter, model, threads, outputs, peer.precision)
             stack.callback(worker.close)
             return worker, worker.start(load_timeout)
 
@@ -155,8 +167,23 @@ def contest(
             for name in latencies
             if name not in skipped
         }
+        scores: dict[str, dict[str, Any]] = {}
+        for name in list(busy) if score is not None else []:
+            assert score is not None
+            progress(f"scoring {name}")
+            try:
+                scores[name] = score(lambda arrays, name=name: workers[name].predict(arrays, scratch))  # type: ignore[misc]
+            except PeerError as error:
+                skipped[name] = f"it cannot be scored: {error}"
+                del busy[name]
     entries = {
-        name: Entry(latency=latencies[name], idle_fraction=idle[name], busy_threads=busy[name], **ready[name])
+        name: Entry(
+            latency=latencies[name],
+            idle_fraction=idle[name],
+            busy_threads=busy[name],
+            score=scores.get(name),
+            **ready[name],
+        )
         for name in busy
     }
     return Outcome(entries, skipped)
@@ -167,8 +194,9 @@ def _error(outputs: Path, candidate: Candidate) -> float | None:
     if not candidate.compared:
         return None
     error = relative_l2(read_arrays(outputs), read_arrays(candidate.model / "expected.npz"))
-    if not error <= ERROR_LIMIT:
-        raise PeerError(f"its outputs are not PyTorch's: relative L2 {error:.1e}, accepted {ERROR_LIMIT:g}")
+    limit = ROUNDED_LIMIT if candidate.rounded else ERROR_LIMIT
+    if not error <= limit:
+        raise PeerError(f"its outputs are not PyTorch's: relative L2 {error:.1e}, accepted {limit:g}")
     return error
 
 

@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
 
 def write_model(
-    folder: Path, module: "torch.nn.Module", inputs: Mapping[str, "torch.Tensor"], *, for_peers: bool = True
+    folder: Path,
+    module: "torch.nn.Module",
+    inputs: Mapping[str, "torch.Tensor"],
+    *,
+    for_peers: bool = True,
+    calibration: Mapping[str, "torch.Tensor"] | None = None,
 ) -> None:
     """Writes `inputs.npz`, `expected.npz` and, with `for_peers`, the model into `folder`, which is made.
 
     The model is `model.pt2`, an exported program that takes the inputs by position and returns a flat tuple of tensors
-    (so that a peer's environment needs no library of models), and `module.pt`, the module itself. The module is not
-    changed.
+    (so that a peer's environment needs no library of models), and `module.pt`, the module itself. `calibration`, rows
+    of inputs, is `calibration.npz`. The module is not changed.
     """
     import torch
 
@@ -26,6 +31,8 @@ def write_model(
 
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "inputs.npz", **{name: tensor.numpy() for name, tensor in inputs.items()})
+    if calibration is not None:
+        np.savez(folder / "calibration.npz", **{name: tensor.numpy() for name, tensor in calibration.items()})
     copy = evaluation_copy(module)
     flat = FlatModule(copy, list(inputs)).eval()
     with torch.no_grad():

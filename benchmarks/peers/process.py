@@ -41,9 +41,11 @@ class PeerProcess:
             raise PeerError(f"'{command[0]}' cannot be started: {error.strerror}") from None
 
     @classmethod
-    def of(cls, interpreter: Path, adapter: Path, model: Path, threads: int, outputs: Path) -> "PeerProcess":
+    def of(
+        cls, interpreter: Path, adapter: Path, model: Path, threads: int, outputs: Path, precision: str = "f32"
+    ) -> "PeerProcess":
         """The worker that runs the model in the folder `model` on the engine of the file `adapter`."""
-        command = [interpreter, "-P", _WORKER, adapter, model, str(threads), outputs]
+        command = [interpreter, "-P", _WORKER, adapter, model, str(threads), outputs, precision]
         environment = {
             **_PASSIVE,
             **dict.fromkeys(_THREADS, str(threads)),
@@ -66,13 +68,27 @@ class PeerProcess:
 
         Raises `PeerError`, and ends the process, where it fails or takes longer than `timeout` seconds.
         """
+        return self._ask(count, timeout)["seconds"]
+
+    def predict(self, arrays: Mapping[str, np.ndarray], scratch: Path, timeout: float = 600.0) -> list[np.ndarray]:
+        """The outputs for `arrays`, by name and with as many rows as there are inputs; the model runs them one by one.
+
+        Raises `PeerError` as `run` does. The worker's inputs are others afterwards.
+        """
+        asked, found = scratch / "asked.npz", scratch / "found.npz"
+        np.savez(asked, **arrays)
+        self._ask({"predict": [str(asked), str(found)]}, timeout)
+        with np.load(found) as outputs:
+            return [outputs[name] for name in outputs.files]
+
+    def _ask(self, request: Any, timeout: float) -> dict[str, Any]:
         try:
             assert self._process.stdin is not None
-            self._process.stdin.write(f"{count}\n".encode())
+            self._process.stdin.write(f"{json.dumps(request)}\n".encode())
             self._process.stdin.flush()
         except (OSError, ValueError):
             raise PeerError(self._epitaph()) from None
-        return self._answer(timeout)["seconds"]
+        return self._answer(timeout)
 
     def cpu_seconds(self) -> float:
         """Processor time that the worker took so far, all threads together."""

@@ -19,12 +19,14 @@ class Peer:
     """An engine: `adapter` is the name of its file in `adapters/`, `environment` the one that it is installed in.
 
     `environment` is empty for what runs in Secateur's own. `onnx`: it reads the files of the adapter `onnx_files`.
+    `precision`: what the adapter is asked for, `f32`, `int8` or the engine's own choice (`default`).
     """
 
     title: str
     adapter: str
     environment: str = "main"
     onnx: bool = False
+    precision: str = "f32"
 
 
 PEERS = {
@@ -42,7 +44,18 @@ PEERS = {
         Peer("DeepSparse", "deepsparse", "deepsparse", onnx=True),
     )
 }
-"""What can run any model, by title."""
+"""What can run any model in f32, by title."""
+
+ROUNDED = {
+    peer.title: peer
+    for peer in (
+        Peer("LiteRT int8", "litert", precision="int8"),
+        Peer("ONNX Runtime int8", "onnxruntime", onnx=True, precision="int8"),
+        Peer("OpenVINO default", "openvino", onnx=True, precision="default"),
+        Peer("OpenVINO int8", "openvino", onnx=True, precision="int8"),
+    )
+}
+"""What users deploy: engines that round weights or activations, by title."""
 
 SECATEUR = Peer("Secateur", "secateur", environment="")
 ONNX_FILES = Peer("the ONNX exporter", "onnx_files")

@@ -1,11 +1,13 @@
 """Runs one model on one engine, in the engine's own interpreter; the program at the other end of `process`.
 
-    python -P worker.py ADAPTER FOLDER THREADS OUTPUTS
+    python -P worker.py ADAPTER FOLDER THREADS OUTPUTS PRECISION
 
 loads the adapter (a Python file with `load(model) -> run`, `run() -> arrays`), runs the model of FOLDER once, writes
 what came out to OUTPUTS (`.npz`) and answers `{"load_seconds": ...}`. From then on each line `N` on standard input is
-answered by `{"seconds": [S, ...]}`, what each of N runs took. It ends with its standard input. A failure is answered by
-`{"error": sentence}` and ends it too. Standard output holds these lines of JSON only; all else goes to standard error.
+answered by `{"seconds": [S, ...]}`, what each of N runs took, and each line `{"predict": [IN, OUT]}` by `{}` when the
+rows of the arrays in IN have been run one by one and their outputs are in OUT. It ends with its standard input. A
+failure is answered by `{"error": sentence}` and ends it too. Standard output holds these lines of JSON only; all else
+goes to standard error.
 """
 
 import dataclasses
@@ -26,14 +28,16 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What an adapter gets: a folder made by `model_files.write_model`, and the number of threads to run on."""
+    """What an adapter gets: a folder made by `model_files.write_model`, the number of threads to run on, and what to
+    compute in (`Peer.precision`)."""
 
     folder: Path
     threads: int
+    precision: str = "f32"
 
     @functools.cached_property
     def inputs(self) -> dict[str, np.ndarray]:
-        """The inputs by name, in the order of the model's arguments."""
+        """The inputs by name, in the order of the model's arguments. Their arrays are overwritten: a run reads them."""
         with np.load(self.folder / "inputs.npz") as arrays:
             return {name: arrays[name] for name in arrays.files}
 
@@ -73,6 +77,18 @@ def versions(names: tuple[str, ...]) -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
+def _predict(model: Model, run: Callable[[], Any], asked: Path, found: Path) -> None:
+    """Runs the rows of the arrays in `asked` one by one; writes the outputs of all, by position, to `found`."""
+    with np.load(asked) as arrays:
+        rows = {name: arrays[name] for name in arrays.files}
+    outputs = []
+    for row in range(len(next(iter(rows.values())))):
+        for name, array in model.inputs.items():
+            array[...] = rows[name][row : row + 1]
+        outputs.append([np.array(output) for output in run()])
+    np.savez(found, *(np.concatenate(some) for some in zip(*outputs, strict=True)))
+
+
 def main(arguments: list[str]) -> int:
     # Engines print to standard output; the protocol gets a copy of it, and they get standard error.
     answers = os.fdopen(os.dup(1), "w")
@@ -85,7 +101,8 @@ def main(arguments: list[str]) -> int:
     try:
         adapter = load_adapter(Path(arguments[0]))
         began = time.perf_counter()
-        run = adapter.load(Model(Path(arguments[1]), int(arguments[2])))
+        model = Model(Path(arguments[1]), int(arguments[2]), arguments[4])
+        run = adapter.load(model)
         loaded = time.perf_counter()
         outputs = [np.asarray(array) for array in run()]
         first_run_seconds = time.perf_counter() - loaded
@@ -93,8 +110,12 @@ def main(arguments: list[str]) -> int:
         found = versions(getattr(adapter, "PACKAGES", ()))
         answer(load_seconds=loaded - began, first_run_seconds=first_run_seconds, versions=found)
         for line in sys.stdin:
-            seconds = []
-            for _ in range(int(line)):
+            request, seconds = json.loads(line), []
+            if isinstance(request, dict):
+                _predict(model, run, *map(Path, request["predict"]))
+                answer()
+                continue
+            for _ in range(request):
                 began = time.perf_counter()
                 run()
                 seconds.append(time.perf_counter() - began)

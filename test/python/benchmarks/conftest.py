@@ -22,6 +22,11 @@ ADAPTERS = {
                 return [2 * array for array in model.inputs.values()]
             return run
         """,
+    "rounds": """
+        def load(model):
+            factor = 2 if model.precision == "f32" else 2.2
+            return lambda: [factor * array for array in model.inputs.values()]
+        """,
     "uneven": """
         import time
 

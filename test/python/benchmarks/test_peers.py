@@ -96,6 +96,62 @@ def test_a_contest_goes_on_without_those_that_fail(adapters, doubled, tmp_path):
     assert f"there is no environment '{tmp_path / 'nowhere'}'" in outcome.skipped["absent"]
 
 
+@pytest.fixture
+def a_row(doubled):
+    """The model with one row of two numbers."""
+    np.savez(doubled / "inputs.npz", x=np.array([[1.0, 2.0]], np.float32))
+    np.savez(doubled / "expected.npz", np.array([[2.0, 4.0]], np.float32))
+    return doubled
+
+
+def test_a_worker_runs_rows_of_other_inputs_one_by_one(a_row, start, tmp_path):
+    worker = start("doubles")
+    worker.start(60)
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    (found,) = worker.predict({"x": rows}, tmp_path)
+    assert np.array_equal(found, 2 * rows)
+
+
+def test_engines_that_round_are_held_to_a_wider_limit_and_are_told(adapters, doubled):
+    plain, rounded = Peer("plain", "rounds", environment=""), Peer("int8", "rounds", environment="", precision="int8")
+    candidates = [
+        Candidate("plain", plain, doubled),
+        Candidate("int8", rounded, doubled, rounded=True),
+        Candidate("int8, held to f32", rounded, doubled),
+    ]
+    outcome = contest(candidates, adapters=adapters, rounds=2)
+    assert list(outcome.entries) == ["plain", "int8"]
+    assert outcome.entries["int8"].relative_l2 == pytest.approx(0.1)
+    assert "accepted 0.05" in outcome.skipped["int8, held to f32"]
+
+
+def test_outputs_are_scored_behind_the_timing(adapters, a_row):
+    def score(predict):
+        (found,) = predict({"x": np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)})
+        return {"sum": float(found.sum())}
+
+    candidates = [Candidate(n, Peer(n, n, environment=""), a_row) for n in ("doubles", "dies_in_its_fifth_run")]
+    outcome = contest(candidates, adapters=adapters, rounds=1, score=score)
+    assert outcome.entries["doubles"].score == {"sum": 20.0}
+    assert list(outcome.entries) == ["doubles"]
+    assert "it cannot be scored" in outcome.skipped["dies_in_its_fifth_run"]
+
+
+def test_windows_are_filled_up_to_what_an_engine_runs():
+    from secateur.benchmarks.squad_contest import TOKENS, WholeWindows
+
+    seen = []
+
+    def predict(arrays):
+        seen.append(arrays)
+        return [arrays["input_ids"] + 1.0, arrays["input_ids"] + 2.0]
+
+    ids, mask = np.arange(1, 7).reshape(2, 3), np.ones((2, 3), np.int64)
+    found = WholeWindows(predict)({"input_ids": ids, "attention_mask": mask})
+    assert seen[0]["attention_mask"].shape == (2, TOKENS) and seen[0]["attention_mask"].sum() == 6
+    assert np.array_equal(found["start_logits"], ids + 1) and np.array_equal(found["end_logits"], ids + 2)
+
+
 def test_a_turn_counts_with_the_median_of_its_runs(adapters, doubled):
     candidates = [Candidate(name, Peer(name, name, environment=""), doubled, repeat=3) for name in ("slow", "uneven")]
     entries = contest(candidates, adapters=adapters, rounds=3).entries
@@ -130,7 +186,7 @@ def test_the_model_that_peers_get_is_the_module(tmp_path):
 
 
 def test_every_peer_has_an_adapter_and_requirements():
-    for peer in (*registry.PEERS.values(), registry.SECATEUR, registry.ONNX_FILES):
+    for peer in (*registry.PEERS.values(), *registry.ROUNDED.values(), registry.SECATEUR, registry.ONNX_FILES):
         assert (registry.ADAPTERS / f"{peer.adapter}.py").exists()
         assert peer.environment in ("", *registry.REQUIREMENTS)
     for file in registry.REQUIREMENTS.values():

@@ -72,7 +72,7 @@ def test_rows_for_people():
     assert ("linear 3072x768, 128 tokens, 90 %", "faster than SciPy CSR", "12.00x", ">= 14x", "missed") in rows
     assert ("compile BERT-base, import to bundle", "time", "40.0 s", "<= 40 s", "met") in rows
     assert [row[0] for row in entry_rows(LINEAR)] == ["Secateur 90 % 16x1", "SciPy CSR", "torch.sparse CSR"]
-    assert entry_rows(LINEAR)[0] == ("Secateur 90 % 16x1", "1", "0.45", "0.475", "0.5", "1e-06")
+    assert entry_rows(LINEAR)[0] == ("Secateur 90 % 16x1", "1", "0.45", "0.475", "0.5", "1e-06", "-")
 
 
 def test_notes_name_the_absent_and_those_that_disturb():
