@@ -255,8 +255,8 @@ def print_latencies(
     faster = [f"{ratio(latencies[f'Secateur, {kind}'], ours):.2f}" for kind in ("dense", f"dense, {INT8}")]
     console.print(
         f"\nThe pruned model in {INT8}, compiled, is [bold]{ratio(torch_dense, ours):.2f} times faster than "
-        f"PyTorch[/bold] with the dense one, and {faster[0]} and {faster[1]} times faster than the dense one, compiled in "
-        f"f32 and in {INT8}."
+        f"PyTorch[/bold] with the dense one, and {faster[0]} and {faster[1]} times faster than the dense one, "
+        f"compiled in f32 and in {INT8}."
     )
 
 
