@@ -48,16 +48,23 @@ def main(arguments: list[str]) -> int:
 
 
 def place_names(axes, points) -> None:
-    """Writes the names of points beside them, those of equal height one above the other."""
+    """Writes the names of our points below them, those of others above, where they are of equal height one above the
+    other.
+    """
     taken: list[tuple[float, float]] = []
     for x, y, name, ours in sorted(points):
+        if ours:
+            axes.annotate(
+                name, (x, y), xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8, color=OURS,
+                fontweight="bold",
+            )  # fmt: skip
+            continue
         step = 0
         while any(abs(x / other - 1) < 0.6 and abs(y + step - height) < 0.17 for other, height in taken):
             step += 0.18
         taken.append((x, y + step))
         axes.annotate(
-            name, (x, y), xytext=(x * 1.03, y + step + 0.06), fontsize=8, color=OURS if ours else "#333333",
-            fontweight="bold" if ours else "normal",
+            name, (x, y), xytext=(x * 1.03, y + step + 0.06), fontsize=8, color="#333333",
             arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6} if step else None,
         )  # fmt: skip
 

@@ -83,9 +83,10 @@ def check(
         (found,) = evaluate(module, [x, residual], context.weights)
     expected = np.maximum(x.astype(np.float64) @ weight.T.astype(np.float64) + bias, 0) + residual
     assert np.abs(found - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
-    # What the pruned weights multiply was counted: nothing is stored that is zero, except the rows repeated.
+    # What is multiplied was counted. Zeros are stored in repeated rows, and where a unit was kept as a whole: a quarter
+    # of what is not zero at most.
     repeated = context.statistics["repeated-rows"] * columns
-    assert context.statistics["packed-values"] <= np.count_nonzero(weight) + repeated
+    assert context.statistics["packed-values"] <= 1.25 * np.count_nonzero(weight) + repeated
 
 
 MASKS = st.sampled_from(["dense", "zero", "unstructured", "rows", "nm", "band", "bcr", "tall", "block"])

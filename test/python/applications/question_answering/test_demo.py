@@ -57,6 +57,7 @@ def test_other_numbers_than_pytorchs_fail_the_demo(reader, change, sentence):
 
     session = reader.model.session()
     candidates = {f"{engine}, {name}": session for name in ("dense", "pruned") for engine in ("PyTorch", "Secateur")}
+    candidates["Secateur, pruned, int8"] = session
     console = Console(quiet=True)
     demo.print_answers(console, candidates, reader.model, "A mill of 1742.", ["Who built it?"])
     candidates["Secateur, pruned"] = changed
