@@ -248,8 +248,27 @@ def _show_targets(console: "Console", report: dict[str, Any]) -> None:
         console.print(
             f"{name}: a process that runs it peaks at {size(peak['peak_bytes'])}, {size(added)} of it for the model"
         )
+    hint = _int8_hint(report)
     for target in targets:
         console.print(f"{target['name']}: {_verdict(target)}", markup=False, highlight=False, soft_wrap=True)
+    if hint:
+        console.print(hint, markup=False, highlight=False, soft_wrap=True)
+
+
+def _int8_hint(report: dict[str, Any]) -> str:
+    """What int8 would bring to a model that was compiled in f32, where a target has an instruction for it."""
+    from secateur.runtime_targets.targets import get_target
+
+    able = [t["name"] for t in report["targets"] if get_target(t["name"]).description.get("dot")]
+    kept = sum(layer["rows"] * layer["columns"] * (1 - layer["sparsity_fraction"]) for layer in report["layers"])
+    if report["quantization"] or not able or not kept:
+        return ""
+    in_bytes = round(kept) + 4 * sum(layer["rows"] for layer in report["layers"])
+    return (
+        f"int8: on {', '.join(able)} an instruction multiplies four bytes where it multiplies one number of f32, and "
+        f"the kept weights of the layers above take {size(in_bytes)} instead of {size(4 * round(kept))}: "
+        "--weights int8 --arithmetic int8; compare the accuracy with 'secateur eval'"
+    )
 
 
 def _verdict(target: dict[str, Any]) -> str:
@@ -257,7 +276,8 @@ def _verdict(target: dict[str, Any]) -> str:
         return f"unverified: {target['unverified_reason']}" if target["unverified_reason"] else "unverified"
     worst = max(target["verification"], key=lambda d: d["relative_l2"])
     largest = max(d["scaled_max"] for d in target["verification"])
+    ops = f"; {target['ops_compared']} ops agree with their own references" if target["ops_compared"] else ""
     return (
         f"verified against PyTorch {target['verified_on']}: relative L2 {worst['relative_l2']:.1e}, "
-        f"scaled maximum {largest:.1e}"
+        f"scaled maximum {largest:.1e}{ops}"
     )
