@@ -1,7 +1,7 @@
 """Counts one encoder layer of BERT-base on an emulated Arm CPU: Secateur, stock IREE and LiteRT. Run: `make bench-arm`.
 
-128 tokens, hidden size 768, 12 heads, FFN 3072, f32, batch 1, one thread, random weights (what is executed does not
-depend on training). Every linear is pruned by magnitude in one shot. Counts are exact and no times.
+128 tokens, hidden size 768, 12 heads, FFN 3072, f32 and int8, batch 1, one thread, random weights (what is executed
+does not depend on training). Every linear is pruned by magnitude in one shot. Counts are exact and no times.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from secateur.runtime_targets.devices.counting import Counts, cycle_estimates
 from .arm_litert import LIBRARY, count_litert
 from .models import TOKENS
 from .peers.process import PeerError
-from .peers.registry import environments_folder
+from .peers.registry import PEERS, ROUNDED, Peer, environments_folder
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 BLOCKS = {"16x1": "bands of 16 rows", "4x1": "4x1 units", "4x16": "4x16 blocks"}
 """The BCR blocks of the table; the bars are those of the first."""
-STOCK, LITERT = "stock IREE, dense", "LiteRT (XNNPACK), dense"
+UNITS = {"4x4": "tile", "16x4": "tile", "16x1": "bcr", "4x1": "bcr"}
+"""What is counted in int8: block -> scheme."""
+STOCK, LITERT, LITERT_INT8 = "stock IREE, dense", "LiteRT (XNNPACK), dense", "LiteRT (XNNPACK), dense, int8"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m secateur.benchmarks.arm", description=__doc__)
     parser.add_argument("--cpu", default="cortex-a76", help="the core: a target android-arm64:CPU and QEMU's model")
     parser.add_argument("--blocks", nargs="+", default=list(BLOCKS), choices=list(BLOCKS), help="BCR blocks")
+    parser.add_argument("--units", nargs="*", default=list(UNITS), choices=list(UNITS), help="units pruned for int8")
     parser.add_argument("--sparsity", type=float, default=0.9, help="fraction of weights to remove")
     parser.add_argument("--without-litert", action="store_true", help="leave LiteRT out")
     parser.add_argument("--loops", type=int, default=0, metavar="N", help="also print the N hottest loops of each")
@@ -79,19 +82,39 @@ def say(text: str) -> None:
 
 def secateur_row(block: str, dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
     """The layer pruned in BCR blocks and compiled by Secateur."""
+    name = f"Secateur, {options.sparsity:.0%} {BLOCKS[block]}"
+    return _row(name, "bcr", block, {}, dense, inputs, options)
+
+
+def int8_row(block: str, dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
+    """The layer pruned in units, on bytes."""
+    numbers = {"weights": "int8", "arithmetic": "int8"}
+    row = _row(f"Secateur, {options.sparsity:.0%} {block}, int8", UNITS[block], block, numbers, dense, inputs, options)
+    # A product of bytes is no multiply-add.
+    return dataclasses.replace(row, fma_ratio=None)
+
+
+def _row(
+    name: str,
+    scheme: str,
+    block: str,
+    numbers: dict[str, str],
+    dense: "torch.nn.Module",
+    inputs: "dict[str, torch.Tensor]",
+    options: Any,
+) -> Row:
     from secateur.compiler import compile_model
     from secateur.compiler.measure.instruction_cost import count_bundle
 
     from .models import pruned
 
-    module = pruned(dense, "bcr", block, options.sparsity)
+    module = pruned(dense, scheme, block, options.sparsity)
     target, device = f"android-arm64:{options.cpu}", f"qemu:{options.cpu}"
     with ScratchFolder("arm") as scratch:
         path = Path(scratch) / "layer.bundle"
-        compile_model(module, inputs, target=target, verify=False, cache=False, records=False).save(path)
+        compile_model(module, inputs, target=target, verify=False, cache=False, records=False, **numbers).save(path)
         cost = count_bundle(path, device, mca=True)
         error = _error(path, device, target, module, inputs)
-    name = f"Secateur, {options.sparsity:.0%} {BLOCKS[block]}"
     return Row(name, cost.kernels, cost.rest.instructions, cost.cycles, error, cost.fma_ratio, cost.loops)
 
 
@@ -128,20 +151,19 @@ def stock_row(dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", optio
     return Row(STOCK, cost.kernels, cost.rest.instructions, cost.cycles, None, None, cost.loops)
 
 
-def litert_row(dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
+def litert_row(name: str, peer: Peer, dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
     """The dense layer in LiteRT with XNNPACK. Raises `PeerError` where it cannot be run here."""
-    from .peers.registry import PEERS
     from .workshop import Workshop
 
     shop = Workshop(options.kept, options.peers, say)
     try:
-        folder = shop.for_peer("LiteRT's model", PEERS["LiteRT"], dense, inputs).model
+        folder = shop.for_peer("LiteRT's model", peer, dense, inputs).model
     finally:
         shop.close()
-    executed, error = count_litert(folder, options.peers, say)
+    executed, error = count_litert(folder, peer, options.peers, say)
     kernels = executed.where(lambda image: image.endswith(LIBRARY))
     rest = executed.where(lambda image: not image.endswith(LIBRARY)).counts().instructions
-    return Row(LITERT, kernels.counts(), rest, cycle_estimates(kernels).cycles, error)
+    return Row(name, kernels.counts(), rest, cycle_estimates(kernels).cycles, error)
 
 
 def bars(rows: dict[str, Row], first: Row) -> list[tuple[str, float, str, bool]]:
@@ -159,6 +181,11 @@ def bars(rows: dict[str, Row], first: Row) -> list[tuple[str, float, str, bool]]
     if LITERT in rows:
         whole = [row.kernels.instructions + row.rest_instructions for row in (rows[LITERT], first)]
         at_least("instructions of the whole process, LiteRT / Secateur", whole[0], whole[1], 5)
+    on_bytes = [row for name, row in rows.items() if name.startswith("Secateur") and name.endswith("int8")]
+    if LITERT_INT8 in rows and on_bytes:
+        best = min(on_bytes, key=lambda row: row.kernels.instructions)
+        whole = [row.kernels.instructions + row.rest_instructions for row in (rows[LITERT_INT8], best)]
+        at_least(f"instructions of the whole process, LiteRT int8 / {best.name}", whole[0], whole[1], 3.5)
     if first.fma_ratio is not None:
         near = abs(first.fma_ratio - 1) <= 0.1
         found.append(("multiply-adds / (kept operations / 8)", first.fma_ratio, "0.9 to 1.1", near))
@@ -210,9 +237,17 @@ def main(arguments: list[str]) -> int:
         f"Secateur {block}": lambda block=block: secateur_row(block, dense, inputs, options)  # type: ignore[misc]
         for block in options.blocks
     }
+    steps |= {
+        f"Secateur {block}, int8": lambda block=block: int8_row(block, dense, inputs, options)  # type: ignore[misc]
+        for block in options.units
+    }
     steps[STOCK] = lambda: stock_row(dense, inputs, options)
     if not options.without_litert:
-        steps[LITERT] = lambda: litert_row(dense, inputs, options)
+        peers = {LITERT: PEERS["LiteRT"], LITERT_INT8: ROUNDED["LiteRT int8"]}
+        steps |= {
+            name: lambda name=name, peer=peer: litert_row(name, peer, dense, inputs, options)  # type: ignore[misc]
+            for name, peer in peers.items()
+        }
     rows: list[Row] = []
     for name, step in steps.items():
         say(f"compiling and counting: {name}")

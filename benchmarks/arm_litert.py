@@ -23,7 +23,7 @@ from secateur.runtime_targets.devices.emulated import emulator
 from secateur.runtime_targets.devices.runner_folder import cache_folder
 
 from .peers.process import PeerError, PeerProcess, relative_l2
-from .peers.registry import ADAPTERS, PEERS, interpreter
+from .peers.registry import ADAPTERS, Peer, interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,15 +53,16 @@ _SECONDS = 1200.0
 
 
 def count_litert(
-    folder: Path, environments: Path, progress: "Callable[[str], None]" = lambda stage: None
+    folder: Path, peer: Peer, environments: Path, progress: "Callable[[str], None]" = lambda stage: None
 ) -> tuple[Executed, float]:
     """What one call of the model in `folder` (made by `write_model`) executes on an emulated Cortex-A76, one thread, by
-    the difference of two calls and one; and the relative L2 distance of its output from PyTorch's.
+    the difference of two calls and one; and the relative L2 distance of its output from PyTorch's. `peer`: LiteRT in
+    f32 or int8.
 
     Raises `PeerError`, one sentence, for what cannot be had here.
     """
     progress("converting for LiteRT")
-    _convert(folder, environments)
+    model = _converted(folder, peer, environments)
     progress("fetching an aarch64 Python with LiteRT")
     root = _sysroot()
     found = []
@@ -71,14 +72,14 @@ def count_litert(
             progress(f"counting LiteRT, {calls} of 2")
             counts = Path(scratch) / "counts.json"
             counts.unlink(missing_ok=True)
-            _run(root, folder, calls, outputs, counts)
+            _run(root, model, folder / "inputs.npz", calls, outputs, counts)
             found.append(read_counts(counts))
         with np.load(outputs) as arrays, np.load(folder / "expected.npz") as expected:
             error = relative_l2(list(arrays.values()), list(expected.values()))
     return found[1] - found[0], error
 
 
-def _run(root: Path, folder: Path, calls: int, outputs: Path, counts: Path) -> None:
+def _run(root: Path, model: Path, inputs: Path, calls: int, outputs: Path, counts: Path) -> None:
     program = Path(__file__).with_name("arm_litert_run.py")
     environment = {
         "PYTHONPATH": str(root / "site"),
@@ -89,22 +90,25 @@ def _run(root: Path, folder: Path, calls: int, outputs: Path, counts: Path) -> N
     }
     command = [emulator(), "-L", str(root), "-cpu", "cortex-a76", *plugin_option(counts)]
     command += [str(root / "usr/bin/python3.11"), "-P", str(program)]
-    command += [str(folder / "model.tflite"), str(folder / "inputs.npz"), str(calls), str(outputs)]
+    command += [str(model), str(inputs), str(calls), str(outputs)]
     _call("LiteRT under emulation", command, environment)
 
 
-def _convert(folder: Path, environments: Path) -> None:
-    """Writes `model.tflite` into `folder`, by a worker of the peers' environment."""
-    if (folder / "model.tflite").is_file():
-        return
-    python = interpreter(PEERS["LiteRT"], environments)
+def _converted(folder: Path, peer: Peer, environments: Path) -> Path:
+    """The `.tflite` file in `folder`, which a worker of the peers' environment writes."""
+    path = folder / ("model.int8.tflite" if peer.precision == "int8" else "model.tflite")
+    if path.is_file():
+        return path
+    python = interpreter(peer, environments)
     if python is None:
         raise PeerError(f"LiteRT's converter is not installed in '{environments}'; `make bench-peers` installs it")
-    worker = PeerProcess.of(python, ADAPTERS / "litert.py", folder, 1, folder / "litert.npz")
+    adapter = ADAPTERS / f"{peer.adapter}.py"
+    worker = PeerProcess.of(python, adapter, folder, 1, folder / "litert.npz", peer.precision)
     try:
         worker.start()
     finally:
         worker.close()
+    return path
 
 
 def _sysroot() -> Path:
