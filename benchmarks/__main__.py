@@ -115,18 +115,17 @@ def _print(lines: dict[str, dict]) -> None:
 
 def _write_page(options: argparse.Namespace, lines: dict[str, dict]) -> None:
     page: Path = options.page
-    picture = page.with_name(f"{page.stem}-{CHART}.png")
     python = options.peers / "main" / "bin" / "python"
-    drawn = False
-    if CHART in lines and python.exists():
-        command = [python, "-P", Path(__file__).with_name("chart.py"), options.results, CHART, picture]
-        drawn = subprocess.run([str(part) for part in command]).returncode == 0
-    if SQUAD in lines and python.exists():
-        squad = page.with_name(f"{page.stem}-{SQUAD}.png")
-        command = [python, "-P", Path(__file__).with_name("squad_chart.py"), options.results, squad]
-        subprocess.run([str(part) for part in command], check=True)
-    page.write_text(markdown(lines, picture.name if drawn else None))
-    say(f"wrote {page}" + (f" and {picture}" if drawn else ""))
+    pictures = {name: page.with_name(f"{page.stem}-{name}.png") for name in (CHART, SQUAD) if name in lines}
+    programs = {CHART: ["chart.py", options.results, CHART], SQUAD: ["squad_chart.py", options.results]}
+    drawn = {}
+    for name, picture in pictures.items() if python.exists() else ():
+        program, *arguments = programs[name]
+        command = [python, "-P", Path(__file__).with_name(program), *arguments, picture]
+        if subprocess.run([str(part) for part in command]).returncode == 0:
+            drawn[name] = picture.name
+    page.write_text(markdown(lines, drawn))
+    say(" and ".join([f"wrote {page}", *drawn.values()]))
 
 
 if __name__ == "__main__":

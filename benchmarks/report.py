@@ -20,6 +20,12 @@ in bf16 where the processor has it. The models of `squad` are those of `make dem
 SQuAD's dev set. Times of one table may be compared, those of two tables were measured at two times."""
 
 
+_PICTURES = {
+    "bert-base": "Latency of BERT-base by engine",
+    "squad": "F1 against the latency of a window, all engines and precisions",
+}
+
+
 def verdict(result: Result) -> str:
     """`met`, `missed` or `not measured`."""
     return {True: "met", False: "missed", None: "not measured"}[result.met]
@@ -73,8 +79,10 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def markdown(lines: Lines, chart: str | None) -> str:
-    """The page: machine, bars, times of every measurement, versions. `chart` is the name of the picture beside it."""
+def markdown(lines: Lines, charts: Mapping[str, str]) -> str:
+    """The page: machine, bars, times of every measurement, versions. `charts`: measurement -> name of a picture beside
+    the page.
+    """
     newest = max(lines.values(), key=lambda line: line["finished"])
     machine = newest["machine"]
     records = {name: line["record"] for name, line in lines.items()}
@@ -85,14 +93,14 @@ def markdown(lines: Lines, chart: str | None) -> str:
         "[accuracy.md](accuracy.md).\n",
         HOW + "\n",
     ]
-    if chart:
-        parts.append(f"![Latency of BERT-base by engine]({chart})\n")
     # A page of some measurements has the bars of these.
     results = [result for result in judge(records) if result.bar.measurement in records]
     parts.append(markdown_table(("workload", "compared", "measured", "bar", "verdict"), bar_rows(results)))
     for name, record in records.items():
         if "entries" in record:
             parts.append(f"## {name}\n")
+            if name in charts:
+                parts.append(f"![{_PICTURES[name]}]({charts[name]})\n")
             runs = max(entry["latency"]["runs"] for entry in record["entries"].values()) if record["entries"] else 0
             parts.append(f"{runs} runs each, finished {lines[name]['finished']}.\n")
             parts.append(markdown_table(("", *ENTRY_COLUMNS), entry_rows(record)))

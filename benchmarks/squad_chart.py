@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     axes.set_ylabel("F1 on 1,000 questions of SQuAD's dev set")
     low, high = min(y for _, y, _, _ in points), max(y for _, y, _, _ in points)
     axes.set_ylim(low - 0.35 * (high - low + 0.5), high + 0.6 * (high - low + 0.5))
-    axes.set_xlim(min(x for x, *_ in points) / 1.25, max(x for x, *_ in points) * 1.5)
+    axes.set_xlim(min(x for x, *_ in points) / 1.45, max(x for x, *_ in points) * 1.5)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
