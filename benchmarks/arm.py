@@ -6,6 +6,7 @@ does not depend on training). Every linear is pruned by magnitude in one shot. C
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.devices.counting import Counts, cycle_estimates
 
 from .arm_litert import LIBRARY, count_litert
-from .models import TOKENS
+from .models import BYTES, TOKENS
 from .peers.process import PeerError
 from .peers.registry import PEERS, ROUNDED, Peer, environments_folder
 
@@ -88,8 +89,7 @@ def secateur_row(block: str, dense: "torch.nn.Module", inputs: "dict[str, torch.
 
 def int8_row(block: str, dense: "torch.nn.Module", inputs: "dict[str, torch.Tensor]", options: Any) -> Row:
     """The layer pruned in units, on bytes."""
-    numbers = {"weights": "int8", "arithmetic": "int8"}
-    row = _row(f"Secateur, {options.sparsity:.0%} {block}, int8", UNITS[block], block, numbers, dense, inputs, options)
+    row = _row(f"Secateur, {options.sparsity:.0%} {block}, int8", UNITS[block], block, BYTES, dense, inputs, options)
     # A product of bytes is no multiply-add.
     return dataclasses.replace(row, fma_ratio=None)
 
@@ -234,19 +234,16 @@ def main(arguments: list[str]) -> int:
     dense = encoder_layer()
     inputs = {"hidden_states": torch.randn(1, TOKENS, 768, generator=torch.Generator().manual_seed(0))}
     steps: dict[str, Callable[[], Row]] = {
-        f"Secateur {block}": lambda block=block: secateur_row(block, dense, inputs, options)  # type: ignore[misc]
-        for block in options.blocks
+        f"Secateur {block}": functools.partial(secateur_row, block, dense, inputs, options) for block in options.blocks
     }
     steps |= {
-        f"Secateur {block}, int8": lambda block=block: int8_row(block, dense, inputs, options)  # type: ignore[misc]
-        for block in options.units
+        f"Secateur {block}, int8": functools.partial(int8_row, block, dense, inputs, options) for block in options.units
     }
-    steps[STOCK] = lambda: stock_row(dense, inputs, options)
+    steps[STOCK] = functools.partial(stock_row, dense, inputs, options)
     if not options.without_litert:
         peers = {LITERT: PEERS["LiteRT"], LITERT_INT8: ROUNDED["LiteRT int8"]}
         steps |= {
-            name: lambda name=name, peer=peer: litert_row(name, peer, dense, inputs, options)  # type: ignore[misc]
-            for name, peer in peers.items()
+            name: functools.partial(litert_row, name, peer, dense, inputs, options) for name, peer in peers.items()
         }
     rows: list[Row] = []
     for name, step in steps.items():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from .workshop import Workshop
 Record = dict[str, Any]
 
 SGEMM_FLOPS = 2 * 1024**3
+PROFILES = 5
 
 
 def bert_base(shop: Workshop, rounds: int) -> Record:
@@ -51,9 +53,6 @@ def bert_base(shop: Workshop, rounds: int) -> Record:
     return record
 
 
-BYTES = {"weights": "int8", "arithmetic": "int8"}
-
-
 def bert_base_int8(shop: Workshop, rounds: int) -> Record:
     """BERT-base on one thread: what people deploy (LiteRT, ONNX Runtime, OpenVINO, rounded), and Secateur on bytes."""
     dense, inputs = models.bert_base(), models.bert_inputs()
@@ -62,7 +61,7 @@ def bert_base_int8(shop: Workshop, rounds: int) -> Record:
         for scheme, block in (("bcr", "4x1"), ("bcr", "16x1"), ("tile", "4x4")):
             pruned = models.pruned(dense, scheme, block, percent / 100)
             ours[f"Secateur {percent} % {block} int8"] = pruned
-    candidates = [shop.for_secateur(name, module, inputs, **BYTES) for name, module in ours.items()]
+    candidates = [shop.for_secateur(name, module, inputs, **models.BYTES) for name, module in ours.items()]
     sixteen = models.pruned(dense, "bcr", "16x1", 0.9)
     candidates.append(shop.for_secateur("Secateur 90 % 16x1", sixteen, inputs))
     peers = [PEERS["LiteRT"], PEERS["OpenVINO"], *ROUNDED.values()]
@@ -114,7 +113,7 @@ def linear_128_tokens(shop: Workshop, rounds: int) -> Record:
     for title, adapter in (("torch.sparse CSR", "torch_csr"), ("SciPy CSR", "scipy_csr")):
         candidates.append(shop.for_peer(title, Peer(title, adapter), module, inputs, repeat=5))
     record = run_contest(shop, candidates, rounds)
-    record["kernels_ms"] = {candidates[0].name: _kernels(candidates[0])}
+    record["kernels_ms"] = _kernels(candidates[:1])
     return record
 
 
@@ -136,7 +135,7 @@ def linear_1_token(shop: Workshop, rounds: int) -> Record:
         for name, module in ours.items()
     ]
     record = run_contest(shop, candidates, rounds)
-    record["kernels_ms"] = {c.name: _kernels(c) for c in candidates}
+    record["kernels_ms"] = _kernels(candidates)
     record["weight_bytes"] = {
         c.name: sum(f.stat().st_size for f in (c.model / "model.bundle").rglob("*.irpa")) for c in candidates
     }
@@ -189,12 +188,20 @@ def _stored_values(candidate: Candidate) -> int:
     return values
 
 
-def _kernels(candidate: Candidate) -> dict[str, float]:
-    """Milliseconds a run spends in each kernel, from the start of its first workgroup to the end of its last."""
+def _kernels(candidates: list[Candidate]) -> dict[str, dict[str, float]]:
+    """By candidate and kernel, the milliseconds of a run from the start of its first workgroup to the end of its last:
+    medians of `PROFILES` profiles, for which the candidates take turns.
+    """
     from secateur.runtime_targets.bundle import open_bundle
     from secateur.runtime_targets.profile import profile_bundle
 
-    found: dict[str, float] = {}
-    for call in profile_bundle(open_bundle(candidate.model / "model.bundle"), threads=candidate.threads).calls:
-        found[call.kernel] = found.get(call.kernel, 0.0) + call.median_ms
-    return found
+    found: dict[str, list[dict[str, float]]] = {candidate.name: [] for candidate in candidates}
+    for candidate in candidates * PROFILES:
+        run: dict[str, float] = {}
+        for call in profile_bundle(open_bundle(candidate.model / "model.bundle"), threads=candidate.threads).calls:
+            run[call.kernel] = run.get(call.kernel, 0.0) + call.median_ms
+        found[candidate.name].append(run)
+    return {
+        name: {kernel: statistics.median(run[kernel] for run in runs) for kernel in runs[0]}
+        for name, runs in found.items()
+    }

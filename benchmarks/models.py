@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 TOKENS = 128
 ROWS, COLUMNS = 3072, 768
+BYTES = {"weights": "int8", "arithmetic": "int8"}
+"""Options of `compile_model` for a model on bytes."""
 
 
 def bert_base() -> "torch.nn.Module":

@@ -1,17 +1,14 @@
 """A trained model in every engine and precision: how long a window takes, and what the answers are worth."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .models import TOKENS
+from .models import BYTES, TOKENS
 from .peers.contest import Candidate, Predict
 from .peers.registry import PEERS, ROUNDED
 from .workshop import Workshop
-
-if TYPE_CHECKING:
-    pass
 
 QUESTIONS = 1000
 _STRIDE, _BATCH, _SAMPLES = 64, 64, 64
@@ -57,10 +54,8 @@ def squad_candidates(shop: Workshop) -> "tuple[list[Candidate], Any]":
     modules = {name: load_model(shop.demo / name).module for name in ("dense", "pruned")}
     candidates = []
     for name, module in modules.items():
-        title = "dense" if name == "dense" else "pruned"
-        candidates.append(shop.for_secateur(f"Secateur {title}", module, inputs))
-        bytes_ = {"weights": "int8", "arithmetic": "int8"}
-        candidates.append(shop.for_secateur(f"Secateur {title} int8", module, inputs, **bytes_))
+        candidates.append(shop.for_secateur(f"Secateur {name}", module, inputs))
+        candidates.append(shop.for_secateur(f"Secateur {name} int8", module, inputs, **BYTES))
     peers = [PEERS[title] for title in ("PyTorch", "ONNX Runtime", "OpenVINO", "LiteRT")]
     for peer in (*peers, *ROUNDED.values()):
         candidates.append(shop.for_peer(f"{peer.title} dense", peer, modules["dense"], inputs, calibration))

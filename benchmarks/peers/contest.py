@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import statistics
 import time
@@ -156,7 +157,7 @@ def contest(
             return statistics.median(seconds)
 
         latencies = interleave(
-            {c.name: lambda c=c: turn(c) for c in candidates if c.name in workers},  # type: ignore[misc]
+            {c.name: functools.partial(turn, c) for c in candidates if c.name in workers},
             rounds=rounds,
             budget_seconds=budget_seconds,
             reported=True,
@@ -172,7 +173,7 @@ def contest(
             assert score is not None
             progress(f"scoring {name}")
             try:
-                scores[name] = score(lambda arrays, name=name: workers[name].predict(arrays, scratch))  # type: ignore[misc]
+                scores[name] = score(functools.partial(workers[name].predict, scratch=scratch))
             except PeerError as error:
                 skipped[name] = f"it cannot be scored: {error}"
                 del busy[name]
