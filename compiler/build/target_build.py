@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.compiler.pipeline.levels import LEVELS, Dump, Lowering, pipeline_to
+from secateur.dialects.entry_points import MAIN
 from secateur.dialects.scratch import ScratchFolder
 from secateur.dialects.sparsity.attributes import TARGET
 from secateur.runtime_targets.token_count import in_order
@@ -129,14 +130,14 @@ class TargetBuild:
             lowering.lower("structural", "sparsity-detect")
             for level in ("scheduled", "kernels"):
                 lowering.lower(level, self._pipeline(level))
-            return self._run_here(lowering, in_order(again.inputs, arrays))[0]
+            return self._run(lowering, in_order(again.inputs, arrays))[0]
 
         return first_wrong_layer(structural.module, loaded.module, arrays, run, options.progress)
 
-    def op_differences(self, reference: "ReferenceOutputs") -> "list[OpDifference]":
+    def op_differences(self, reference: "ReferenceOutputs", device: str | None = None) -> "list[OpDifference]":
         """How far each op's code is from the op's reference, where activations are rounded; else none.
 
-        For code that runs here. The inputs are padded ones, where the model takes a mask.
+        The code runs here, or on the emulated `device`. The inputs are padded ones, where the model takes a mask.
         """
         from secateur.compiler.verify.comparison import PADDED
         from secateur.compiler.verify.op_by_op import compare_ops
@@ -149,20 +150,28 @@ class TargetBuild:
         def run(module: "ir.Module") -> "list[np.ndarray]":
             lowering = Lowering.of_copy(module, scheduled.weights, scheduled.level)
             lowering.lower("kernels", self._pipeline("kernels"))
-            return self._run_here(lowering, inputs)
+            return self._run(lowering, inputs, device)
 
         return compare_ops(scheduled.module, scheduled.weights, inputs, run)
 
-    def _run_here(self, lowering: Lowering, inputs: "list[np.ndarray]") -> "list[np.ndarray]":
-        """Compiles a module at the level `kernels` and runs it on this machine."""
+    def _run(self, lowering: Lowering, inputs: "list[np.ndarray]", device: str | None = None) -> "list[np.ndarray]":
+        """Compiles a module at the level `kernels` and runs it on this machine, or on a device by its name."""
+        from secateur.compiler.semantics.evaluation import find_function
         from secateur.runtime_targets import iree
+        from secateur.runtime_targets.devices.module_on_device import run_module
 
+        *_, end = find_function(lowering.module, MAIN).regions[0].blocks[0].operations
+        results = len(end.operation.operands)
         target = self._chosen.target
         assembly = iree.assemble(lowering.module, lowering.weights, target=target)
         code = iree.compile_assembly(assembly, target)
         with ScratchFolder("compiled") as scratch:
             archive = Path(scratch) / "weights.irpa"
             iree.write_parameters(archive, assembly.parameters)
+            if device is not None:
+                module = Path(scratch) / "model.vmfb"
+                module.write_bytes(code)
+                return run_module(module, archive, inputs, results, device)
             return iree.Session(code, archive, threads=self._options.threads).run(inputs)
 
     def _pipeline(self, level: str) -> str:

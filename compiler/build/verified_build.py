@@ -32,15 +32,17 @@ def verify_build(
     differences = _compare(place, bundle, report.name, reference, options.threads)
     report.verification, report.verified_on = differences, place.where
     where = [] if alone and not place.device else [f"for target '{report.name}'"]
-    ops = build.op_differences(reference) if place.device is None else []
+    ops = build.op_differences(reference, place.device)
     if ops:
         report.ops_compared, report.ops_error = len(ops), max(d.error for d in ops)
         check_ops(ops, report.name)
     failed = not all(difference.passed for difference in differences)
-    if failed and options.verify == "layers" and place.device is None:
-        # With rounded activations every layer is off by its rounding.
-        right = f"all {len(ops)} ops compute what their references do, so it is the rounding, or a pass"
-        where += [right if ops else build.first_wrong_layer(reference.loaded, reference.cases["random"])]
+    if failed and options.verify == "layers":
+        if ops:
+            # With rounded activations every layer is off by its rounding.
+            where.append(f"all {len(ops)} ops compute what their references do, so it is the rounding, or a pass")
+        elif place.device is None:
+            where.append(build.first_wrong_layer(reference.loaded, reference.cases["random"]))
     comparison.check(differences, "; ".join(filter(None, where)))
 
 

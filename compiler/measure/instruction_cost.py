@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.compiler.verify.comparison import sample
-from secateur.dialects.entry_points import MAIN
 from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.bundle import Bundle, open_bundle
 from secateur.runtime_targets.devices import DeviceError, RemoteSession
 from secateur.runtime_targets.devices.counting import Counts, Executed, cycle_estimates, plugin_option, read_counts
 from secateur.runtime_targets.devices.emulated import EmulatedCpu
+from secateur.runtime_targets.devices.module_on_device import loaded_commands, pushed
 from secateur.runtime_targets.devices.remote_session import check_fits
 from secateur.runtime_targets.token_count import in_order
 
@@ -127,40 +127,6 @@ def count_module(
     return _cost(executed_by_call(device, calls, arrays), module.name, "", device, flops, mca)
 
 
-def loaded_commands(emulated: EmulatedCpu, module: Path, archive: Path) -> Callable[[str], list[str]]:
-    """Copies a module and its parameters to the device; gives what starts a program of IREE's on it, on one thread."""
-    emulated.push(module, "model.vmfb")
-    emulated.push(archive, "weights.irpa")
-    flags = ["--module=model.vmfb", f"--function={MAIN}", "--parameters=model=weights.irpa", "--device=local-sync"]
-    return lambda program: [*emulated.program(program), *flags]
-
-
-def run_module(
-    module: Path, archive: Path, arrays: Sequence[np.ndarray], outputs: int, device: str
-) -> list[np.ndarray]:
-    """What a compiled module with `outputs` results computes on an emulated CPU. Raises `DeviceError`."""
-    with EmulatedCpu(emulated_model(device)) as emulated:
-        command = [*loaded_commands(emulated, module, archive)("iree-run-module"), *_pushed(emulated, arrays)]
-        names = [f"output-{position}.npy" for position in range(outputs)]
-        done = emulated.shell([*command, *(f"--output=@{name}" for name in names)], timeout=_SECONDS)
-        if done.fault():
-            raise DeviceError(f"'iree-run-module' on '{device}' {done.fault()}")
-        return [np.load(Path(emulated.folder) / name, allow_pickle=False) for name in names]
-
-
-def _pushed(emulated: EmulatedCpu, arrays: Sequence[np.ndarray]) -> list[str]:
-    """Copies inputs to the device; the flags that name them."""
-    flags = []
-    with ScratchFolder("count") as scratch:
-        for position, array in enumerate(arrays):
-            file = Path(scratch) / f"input-{position}.npy"
-            # IREE's bools are bytes.
-            np.save(file, np.ascontiguousarray(array.view(np.int8) if array.dtype == np.bool_ else array))
-            emulated.push(file, file.name)
-            flags.append(f"--input=@{file.name}")
-    return flags
-
-
 def executed_by_call(
     device: str,
     commands: Callable[[EmulatedCpu], Callable[[str], list[str]]],
@@ -176,7 +142,7 @@ def executed_by_call(
     with ScratchFolder("count") as scratch:
         counts = Path(scratch) / "counts.json"
         with EmulatedCpu(emulated_model(device), options=plugin_option(counts)) as emulated:
-            command = [*commands(emulated)("iree-benchmark-module"), *_pushed(emulated, arrays)]
+            command = [*commands(emulated)("iree-benchmark-module"), *pushed(emulated, arrays)]
             found = []
             for times in (1, 2):
                 progress(f"counting on {device}, {times} of 2")

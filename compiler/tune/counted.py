@@ -34,7 +34,8 @@ def _cost(task: str, objective: Objective, folder: str) -> float:
 
 
 def _counted(task: Path, objective: Objective, folder: Path) -> float:
-    from secateur.compiler.measure.instruction_cost import count_module, run_module
+    from secateur.compiler.measure.instruction_cost import count_module
+    from secateur.runtime_targets.devices.module_on_device import run_module
     from secateur.runtime_targets.iree.module_file import read_signatures
 
     module, archive = folder / "model.vmfb", folder / "weights.irpa"
