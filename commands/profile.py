@@ -135,8 +135,9 @@ def summary(found: "BundleProfile") -> list[str]:
         )
     if total.flops is not None and total.gflops is not None:
         padding = f"; {total.padding_flops / 1e6:.1f} MFLOP more on padding" if total.padding_flops else ""
-        share = percent(total.gflops / found.peak.gflops)
-        lines.append(f"Kept operations: {total.flops / 1e9:.3f} GFLOP, {share} of the multiply-add peak{padding}.")
+        on_bytes = f", {total.byte_flops / 1e9:.3f} of them on bytes" if total.byte_flops else ""
+        share = percent(total.compute_ms / total.median_ms)
+        lines.append(f"Kept operations: {total.flops / 1e9:.3f} GFLOP{on_bytes}; at {share} of their peak{padding}.")
     lines.append(found.peak.sentence() + ".")
     lines.append(MODEL_OF_BOUNDS)
     return lines

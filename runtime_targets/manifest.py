@@ -45,13 +45,15 @@ class ModelInfo(Part):
 class DispatchWork(Part):
     """One call of a dispatch: its kernel, the modules of the model it works for, its work.
 
-    `flops`: operations that the result needs (None: not known), `padding_flops`: those on zeros, repeated rows and
-    tokens that fill a panel. Bytes: every array once, by what it is.
+    `flops`: operations that the result needs (None: not known), `byte_flops`: those of them that multiply bytes and
+    sum the products, `padding_flops`: those on zeros, repeated rows and tokens that fill a panel. Bytes: every array
+    once, by what it is.
     """
 
     kernel: str
     paths: tuple[str, ...] = ()
     flops: Count | None = None
+    byte_flops: Count = 0
     padding_flops: Count = 0
     weight_bytes: Count = 0
     index_bytes: Count = 0

@@ -1,4 +1,4 @@
-"""What a level-3 op has to do: floating-point operations and bytes, counted from shapes and packed arrays.
+"""What a level-3 op has to do: operations and bytes of memory, counted from shapes and packed arrays.
 
 An addition, multiplication, division, comparison for a maximum, square root, `exp`, `erf` or `tanh` counts as one
 operation, a fused multiply-add as two. The formulas, with T real tokens (those of the model, without the padding of the
@@ -11,7 +11,11 @@ last panel), K keys, F features:
                      (softmax: scale, maximum, subtraction, exp and sum per score; one factor per result)
     layer_norm       8 * F * T (mean 1, variance 3, result 4), F * T more for a residual
     activation, add  F * T * (operations of the activation), F * T
+    quantized_linear     as packed_linear, and 2 * F * T for the scales; on bytes: 2 * kept * T
+    quantized_attention  heads * T * (K * (2 * depth + 2 * value depth + 9 + bias) + 3 * depth + 2 * value depth); on
+                         bytes: heads * T * K * (2 * depth + 2 * value depth)
 
+`byte_flops` are those on bytes: products and the sums of them. All others are in floats.
 `padding_flops` is what the kernel computes beside that: packed zeros, repeated rows, tokens that fill the last panel.
 Bytes count every array once, however often a kernel reads it: the traffic that no cache can save.
 """
@@ -40,7 +44,9 @@ COUNTED = tuple(name for name, op in OPS.items() if op.flops is not SparsityOp.f
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """The work of one op: operations that the result needs, operations on padding, bytes by what they are."""
+    """The work of one op: operations that the result needs, operations on padding, bytes by what they are, and which
+    of the needed operations are on bytes.
+    """
 
     flops: int
     padding_flops: int
@@ -48,6 +54,7 @@ class Work:
     index_bytes: int
     read_bytes: int
     written_bytes: int
+    byte_flops: int = 0
 
 
 def real_tokens(module: "ir.Module") -> Tokens:
@@ -66,7 +73,7 @@ def work_of(op: "ir.OpView", weights: WeightStore, tokens: Tokens | None = None)
 
     Raises `WeightError` where a packed array is missing from `weights`.
     """
-    real, padded = op.flops(weights, tokens or {})
+    flops = op.flops(weights, tokens or {})
     kinds = {"weight": 0, "index": 0, "read": 0}
     seen = set()
     for name, value in operands_by_name(op).items():
@@ -75,12 +82,13 @@ def work_of(op: "ir.OpView", weights: WeightStore, tokens: Tokens | None = None)
             seen.add(value)
             kinds["index" if name in op.INDICES else "weight" if name in op.CONSTANTS else "read"] += _bytes(value.type)
     return Work(
-        flops=real,
-        padding_flops=padded - real,
+        flops=flops.needed,
+        padding_flops=flops.computed - flops.needed,
         weight_bytes=kinds["weight"],
         index_bytes=kinds["index"],
         read_bytes=kinds["read"],
         written_bytes=_bytes(op.result.type),
+        byte_flops=flops.on_bytes,
     )
 
 

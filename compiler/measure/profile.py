@@ -3,8 +3,10 @@
 Times come from the profiler, work from the record that the compiler left in the bundle, limits from a measurement in
 the same run. The least time a dispatch can take is
 
-    compute = flops / peak                          (operations that the result needs, without padding)
+    compute = flops in floats / peak of multiply-adds + flops on bytes / peak of products of bytes
     memory  = near bytes / L2 rate + far bytes / rate beyond L2
+
+Flops are those that the result needs, without padding.
 
 `near` are activations, which the dispatch before has just written, where those of the call fit the L2 cache; `far` are
 weights and indices, which all the other layers have pushed out of it, and activations that do not fit. The larger of
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 
 RECOMPILE = "this bundle holds no record of its work (FLOPs, bytes, modules): compile the model again to see them"
 MODEL_OF_BOUNDS = (
-    "roofline: the least time that operations (compute) or bytes (memory: weights from beyond L2, activations from L2 "
-    "where they fit) could take on this machine, over the median time; arrays count once a call."
+    "roofline: the least time that operations (compute: each at the peak of its arithmetic) or bytes (memory: weights "
+    "from beyond L2, activations from L2 where they fit) could take on this machine, over the median time; arrays "
+    "count once a call."
 )
 # With threads the runs alternate with those of one thread, so that a slow moment hits both.
 _TURNS = 2
@@ -199,5 +202,6 @@ def _bounds(work: "DispatchWork", peak: MachinePeak) -> tuple[float, float]:
     constants = work.weight_bytes + work.index_bytes
     # The buffer that the L2 rate was measured on is half of the cache.
     near = activations if activations <= 2 * peak.l2_bytes * peak.threads else 0
-    compute, memory = peak.seconds(work.flops or 0, near, constants + activations - near)
+    floats = (work.flops or 0) - work.byte_flops
+    compute, memory = peak.seconds(floats, work.byte_flops, near, constants + activations - near)
     return compute * 1e3, memory * 1e3

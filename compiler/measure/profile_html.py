@@ -142,7 +142,18 @@ def _table(rows: Sequence[Row], total: Row, caption: str) -> str:
     scaling = total.one_thread_median_ms is not None
     names = ["dispatch and module", "calls", "median ms", "share"]
     names += ["1 thread, median ms", "speed-up", "at most", "busy threads", "workgroups"] if scaling else []
-    names += ["MFLOP", "padding", "weights kB", "indices kB", "read kB", "written kB", "GFLOP/s", "GB/s", "FLOP/B"]
+    names += [
+        "MFLOP",
+        "on bytes",
+        "padding",
+        "weights kB",
+        "indices kB",
+        "read kB",
+        "written kB",
+        "GFLOP/s",
+        "GB/s",
+        "FLOP/B",
+    ]
     names += ["roofline", "bound"]
     head = "".join(f"<th scope=col>{name}</th>" for name in names)
     body = "".join(f"<tr>{_cells(row, total, scaling)}</tr>" for row in rows)
@@ -166,7 +177,8 @@ def _cells(row: Row, total: Row, scaling: bool) -> str:
         cells += [_figure(row.one_thread_median_ms, "", 3), _figure(row.speedup, "", 2)]
         cells += ["" if row is total else f"{row.most_speedup:.2f}", _figure(row.busy_threads, "", 2)]
         cells += ["" if row is total else str(row.workgroups)]
-    cells += [_figure(None if row.flops is None else row.flops / 1e6), _figure(row.padding_flops / 1e6)]
+    cells += [_figure(None if row.flops is None else row.flops / 1e6)]
+    cells += [_figure(row.byte_flops / 1e6), _figure(row.padding_flops / 1e6)]
     cells += [f"{value / 1e3:.1f}" if row.known else "?" for value in sizes]
     cells += [_figure(row.gflops), _figure(row.gb_s), _figure(row.intensity), meter, row.bound or "?"]
     first = f"<td>{escape(row.kernel)}{module}</td>"

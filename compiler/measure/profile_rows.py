@@ -11,8 +11,9 @@ from .module_paths import summarise_paths
 class Row:
     """A call of a dispatch, or all calls of a kernel (`calls` > 1): figures are sums over them, times in milliseconds.
 
-    `flops` None: not known; `known`: whether the bytes and modules are. `compute_ms` and `memory_ms` are the least
-    times for operations and for bytes, `least_ms` the larger of the two call by call; `bound` is "compute" or "memory",
+    `flops` None: not known; `byte_flops`: those among them that multiply bytes and sum the products; `known`: whether
+    the bytes and modules are. `compute_ms` and `memory_ms` are the least times for operations, each in its own
+    arithmetic, and for bytes, `least_ms` the larger of the two call by call; `bound` is "compute" or "memory",
     `roofline_fraction` is `least_ms` over `median_ms`. `busy_ms` is what the workgroups took together, on all threads;
     `one_thread_median_ms` and `speedup` are known where scaling was measured. Measured times, and what is made of them,
     are medians over the runs.
@@ -26,6 +27,7 @@ class Row:
     workgroups: int
     threads: int = 1
     flops: int | None = None
+    byte_flops: int = 0
     padding_flops: int = 0
     weight_bytes: int = 0
     index_bytes: int = 0
@@ -44,7 +46,7 @@ class Row:
 
     @property
     def gflops(self) -> float | None:
-        """GFLOP/s."""
+        """GFLOP/s, operations on bytes among them."""
         return None if self.flops is None or not self.median_ms else self.flops / self.median_ms / 1e6
 
     @property
@@ -103,7 +105,7 @@ def add_rows(kernel: str, rows: Sequence[Row]) -> Row:
         values = [getattr(row, name) for row in rows]
         return None if any(value is None for value in values) else sum(values)
 
-    sums = ("calls", "median_ms", "busy_ms", "flops", "padding_flops", "weight_bytes", "index_bytes",
+    sums = ("calls", "median_ms", "busy_ms", "flops", "byte_flops", "padding_flops", "weight_bytes", "index_bytes",
             "read_bytes", "written_bytes", "compute_ms", "memory_ms", "least_ms", "one_thread_median_ms")  # fmt: skip
     return Row(
         kernel=kernel,

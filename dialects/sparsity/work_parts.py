@@ -1,11 +1,11 @@
 """What the counts of floating-point operations of ops share: real tokens, and operations of an activation.
 
 An addition, multiplication, division, comparison for a maximum, square root, `exp`, `erf` or `tanh` counts as one
-operation, a fused multiply-add as two. `Flops` are of the real tokens (those of the model) and of all that the kernel
-computes: with packed zeros, repeated rows, and the tokens that fill the last panel.
+operation, a fused multiply-add as two, and so does a product of bytes with its sum.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch_mlir import ir
 
@@ -17,8 +17,16 @@ ACTIVATION_FLOPS = {"none": 0, "relu": 1, "tanh": 1, "sigmoid": 3, "silu": 4, "g
 Tokens = Mapping[tuple[int, int], int]
 """Real tokens of a sequence by (panels, tokens in a panel)."""
 
-Flops = tuple[int, int]
-"""Operations that the result needs, and those that a kernel computes."""
+
+class Flops(NamedTuple):
+    """Operations of an op: `needed` for its result, of the real tokens (those of the model); `computed` by a kernel,
+    with packed zeros, repeated rows, and tokens that fill the last panel. `on_bytes`: those among the needed that
+    multiply bytes and sum the products; all others are in floats.
+    """
+
+    needed: int
+    computed: int
+    on_bytes: int = 0
 
 
 def token_rows(op: ir.OpView, value: ir.Value, tokens: Tokens) -> tuple[int, int]:
@@ -34,10 +42,10 @@ def token_rows(op: ir.OpView, value: ir.Value, tokens: Tokens) -> tuple[int, int
     return batch * tokens.get((panels, panel), panels * panel), batch * panels * panel
 
 
-def elementwise_flops(op: ir.OpView, tokens: Tokens, flops: int) -> tuple[int, int]:
+def elementwise_flops(op: ir.OpView, tokens: Tokens, flops: int) -> Flops:
     real, padded = token_rows(op, op.result, tokens)
     features = features_of(op, op.result)
-    return real * features * flops, padded * features * flops
+    return Flops(real * features * flops, padded * features * flops)
 
 
 def epilogue_flops(op: ir.OpView) -> int:

@@ -122,7 +122,7 @@ class AttentionOp(SparsityOp, name="attention", traits=[ext.Pure]):
         per_score = 2 * depth + 2 * out_depth + _SOFTMAX_FLOPS + (op.key_bias is not None) + (op.bias is not None)
         queries, keys = token_rows(op, op.query, tokens), token_rows(op, op.key, tokens)
         real, padded = (heads * q * (k // batch * per_score + out_depth) for q, k in zip(queries, keys, strict=True))
-        return real, padded
+        return Flops(real, padded)
 
 
 def masked_scores(op: ir.OpView, scores: Array, key_bias: Array | None, bias: Array | None) -> Array:

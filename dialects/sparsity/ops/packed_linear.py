@@ -136,4 +136,4 @@ class PackedLinearOp(SparsityOp, name="packed_linear", traits=[ext.Pure]):
         after = epilogue_flops(op)
         real, padded = token_rows(op, op.result, tokens)
         tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
-        return real * (2 * kept + rows * after), padded * (2 * computed + tiled * after)
+        return Flops(real * (2 * kept + rows * after), padded * (2 * computed + tiled * after))

@@ -97,7 +97,7 @@ class QuantizeHeadsOp(SparsityOp, name="quantize_heads", traits=[ext.Pure]):
         # A maximum, a product and a rounding for each feature.
         real, padded = token_rows(op, op.key, tokens)
         features = op.kv_heads.value * (op.depth.value + op.value_depth.value)
-        return 3 * real * features, 3 * padded * features
+        return Flops(3 * real * features, 3 * padded * features)
 
 
 def head_bytes(panel: int, depth: int, value_depth: int) -> int:

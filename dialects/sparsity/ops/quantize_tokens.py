@@ -74,7 +74,7 @@ class QuantizeTokensOp(SparsityOp, name="quantize_tokens", traits=[ext.Pure]):
         # A product and a rounding for each feature.
         batch, panels, features, panel = op.x.type.shape
         real = batch * tokens.get((panels, panel), panels * panel)
-        return 2 * real * features, 2 * batch * panels * panel * features
+        return Flops(2 * real * features, 2 * batch * panels * panel * features)
 
 
 def lanes_of(op: ir.OpView) -> int:

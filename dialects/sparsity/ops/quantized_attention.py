@@ -153,11 +153,12 @@ class QuantizedAttentionOp(SparsityOp, name="quantized_attention", traits=[ext.P
         queries = token_rows(op, op.query, tokens)
         keys = (tokens.get((panels, panel), panels * panel), panels * panel)
         # Of a score: conversion, scales, the part of the value's scale, maximum, difference, `exp`, two sums, rounding.
-        per_score = 2 * depth + 2 * value_depth + 9 + (op.bias is not None)
+        products = 2 * depth + 2 * value_depth
+        per_score = products + 9 + (op.bias is not None)
         # Of a query: maximum, product and rounding of a feature, and conversion and factor of a result.
         per_query = 3 * depth + 2 * value_depth
         real, padded = (heads * q * (k * per_score + per_query) for q, k in zip(queries, keys, strict=True))
-        return real, padded
+        return Flops(real, padded, on_bytes=heads * queries[0] * keys[0] * products)
 
 
 def _unpacked(op: ir.OpView, keys_values: Array) -> list[Array]:

@@ -146,7 +146,8 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
         # A product with both scales for each sum.
         after = 2 + epilogue_flops(op)
         tiled = op.rows.type.shape[0] * op.rows.type.shape[1]
-        return real * (2 * kept + op.result.type.shape[2] * after), padded * (2 * computed + tiled * after)
+        needed = real * (2 * kept + op.result.type.shape[2] * after)
+        return Flops(needed, padded * (2 * computed + tiled * after), on_bytes=real * 2 * kept)
 
 
 def group_of(op: ir.OpView) -> int:

@@ -158,7 +158,7 @@ class SlicedLinearOp(SparsityOp, name="sliced_linear", traits=[ext.Pure]):
         after = epilogue_flops(op)
         count, features = op.result.type.shape
         lanes = int(np.prod(op.rows.type.shape))
-        return count * (2 * kept + features * after), count * (2 * computed + lanes * after)
+        return Flops(count * (2 * kept + features * after), count * (2 * computed + lanes * after))
 
 
 def window_steps_of(op: ir.OpView) -> int:

@@ -53,4 +53,4 @@ class TokenScalesOp(SparsityOp, name="token_scales", traits=[ext.Pure]):
 
     def flops(op, weights: WeightStore, tokens: Tokens) -> Flops:
         real, padded = token_rows(op, op.x, tokens)
-        return real * op.x.type.shape[2], padded * op.x.type.shape[2]
+        return Flops(real * op.x.type.shape[2], padded * op.x.type.shape[2])

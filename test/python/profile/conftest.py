@@ -32,10 +32,18 @@ def bert():
     return prune_model(BertModel(config, add_pooling_layer=False), parse_scheme("bcr", "4x16"), 0.7)[0].eval()
 
 
+def _compiled(bert, path, **numbers):
+    ids = torch.ones(1, TOKENS, dtype=torch.int64)
+    compile_model(bert, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, verify=False, **numbers).save(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def bundle(bert, tmp_path_factory):
-    ids = torch.ones(1, TOKENS, dtype=torch.int64)
-    compiled = compile_model(bert, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, verify=False)
-    path = tmp_path_factory.mktemp("bundle") / "bert.bundle"
-    compiled.save(path)
-    return path
+    return _compiled(bert, tmp_path_factory.mktemp("bundle") / "bert.bundle")
+
+
+@pytest.fixture(scope="session")
+def byte_bundle(bert, tmp_path_factory):
+    """The same model with weights and activations of bytes."""
+    return _compiled(bert, tmp_path_factory.mktemp("bundle") / "bytes.bundle", weights="int8", arithmetic="int8")

@@ -42,6 +42,16 @@ def test_the_table_names_kernels_modules_and_limits(secateur, bundle):
     assert "compile the model again" not in err
 
 
+def test_operations_on_bytes_are_told(secateur, byte_bundle, bundle, tmp_path):
+    page = tmp_path / "profile.html"
+    code, out, _ = secateur("profile", byte_bundle, "--runs", "3", "--html", page)
+    assert code == 0
+    assert "of them on bytes; at " in out and "GOP/s (products of bytes" in out
+    words = " ".join(_Page(page.read_text()).words)
+    assert "on bytes" in words and "GOP/s (products of bytes" in words
+    assert "of them on bytes" not in secateur("profile", bundle, "--runs", "3").out
+
+
 def test_by_layer_prints_every_call(secateur, bundle):
     code, out, _ = secateur("profile", bundle, "--runs", "3", "--by-layer")
     assert code == 0

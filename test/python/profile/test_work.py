@@ -82,6 +82,23 @@ def test_attention_counts_products_softmax_and_shared_operands_once():
     assert work.weight_bytes == work.index_bytes == 0
 
 
+def test_attention_on_bytes_tells_its_products_from_its_softmax():
+    text = """
+    func.func @main(%q: tensor<1x2x24x16xf32>, %kv: tensor<1x4x3x384xi8>) -> tensor<1x2x24x16xf32> {
+      %y = "sparsity.quantized_attention"(%q, %kv) {heads = 3 : i64, kv_heads = 3 : i64, depth = 8 : i64,
+        value_depth = 8 : i64, offset = 0 : i64, scale = 1.0 : f64, causal = false, zero_point = 128 : i64,
+        layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 0, 0>}
+        : (tensor<1x2x24x16xf32>, tensor<1x4x3x384xi8>) -> tensor<1x2x24x16xf32>
+      return %y : tensor<1x2x24x16xf32>
+    }
+    """
+    module = _parse(text)
+    work = work_of(walk(module, "sparsity.quantized_attention")[0], WeightStore(), {(2, 16): 20, (4, 16): 50})
+    products = 2 * 8 + 2 * 8
+    assert work.byte_flops == 3 * 20 * 50 * products
+    assert work.flops == work.byte_flops + 3 * 20 * (50 * 9 + 3 * 8 + 2 * 8)
+
+
 def test_tokens_that_fill_a_panel_are_padding():
     module = _parse(PANELS)
     assert real_tokens(module) == {(3, 16): 37}
