@@ -128,6 +128,8 @@ BARS = (
         ("BERT-base 70 %, int8", _INT8_70, "LiteRT dense", 7.5),
         ("BERT-base dense, int8", "Secateur dense int8", "LiteRT int8 dense", 1.0),
         ("BERT-base 90 %, int8", _INT8_90, _DEEPSPARSE, 4),
+        ("BERT-base 90 %, int8", _INT8_90, "DeepSparse 90 % 1x4 int8", 1.5),
+        ("BERT-base 70 %, int8", _INT8_70, "DeepSparse 70 % 1x4 int8", 1.5),
     )),
     Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "faster than LiteRT int8 dense", 2.3,
         faster("LiteRT int8 dense", _SQUAD)),

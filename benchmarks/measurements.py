@@ -54,11 +54,13 @@ def bert_base(shop: Workshop, rounds: int) -> Record:
 
 
 def bert_base_int8(shop: Workshop, rounds: int) -> Record:
-    """BERT-base on one thread: what people deploy (LiteRT, ONNX Runtime, OpenVINO, rounded), and Secateur on bytes."""
+    """BERT-base on one thread: what people deploy (LiteRT, ONNX Runtime, OpenVINO, rounded), DeepSparse with zeros of
+    the kind that it skips in f32 and in int8, and Secateur on bytes.
+    """
     dense, inputs = models.bert_base(), models.bert_inputs()
     ours = {"Secateur dense int8": dense}
     for percent in (70, 90):
-        for scheme, block in (("bcr", "4x1"), ("bcr", "16x1"), ("tile", "4x4")):
+        for scheme, block in (("bcr", "4x1"), ("bcr", "16x1"), ("tile", "4x4"), ("tile", "1x4")):
             pruned = models.pruned(dense, scheme, block, percent / 100)
             ours[f"Secateur {percent} % {block} int8"] = pruned
     candidates = [shop.for_secateur(name, module, inputs, **models.BYTES) for name, module in ours.items()]
@@ -66,6 +68,10 @@ def bert_base_int8(shop: Workshop, rounds: int) -> Record:
     candidates.append(shop.for_secateur("Secateur 90 % 16x1", sixteen, inputs))
     peers = [PEERS["LiteRT"], PEERS["OpenVINO"], *ROUNDED.values()]
     candidates += [shop.for_peer(f"{peer.title} dense", peer, dense, inputs) for peer in peers]
+    candidates += [
+        shop.for_peer(f"DeepSparse {zeros} int8", ROUNDED["DeepSparse int8"], ours[f"Secateur {zeros} int8"], inputs)
+        for zeros in ("90 % 1x4", "70 % 1x4")
+    ]
     unstructured = models.pruned(dense, "unstructured", None, 0.9)
     candidates.append(shop.for_peer("DeepSparse 90 % unstructured", PEERS["DeepSparse"], unstructured, inputs))
     return run_contest(shop, candidates, rounds)

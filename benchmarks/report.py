@@ -15,9 +15,10 @@ HOW = """Random weights (latency does not depend on training) but for the models
 32-bit floats where no name says otherwise. Every engine runs in a process of its own, with the same number of \
 threads, on the same weights and inputs; all take turns, one run each, and the order turns too. Milliseconds are \
 measured inside those processes. "L2" is the relative L2 distance of the outputs from PyTorch's. Dense engines get the \
-dense weights, because zeros change nothing for them; DeepSparse gets 90 % unstructured zeros. "OpenVINO default" is \
-in bf16 where the processor has it. The models of `squad` are those of `make demo`; F1 is that of 1,000 questions of \
-SQuAD's dev set. Times of one table may be compared, those of two tables were measured at two times."""
+dense weights, because zeros change nothing for them; DeepSparse gets 90 % unstructured zeros, and in int8 zeros in \
+units of 1x4. "OpenVINO default" is in bf16 where the processor has it. The models of `squad` are those of `make \
+demo`; F1 is that of 1,000 questions of SQuAD's dev set. Times of one table may be compared, those of two tables were \
+measured at two times."""
 
 
 _PICTURES = {

@@ -59,7 +59,8 @@ def squad_candidates(shop: Workshop) -> "tuple[list[Candidate], Any]":
     peers = [PEERS[title] for title in ("PyTorch", "ONNX Runtime", "OpenVINO", "LiteRT")]
     for peer in (*peers, *ROUNDED.values()):
         candidates.append(shop.for_peer(f"{peer.title} dense", peer, modules["dense"], inputs, calibration))
-    candidates.append(shop.for_peer("DeepSparse pruned", PEERS["DeepSparse"], modules["pruned"], inputs, calibration))
+    for peer in (PEERS["DeepSparse"], ROUNDED["DeepSparse int8"]):
+        candidates.append(shop.for_peer(f"{peer.title} pruned", peer, modules["pruned"], inputs, calibration))
 
     def score(predict: Predict) -> dict[str, Any]:
         found = task.evaluate(

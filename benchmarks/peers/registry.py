@@ -53,6 +53,7 @@ ROUNDED = {
         Peer("ONNX Runtime int8", "onnxruntime", onnx=True, precision="int8"),
         Peer("OpenVINO default", "openvino", onnx=True, precision="default"),
         Peer("OpenVINO int8", "openvino", onnx=True, precision="int8"),
+        Peer("DeepSparse int8", "deepsparse", "deepsparse", onnx=True, precision="int8"),
     )
 }
 """What users deploy: engines that round weights or activations, by title."""

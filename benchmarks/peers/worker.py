@@ -25,6 +25,9 @@ from typing import Any
 
 import numpy as np
 
+# Runs that ranges of activations are taken from, where no calibration inputs come with the model.
+SAMPLES = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -40,6 +43,18 @@ class Model:
         """The inputs by name, in the order of the model's arguments. Their arrays are overwritten: a run reads them."""
         with np.load(self.folder / "inputs.npz") as arrays:
             return {name: arrays[name] for name in arrays.files}
+
+    def calibration(self) -> list[dict[str, np.ndarray]]:
+        """Inputs by name, to find the ranges of activations on: the rows of `calibration.npz`, or permutations of the
+        tokens of the model's one input.
+        """
+        given = self.folder / "calibration.npz"
+        if given.exists():
+            with np.load(given) as arrays:
+                rows = {name: arrays[name] for name in self.inputs}
+            return [{name: array[i : i + 1] for name, array in rows.items()} for i in range(len(rows["input_ids"]))]
+        rng, ids = np.random.default_rng(0), self.inputs["input_ids"]
+        return [{**self.inputs, "input_ids": rng.permuted(ids, axis=-1)} for _ in range(SAMPLES)]
 
     def program(self) -> Any:
         """The model as a `torch.export.ExportedProgram` with positional inputs and a tuple of outputs."""

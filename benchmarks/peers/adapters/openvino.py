@@ -1,14 +1,10 @@
 """OpenVINO on its CPU plugin, one stream.
 
 f32: as the model has it. default: what it chooses by itself, bf16 where the processor has it. int8: NNCF's quantisation
-of weights and activations with its preset for transformers, calibrated on the inputs that come with the model, or on
-permutations of the tokens of its one input.
+of weights and activations with its preset for transformers, calibrated by `Model.calibration`.
 """
 
-import numpy as np
-
 PACKAGES = ("openvino", "nncf")
-SAMPLES = 32
 
 
 def load(model):
@@ -33,14 +29,7 @@ def quantize(model, folder):
     import nncf
     import openvino
 
-    given = model.folder / "calibration.npz"
-    if given.exists():
-        with np.load(given) as arrays:
-            rows = {name: arrays[name] for name in model.inputs}
-        samples = [{name: array[i : i + 1] for name, array in rows.items()} for i in range(len(rows["input_ids"]))]
-    else:
-        rng, ids = np.random.default_rng(0), model.inputs["input_ids"]
-        samples = [{**model.inputs, "input_ids": rng.permuted(ids, axis=-1)} for _ in range(SAMPLES)]
+    samples = model.calibration()
     plain = openvino.Core().read_model(model.folder / "model.onnx")
     made = nncf.quantize(plain, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
     folder.mkdir()
