@@ -3,7 +3,8 @@
     peak_fma       multiply-adds on registers only: chains enough to hide their latency, no memory
     peak_bytes     products of bytes with the instruction that kernels use, likewise
     read_l2        reads a buffer of half the L2 cache over and over
-    read_memory    reads a buffer of 64 MiB once: from the last-level cache or from memory, wherever 64 MiB stay
+    read_l3        reads one of four times the L2 cache over and over: from L3, or from memory where there is none
+    read_memory    reads one of 64 MiB once: from the last-level cache or from memory, wherever 64 MiB stay
 
 All are in one module, compiled once and kept in the compile cache. Each figure is the best of its runs, summed
 over the threads. The best figures that were ever measured on this machine are kept in the cache as well: a machine that
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 64 << 20
 # Workgroups a thread gets: the last one to end is waited for.
 _PIECES = 4
-_RATES = ("gflops", "byte_gops", "l2_gb_s", "memory_gb_s")
+_RATES = ("gflops", "byte_gops", "l2_gb_s", "l3_gb_s", "memory_gb_s")
 # What each kernel gets: floats of one, and bytes of one in every word.
-_FILLED = ("=1.0", f"={0x01010101}", "=1.0", "=1.0")
+_FILLED = ("=1.0", f"={0x01010101}", "=1.0", "=1.0", "=1.0")
 
 # Products that a word of bytes takes part in.
 _QUAD = 4
@@ -39,17 +40,19 @@ _QUAD = 4
 @dataclasses.dataclass(frozen=True)
 class PeakSizes:
     """What the kernels are made for: numbers of 32 bits in a vector, workgroups, vectors of sums that one of them holds
-    (`chains`), `steps` in which something is added to each, bytes of the buffers that are read, and how often that in
-    L2 is.
+    (`chains`), `steps` in which something is added to each, bytes of the buffers that are read, and how often those in
+    caches are.
     """
 
     lanes: int
     groups: int
     chains: int
     l2_bytes: int
+    l3_bytes: int
     memory_bytes: int
     steps: int = 1 << 15
     l2_passes: int = 16
+    l3_passes: int = 2
 
     @property
     def inputs(self) -> list[str]:
@@ -60,8 +63,7 @@ class PeakSizes:
         return [
             f"{self.chains}x{self.lanes}xf32",
             f"{self.chains + 1}x{self.lanes}xi32",
-            f"{self.l2_bytes // 4}xf32",
-            f"{self.memory_bytes // 4}xf32",
+            *(f"{size // 4}xf32" for size in (self.l2_bytes, self.l3_bytes, self.memory_bytes)),
         ]
 
 
@@ -78,8 +80,10 @@ class MachinePeak:
     byte_gops: float
     dot: str
     l2_gb_s: float
+    l3_gb_s: float
     memory_gb_s: float
     l2_bytes: int
+    l3_bytes: int
     memory_bytes: int
     now_gflops: float
 
@@ -93,7 +97,8 @@ class MachinePeak:
             f"Peak of {self.threads} thread(s), {when}: {self.gflops:.0f} GFLOP/s (multiply-adds on registers), "
             f"{self.byte_gops:.0f} GOP/s (products of bytes{dot}), "
             f"reading {self.l2_gb_s:.0f} GB/s from L2 ({self.l2_bytes >> 10} KiB over and over), "
-            f"{self.memory_gb_s:.1f} GB/s beyond it ({self.memory_bytes >> 20} MiB once)"
+            f"{self.l3_gb_s:.0f} behind it ({self.l3_bytes >> 10} KiB over and over), "
+            f"{self.memory_gb_s:.1f} far away ({self.memory_bytes >> 20} MiB once)"
         )
 
     def best(self, other: "MachinePeak") -> "MachinePeak":
@@ -103,12 +108,18 @@ class MachinePeak:
             **{name: max(getattr(self, name), getattr(other, name)) for name in (*_RATES, "now_gflops")},
         )
 
-    def seconds(self, flops: int, byte_flops: int, near_bytes: int, far_bytes: int) -> tuple[float, float]:
-        """The least time for operations, those in floats and those on bytes one after the other; and the least for
-        bytes: `near_bytes` from L2, `far_bytes` from beyond it.
+    def seconds_of_work(self, flops: int, byte_flops: int) -> float:
+        """The least time for operations in floats and, after them, on bytes."""
+        return (flops / self.gflops + byte_flops / self.byte_gops) / 1e9
+
+    def seconds_of_reading(self, used_lately: int, others: int) -> float:
+        """The least time for bytes: of those `used_lately` as many as a cache holds (twice what was read from it; each
+        thread has an L2) come from L2, then from L3; the rest come from far away, as `others` do.
         """
-        compute = flops / self.gflops + byte_flops / self.byte_gops
-        return compute / 1e9, near_bytes / self.l2_gb_s / 1e9 + far_bytes / self.memory_gb_s / 1e9
+        in_l2 = min(used_lately, 2 * self.l2_bytes * self.threads)
+        in_l3 = min(used_lately - in_l2, 2 * self.l3_bytes)
+        far = used_lately - in_l2 - in_l3 + others
+        return (in_l2 / self.l2_gb_s + in_l3 / self.l3_gb_s + far / self.memory_gb_s) / 1e9
 
 
 def measure_peak(threads: int = 1, runs: int = 30) -> MachinePeak:
@@ -135,8 +146,10 @@ def measure_peak(threads: int = 1, runs: int = 30) -> MachinePeak:
         byte_gops=2 * _QUAD * added / best["peak_bytes"],
         dot=_dot(target),
         l2_gb_s=sizes.groups * sizes.l2_passes * sizes.l2_bytes / best["read_l2"] / 1e9,
+        l3_gb_s=sizes.groups * sizes.l3_passes * sizes.l3_bytes / best["read_l3"] / 1e9,
         memory_gb_s=MEMORY_BYTES / best["read_memory"] / 1e9,
         l2_bytes=sizes.l2_bytes,
+        l3_bytes=sizes.l3_bytes,
         memory_bytes=MEMORY_BYTES,
         now_gflops=gflops,
     )
@@ -148,7 +161,7 @@ def _with_earlier(measured: MachinePeak, features: list[str]) -> MachinePeak:
     folder = caching.cache_folder()
     if folder is None:
         return measured
-    sizes = [measured.threads, measured.l2_bytes, measured.memory_bytes]
+    sizes = [measured.threads, measured.l2_bytes, measured.l3_bytes, measured.memory_bytes]
     key = hashlib.sha256(json.dumps([platform.node(), platform.machine(), features, sizes]).encode()).hexdigest()
     file = folder / f"machine-peak-{key[:32]}.json"
     # A file that cannot be read or written is no reason to stop: the cache only remembers.
@@ -165,11 +178,13 @@ def _sizes(target: "Target", threads: int) -> PeakSizes:
     about = target.description
     lanes = about["vector_bytes"] // 4
     block = lanes * 4 * 8
+    l2_bytes = about["l2_bytes"] // 2 // block * block
     return PeakSizes(
         lanes=lanes,
         groups=_PIECES * threads,
         chains=min(24, about["registers"] - 4),
-        l2_bytes=about["l2_bytes"] // 2 // block * block,
+        l2_bytes=l2_bytes,
+        l3_bytes=8 * l2_bytes,
         memory_bytes=MEMORY_BYTES,
     )
 

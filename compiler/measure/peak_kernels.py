@@ -13,7 +13,7 @@ from secateur.passes.kernels.byte_products import ByteProducts, integers
 if TYPE_CHECKING:
     from .machine_peak import PeakSizes
 
-KERNELS = ("peak_fma", "peak_bytes", "read_l2", "read_memory")
+KERNELS = ("peak_fma", "peak_bytes", "read_l2", "read_l3", "read_memory")
 
 
 def peak_module(sizes: "PeakSizes", dot: str) -> ir.Module:
@@ -22,7 +22,7 @@ def peak_module(sizes: "PeakSizes", dot: str) -> ir.Module:
     `dot`: the target's instruction for products of bytes. In the current context.
     """
     lanes, groups = sizes.lanes, sizes.groups
-    kinds = [f"{groups}x{lanes}x{element}" for element in ("f32", "i32", "f32", "f32")]
+    kinds = [f"{groups}x{lanes}x{element}" for element in ("f32", "i32", "f32", "f32", "f32")]
     calls = "".join(
         f'  %{kernel} = "sparsity.dispatch"(%x{n}) {{kernel = @{kernel}, grid = array<i64: {groups}, 1, 1>, '
         f"{segment_sizes(1)}}} : (tensor<{given}>) -> tensor<{kind}>\n"
@@ -36,7 +36,8 @@ def peak_module(sizes: "PeakSizes", dot: str) -> ir.Module:
         + f"func.func private @peak_bytes(%x: memref<{sizes.inputs[1]}>, %y: memref<{kinds[1]}>, %g: index, "
         "%u: index, %v: index) attributes {sparsity.kernel} {\n  return\n}\n"
         + _read_kernel("read_l2", sizes.l2_bytes // 4, lanes, kinds[2], sizes.l2_passes, 1)
-        + _read_kernel("read_memory", sizes.memory_bytes // 4, lanes, kinds[3], 1, groups)
+        + _read_kernel("read_l3", sizes.l3_bytes // 4, lanes, kinds[3], sizes.l3_passes, 1)
+        + _read_kernel("read_memory", sizes.memory_bytes // 4, lanes, kinds[4], 1, groups)
         + f"func.func @main({arguments}) -> ({results}) {{\n{calls}"
         + f"  return {', '.join(f'%{kernel}' for kernel in KERNELS)} : {results}\n}}\n"
     )

@@ -4,14 +4,12 @@ Times come from the profiler, work from the record that the compiler left in the
 the same run. The least time a dispatch can take is
 
     compute = flops in floats / peak of multiply-adds + flops on bytes / peak of products of bytes
-    memory  = near bytes / L2 rate + far bytes / rate beyond L2
+    memory  = activations / rates of the caches that hold them + weights and indices / rate far away
 
-Flops are those that the result needs, without padding.
-
-`near` are activations, which the dispatch before has just written, where those of the call fit the L2 cache; `far` are
-weights and indices, which all the other layers have pushed out of it, and activations that do not fit. The larger of
-the two is what bounds the dispatch; its share of the measured time is the fraction of the roofline that was reached.
-Calls of one kernel are told apart, so each layer has its own figures; `by_kernel` adds them up.
+Flops are those that the result needs, without padding. Activations have just been written by the dispatch before: as
+many as L2 holds come from there, the next from L3. Weights and indices have been pushed out by all the other layers.
+The larger of the two is what bounds the dispatch; its share of the measured time is the fraction of the roofline that
+was reached. Calls of one kernel are told apart, so each layer has its own figures; `by_kernel` adds them up.
 """
 
 import dataclasses
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
 RECOMPILE = "this bundle holds no record of its work (FLOPs, bytes, modules): compile the model again to see them"
 MODEL_OF_BOUNDS = (
     "roofline: the least time that operations (compute: each at the peak of its arithmetic) or bytes (memory: weights "
-    "from beyond L2, activations from L2 where they fit) could take on this machine, over the median time; arrays "
-    "count once a call."
+    "from far away, activations from the caches that hold them) could take on this machine, over the median time; "
+    "arrays count once a call."
 )
 # With threads the runs alternate with those of one thread, so that a slow moment hits both.
 _TURNS = 2
@@ -198,10 +196,7 @@ def join(
 
 
 def _bounds(work: "DispatchWork", peak: MachinePeak) -> tuple[float, float]:
-    activations = work.read_bytes + work.written_bytes
-    constants = work.weight_bytes + work.index_bytes
-    # The buffer that the L2 rate was measured on is half of the cache.
-    near = activations if activations <= 2 * peak.l2_bytes * peak.threads else 0
     floats = (work.flops or 0) - work.byte_flops
-    compute, memory = peak.seconds(floats, work.byte_flops, near, constants + activations - near)
+    compute = peak.seconds_of_work(floats, work.byte_flops)
+    memory = peak.seconds_of_reading(work.read_bytes + work.written_bytes, work.weight_bytes + work.index_bytes)
     return compute * 1e3, memory * 1e3

@@ -48,7 +48,8 @@ def expected_sums(dot: str, sums: np.ndarray, weights: np.ndarray, steps: int) -
 def test_each_element_follows_from_the_input(name, dot, tmp_path):
     target = get_target(name)
     dot = target.description["dot"] if dot is None else dot
-    sizes = PeakSizes(target.description["vector_bytes"] // 4, 4, 12, l2_bytes=4096, memory_bytes=1 << 16, steps=100)
+    read = {"l2_bytes": 4096, "l3_bytes": 8192, "memory_bytes": 1 << 16}
+    sizes = PeakSizes(target.description["vector_bytes"] // 4, groups=4, chains=12, steps=100, **read)
     with make_context():
         assembly = iree.assemble(peak_module(sizes, dot), {})
     code = iree.compile_assembly(assembly, target)
@@ -57,6 +58,7 @@ def test_each_element_follows_from_the_input(name, dot, tmp_path):
         np.ones((sizes.chains, sizes.lanes), np.float32),
         rng.integers(-(2**31), 2**31, (sizes.chains + 1, sizes.lanes)).astype(np.int32),
         np.ones(1024, np.float32),
+        np.ones(2048, np.float32),
         np.ones(1 << 14, np.float32),
     ]
     assert sizes.inputs == ["x".join([*map(str, a.shape), {"f": "f32", "i": "i32"}[a.dtype.kind]]) for a in inputs]
@@ -66,7 +68,7 @@ def test_each_element_follows_from_the_input(name, dot, tmp_path):
         module, archive = tmp_path / "peak.vmfb", tmp_path / "none.irpa"
         module.write_bytes(code)
         iree.write_parameters(Path(archive), assembly.parameters)
-        found = run_module(module, archive, inputs, 4, target.emulator)
+        found = run_module(module, archive, inputs, 5, target.emulator)
     groups, lanes, shape = sizes.groups, sizes.lanes, (sizes.groups, sizes.lanes)
     np.testing.assert_array_equal(found[0], np.full(shape, sizes.chains * 101, np.float32))
     weights = inputs[1][-1:].view(np.int8).reshape(lanes, 4)
@@ -74,4 +76,5 @@ def test_each_element_follows_from_the_input(name, dot, tmp_path):
         sums = expected_sums(dot, inputs[1][:-1], weights, sizes.steps)
     np.testing.assert_array_equal(found[1], np.broadcast_to(sums, shape))
     np.testing.assert_array_equal(found[2], np.full(shape, 16 * 1024 / lanes, np.float32))
-    np.testing.assert_array_equal(found[3], np.full(shape, (1 << 14) / groups / lanes, np.float32))
+    np.testing.assert_array_equal(found[3], np.full(shape, 2 * 2048 / lanes, np.float32))
+    np.testing.assert_array_equal(found[4], np.full(shape, (1 << 14) / groups / lanes, np.float32))

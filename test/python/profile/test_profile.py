@@ -20,8 +20,10 @@ PEAK = MachinePeak(
     byte_gops=400,
     dot="vpdpbusd",
     l2_gb_s=50,
+    l3_gb_s=20,
     memory_gb_s=10,
     l2_bytes=1 << 20,
+    l3_bytes=8 << 20,
     memory_bytes=64 << 20,
     now_gflops=100,
 )
@@ -143,9 +145,12 @@ def test_the_larger_bound_holds_a_dispatch():
     [bytes_too] = join([_call("k", 2.0)], [work.model_copy(update={"byte_flops": 8 * 10**7})], PEAK)
     assert bytes_too.compute_ms == pytest.approx(0.2 + 0.2)
     assert (bytes_too.gflops, bytes_too.roofline_fraction) == (pytest.approx(50), pytest.approx(0.2))
-    # Activations beyond the L2 cache are read from beyond it.
-    [row] = join([_call("k", 2.0)], [work.model_copy(update={"read_bytes": 10**7})], PEAK)
-    assert row.memory_ms == pytest.approx(1.1)
+    # Activations that do not fit a cache are read from behind it.
+    l2, l3 = 2 << 20, 16 << 20
+    [row] = join([_call("k", 2.0)], [work.model_copy(update={"read_bytes": l2 + 10**6})], PEAK)
+    assert row.memory_ms == pytest.approx(0.1 + l2 / 50e6 + 0.05)
+    [row] = join([_call("k", 2.0)], [work.model_copy(update={"read_bytes": l2 + l3 + 10**6})], PEAK)
+    assert row.memory_ms == pytest.approx(0.1 + l2 / 50e6 + l3 / 20e6 + 0.1)
     assert row.bound == "memory"
 
 
@@ -178,13 +183,13 @@ def test_the_peak_is_measured_and_the_best_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path))
     first = measure_peak(runs=3)
     assert first.gflops >= first.now_gflops > 0
-    assert first.l2_gb_s > 0 and first.memory_gb_s > 0
+    assert first.l2_gb_s > 0 and first.l3_gb_s > 0 and first.memory_gb_s > 0
     # No instruction takes longer for four products of bytes than another for one of floats.
     assert first.byte_gops > first.gflops and f"products of bytes, {first.dot})" in first.sentence()
     [file] = tmp_path.glob("machine-peak-*.json")
-    file.write_text(json.dumps({"gflops": 1e9, "byte_gops": 1e9, "l2_gb_s": 0.001, "memory_gb_s": 1e9}))
+    file.write_text(json.dumps({"gflops": 1e9, "byte_gops": 1e9, "l2_gb_s": 0.001, "l3_gb_s": 1e9, "memory_gb_s": 1e9}))
     again = measure_peak(runs=3)
-    assert again.gflops == again.byte_gops == again.memory_gb_s == 1e9
+    assert again.gflops == again.byte_gops == again.l3_gb_s == again.memory_gb_s == 1e9
     assert 0.001 < again.l2_gb_s < 1e9
     assert again.now_gflops < 1e9 and f"{again.now_gflops:.0f} GFLOP/s in this run" in again.sentence()
     file.write_text("no JSON")
