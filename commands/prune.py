@@ -9,8 +9,9 @@ from secateur.compiler.measure.tables import percent, table
 from secateur.compression.jobs.options import AT_ONCE, IN_TRAINING, Pruning
 
 from .early_checks import check_folder_out, check_new_folder
+from .number_options import Arithmetic, Weights
 from .output import Debug, Json, Output, Quiet
-from .pruning_checks import check_choice, check_data, check_place, check_scheme, check_sparsity
+from .pruning_checks import check_choice, check_data, check_place, check_rounding, check_scheme, check_sparsity
 from .training_options import (
     Batch,
     Epochs,
@@ -141,12 +142,27 @@ def command(
             metavar="GHZ", rich_help_panel="Latency", help="With --target qemu:CPU and a latency: the core's clock."
         ),
     ] = None,
+    arithmetic: Annotated[
+        Arithmetic,
+        typer.Option(
+            rich_help_panel="Latency",
+            help="With --target or --target-latency: what the model will be compiled with, and is timed in.",
+        ),
+    ] = Arithmetic.f32,
     samples: Annotated[
         int,
         typer.Option(
             min=1, metavar="N", rich_help_panel="Model and data", help="second-order: inputs to calibrate on."
         ),
     ] = 256,
+    weights: Annotated[
+        Weights,
+        typer.Option(
+            rich_help_panel="Sparsity",
+            help="second-order without a training: round what stays to what `compile --weights` stores, weights that "
+            "are rounded later take up each rounding. Without --sparsity nothing else goes than MODEL's zeros.",
+        ),
+    ] = Weights.f32,
     teacher: Teacher = None,
     teacher_overlay: TeacherOverlay = None,
     distill: Annotated[
@@ -188,20 +204,23 @@ def command(
         )
     rule = check_scheme(scheme, block, blocks)
     fixed = rule(rule.default).fixed_sparsity is not None
+    check_rounding(weights, method, trains)
     chooses_rates = target_latency is not None or method == "fixed"
-    if sparsity is None and not fixed and not chooses_rates:
+    rounds = weights is not Weights.f32
+    only_rounds = rounds and not (fixed or chooses_rates) and sparsity is block is target is rates is None
+    if sparsity is None and not (fixed or chooses_rates or only_rounds):
         raise typer.BadParameter(f"scheme '{scheme}' needs a fraction, for example 0.9", param_hint="--sparsity")
     if target_latency is not None and rates is not None:
         raise typer.BadParameter("a latency decides on the rates itself", param_hint="--rates")
     if fixed and rates in ("global", "loss"):
         raise typer.BadParameter(f"scheme '{scheme}' has the same sparsity in each layer", param_hint="--rates")
     if rates is None:
-        rates = "uniform" if method in ("one-shot", "fixed") or fixed or chooses_rates else "loss"
+        rates = "uniform" if method in ("one-shot", "fixed") or fixed or chooses_rates or only_rounds else "loss"
     if method == "fixed":
         for option, given in (("--sparsity", sparsity), ("--block", block), ("--target", target or target_latency)):
             if given is not None:
                 raise typer.BadParameter("method fixed keeps the zeros that MODEL has", param_hint=option)
-    budget_ms = check_place(target, target_latency, blocks, clock)
+    budget_ms = check_place(target, target_latency, blocks, clock, arithmetic)
     check_training(model, overlay, teacher, teacher_overlay, learning_rate, trains=trains)
     check_data(data, overlay, trains)
     (check_folder_out if trains else check_new_folder)(out)
@@ -216,6 +235,8 @@ def command(
             method=method,
             scheme=scheme,
             block=block,
+            weights=weights.value,
+            only_rounds=only_rounds,
             sparsity=sparsity,
             include=include or None,
             skip=skip or None,
@@ -224,6 +245,7 @@ def command(
             budget_ms=budget_ms,
             blocks=blocks.split(",") if blocks else None,
             clock_ghz=clock,
+            arithmetic=arithmetic.value,
             data=data,
             samples=samples,
             overlay=overlay,

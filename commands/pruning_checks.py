@@ -43,24 +43,39 @@ def check_scheme(scheme: str, block: str | None, blocks: str | None) -> "type[Ru
     return rule
 
 
+def check_rounding(weights: str, method: str, trains: bool) -> None:
+    """What is rounded is pruned by second order, and nothing moves it afterwards."""
+    if weights == "f32":
+        return
+    if trains:
+        text = "a training moves what was rounded: round its result, without --sparsity and without a length"
+        raise typer.BadParameter(text, param_hint="--weights")
+    if method != "second-order":
+        raise typer.BadParameter(
+            f"weights are rounded by --method second-order, which needs --data; found {method}", param_hint="--weights"
+        )
+
+
 def check_place(
-    target: str | None, target_latency: str | None, blocks: str | None, clock: float | None
+    target: str | None, target_latency: str | None, blocks: str | None, clock: float | None, arithmetic: str
 ) -> float | None:
     """The latency in milliseconds, where one is wanted; the target is one that can be measured here."""
     budget_ms = None
     if target_latency is not None:
         budget_ms = seconds_of(target_latency, "--target-latency", plain=0.001) * 1000
     if target is None and target_latency is None:
-        for option, given in (("--blocks", blocks), ("--clock", clock)):
+        timed_in = arithmetic if arithmetic != "f32" else None
+        for option, given in (("--blocks", blocks), ("--clock", clock), ("--arithmetic", timed_in)):
             if given is not None:
                 raise typer.BadParameter("goes with --target or --target-latency", param_hint=option)
         return None
     if clock is not None and not 0 < clock < float("inf"):
         raise typer.BadParameter(f"expected more than 0 GHz, found {clock:g}", param_hint="--clock")
     from secateur.compression.latency.place import place_of
+    from secateur.dialects.number_formats import format_of
 
     with told_of("--target"):
-        place = place_of(target or "host-cpu")
+        place = place_of(target or "host-cpu", numbers=format_of(arithmetic))
     if budget_ms is not None and place.unit != "ms" and clock is None:
         raise typer.BadParameter(
             f"on '{target}' cycles are counted: a latency needs the clock of the core, in GHz", param_hint="--clock"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.compression.prune import PruneError, Scheme, parse_scheme, prunable_layers
 from secateur.compression.train import TrainError
+from secateur.dialects.number_formats import format_of
 from secateur.tasks import Task, get_task
 
 from .options import Pruning
@@ -61,6 +62,7 @@ def choose(asked: Pruning, module: Any, tokenizer: Any, task: Task | None, watch
             sparsity=asked.sparsity,
             include=asked.include,
             skip=asked.skip,
+            numbers=format_of(asked.arithmetic),
             clock_ghz=asked.clock_ghz,
             importance=costs if asked.data is not None and scheme.fixed_sparsity is None else None,
             progress=watcher.stage,

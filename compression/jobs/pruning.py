@@ -12,6 +12,7 @@ from secateur.compression.train.folder_lock import locked_folder
 from secateur.compression.train.job import weights_hash
 from secateur.compression.train.run import quiet_transformers
 from secateur.compression.train.task_model import load_teacher
+from secateur.dialects.number_formats import STORAGES
 from secateur.dialects.scratch import ScratchFolder
 from secateur.frontends import load_model
 from secateur.tasks import Task, load_tokenizer
@@ -136,9 +137,10 @@ def _prune(
     from secateur.compression.prune.second_order import prune_second_order
 
     watcher.stage("calibration inputs")
-    return prune_second_order(
-        module, calibration_inputs(asked, tokenizer, task), chosen.scheme, asked.sparsity, **options
-    )
+    scheme = None if asked.only_rounds else chosen.scheme
+    if asked.weights != "f32":
+        options["storage"] = STORAGES[asked.weights]
+    return prune_second_order(module, calibration_inputs(asked, tokenizer, task), scheme, asked.sparsity, **options)
 
 
 def _check_free(out: Path) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from secateur.compiler.records.objective import Objective, ObjectiveKind
 from secateur.compiler.tune.tuner import check_runs_here
+from secateur.dialects.number_formats import F32, NumberFormat
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.targets import Target
@@ -16,12 +17,14 @@ _EMULATED = "qemu:"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """`name` as the user wrote it, the `target` that code is made for, and what is measured of it."""
+    """`name` as the user wrote it, the `target` that code is made for, what is measured of it, and the format that
+    layers are stored and multiplied in."""
 
     name: str
     target: "Target"
     objective: Objective
     threads: int
+    numbers: NumberFormat = F32
 
     @property
     def unit(self) -> str:
@@ -29,7 +32,7 @@ class Place:
         return self.objective.unit
 
 
-def place_of(name: str, threads: int = 1, counted: ObjectiveKind = "cycles") -> Place:
+def place_of(name: str, threads: int = 1, counted: ObjectiveKind = "cycles", numbers: NumberFormat = F32) -> Place:
     """`host-cpu` and other targets of this machine are timed; on `qemu:MODEL` code for that Arm core is `counted`.
 
     Raises `LatencyError` for more than one emulated thread, `TuneError` for a target whose code this machine does not
@@ -45,4 +48,8 @@ def place_of(name: str, threads: int = 1, counted: ObjectiveKind = "cycles") -> 
         target = get_target(f"android-arm64:{name.removeprefix(_EMULATED)}", workers=threads)
         objective = Objective(counted, name)
     check_runs_here(target, objective)
-    return Place(name, target, objective, threads)
+    if not numbers.arithmetic.runs_with(target.cpu_features):
+        raise LatencyError(
+            f"the target '{target.name}' has no arithmetic in {numbers.arithmetic.name} that is used", usage=True
+        )
+    return Place(name, target, objective, threads, numbers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.compression.prune.layers import prunable_layers, weight_parameter
 from secateur.compression.prune.scheme import Scheme, parse_scheme
+from secateur.dialects.number_formats import F32, NumberFormat
 from secateur.dialects.schemes import PRUNINGS
 from secateur.dialects.scratch import ScratchFolder
 
@@ -108,6 +109,7 @@ def plan(
     seq_len: int = 128,
     batch: int = 1,
     threads: int = 1,
+    numbers: NumberFormat = F32,
     clock_ghz: float | None = None,
     confirm: bool = True,
     cache: Path | None = None,
@@ -122,6 +124,7 @@ def plan(
     `BLOCKS`), `sparsities` to measure; the block is the finest within `tolerance` (a fraction) of the fastest.
     `importance`: for a scheme, the loss of a module at a sparsity (`Importance`; default: the energy that magnitude
     pruning removes).
+    `numbers`: what layers are stored and multiplied in.
     `include`, `skip`: as for `prune_model`. `confirm`: compile the model at the chosen rates and compare; rates are
     corrected where the prediction was off. `cache`: the folder of records (default: beside those of tuning).
 
@@ -135,7 +138,7 @@ def plan(
     wanted = SPARSITY if sparsity is None else sparsity
     if not 0 < wanted < 1:
         raise LatencyError(f"a sparsity to compare blocks at is above 0 and below 1, found {wanted:g}", usage=True)
-    place = place_of(target, threads)
+    place = place_of(target, threads, numbers=numbers)
     unit_per_ms = _unit_per_ms(place, clock_ghz)
     if target_latency_ms is not None and unit_per_ms is None:
         raise LatencyError(
@@ -147,7 +150,7 @@ def plan(
     progress("importing")
     imported = import_model(loaded.module, loaded.example_inputs)
     with ScratchFolder("latency") as scratch:
-        layers = model_layers(imported, place.target, list(prunable), Path(scratch))
+        layers = model_layers(imported, place, list(prunable), Path(scratch))
     if not layers.sites:
         raise LatencyError(f"none of the {len(prunable)} layers to prune is a linear layer of the compiled model")
     counts = {key: layers.count(key) for key in layers.shapes}

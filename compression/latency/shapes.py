@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch_mlir import ir
 
     from secateur.frontends import ImportedModel
-    from secateur.runtime_targets.targets import Target
+
+    from .place import Place
 
 # Of a signature, what the block and the sparsity decide and not the shape.
 _OF_THE_ZEROS = ("encoding", "kept")
@@ -92,8 +93,8 @@ class ModelLayers:
         return sum(site.shape == key for site in self.sites)
 
 
-def model_layers(imported: "ImportedModel", target: "Target", prunable: Collection[str], scratch: Path) -> ModelLayers:
-    """The layers of an imported model, which is not changed, as they are compiled for `target` with what was tuned.
+def model_layers(imported: "ImportedModel", place: "Place", prunable: Collection[str], scratch: Path) -> ModelLayers:
+    """The layers of an imported model, which is not changed, as they are compiled for `place` with what was tuned.
 
     `prunable`: names of the modules that may be pruned. `scratch`: a folder for what passes read.
     """
@@ -101,14 +102,15 @@ def model_layers(imported: "ImportedModel", target: "Target", prunable: Collecti
     from secateur.compiler.pipeline.levels import Lowering, pipeline_to, with_options
 
     lowering = Lowering.of_copy(imported.module, imported.weights)
-    describe_target(lowering.module, target)
+    describe_target(lowering.module, place.target)
     lowering.lower("structural", pipeline_to("structural"))
-    tuned = Tuned.of(target)
+    tuned = Tuned.of(place.target, numbers=place.numbers)
     if tuned.variants:
         # What fits is looked for in a copy: looking simplifies the module.
         looked_into = Lowering.of_copy(lowering.module, lowering.weights)
         tuned = tuned.fitting(looked_into.module, looked_into.weights)
-    lowering.lower("structural", with_options("sparsity-fuse", tuned.pass_options(scratch).get("sparsity-fuse")))
+    options = {"sparsity-fuse": tuned.pass_options(scratch).get("sparsity-fuse"), **place.numbers.pass_options()}
+    lowering.lower("structural", ",".join(with_options(name, given) for name, given in options.items()))
     return layers_of_module(lowering.module, lowering.weights, prunable)
 
 

@@ -64,7 +64,8 @@ def write_layers(folder: Path, shape: LayerShape, variants: Sequence[Variant], s
     from secateur.compiler.pipeline.context import make_context
     from secateur.compiler.pipeline.passmanager import run_pipeline
     from secateur.compiler.semantics.evaluation import evaluate
-    from secateur.passes.base import PassContext
+    from secateur.dialects.sparsity.attributes import numbers_of
+    from secateur.passes.base import PassContext, walk
 
     weights = {f"{_WEIGHT}{n}": synthetic_weight(shape, v, seed + n) for n, v in enumerate(variants)}
     random = np.random.default_rng(seed)
@@ -78,12 +79,16 @@ def write_layers(folder: Path, shape: LayerShape, variants: Sequence[Variant], s
         # What a layer's zeros look like decides on its schedule.
         run_pipeline(module, "sparsity-detect", PassContext(store))
         text = str(module)
+        numbers = numbers_of(walk(module, "sparsity.linear")[0])
 
     def results(store: WeightStore, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name in range(len(variants)):
+            weight = weights[f"{_WEIGHT}{name}"]
+            store[f"{_WEIGHT}{name}"] = numbers.storage.read_rows(*numbers.storage.store_rows(weight))
         found = evaluate(ir.Module.parse(text, make_context()), list(inputs.values()), store)
         return {f"y{n}": array for n, array in enumerate(found)}
 
-    return write_case(folder, text, weights, shape.inputs, results)
+    return write_case(folder, text, weights, shape.inputs, results, numbers.arithmetic.accepted)
 
 
 def repeat_linear(module: "ir.Module", times: int) -> dict[str, tuple[int, ...]]:

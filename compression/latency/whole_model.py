@@ -133,7 +133,8 @@ class WholeModel:
         self._loaded, self._place, self._progress = loaded, place, progress
         self._records = RecordsFile.of(place.target, latency_folder(cache))
         text = str(imported.module)
-        self._digest = digest_of(text, hash_weights(imported.weights), Tuned.of(place.target, text).digest)
+        tuned = Tuned.of(place.target, text, numbers=place.numbers)
+        self._digest = digest_of(text, hash_weights(imported.weights), tuned.digest)
         self._dense: Any = None
 
     def measure(self, scheme: Scheme, rates: Mapping[str, float], again: bool = False) -> ModelLatency:
@@ -143,6 +144,7 @@ class WholeModel:
             "name": "model-latency",
             "model": self._digest,
             "scheme": str(scheme),
+            "numbers": str(self._place.numbers),
             "rates": digest_of(sorted(rates.items())),
             "threads": self._place.threads,
         }
@@ -174,6 +176,8 @@ class WholeModel:
             module,
             self._loaded.example_inputs,
             target=self._place.target.name,
+            weights=self._place.numbers.storage.name,
+            arithmetic=self._place.numbers.arithmetic.name,
             threads=self._place.threads,
             progress=lambda stage: self._progress(f"compiling {name}, {stage}"),
         )

@@ -36,9 +36,9 @@ def layer_rates(
     return found
 
 
-def wanted_fraction(scheme: Scheme, rates: Mapping[str, float | None], sizes: Mapping[str, int]) -> float:
+def wanted_fraction(scheme: Scheme | None, rates: Mapping[str, float | None], sizes: Mapping[str, int]) -> float:
     """The sparsity over all layers together that `rates` ask for; `sizes` are the layers' numbers of weights."""
-    of_scheme = scheme.fixed_sparsity or 0.0
+    of_scheme = (scheme and scheme.fixed_sparsity) or 0.0
     given = {name: of_scheme if rate is None else rate for name, rate in rates.items()}
     if len(set(given.values())) == 1:
         return next(iter(given.values()))

@@ -21,6 +21,7 @@ __all__ = [
     "QuantizationError",
     "Storage",
     "Tolerance",
+    "format_of",
     "largest_relative_error",
     "number_format",
 ]
@@ -32,6 +33,12 @@ STORAGES: dict[str, Storage] = {f.STORAGE.name: f.STORAGE for f in _FORMATS}
 ARITHMETICS: dict[str, Arithmetic] = {f.ARITHMETIC.name: f.ARITHMETIC for f in _FORMATS if hasattr(f, "ARITHMETIC")}
 """What layers may multiply and sum in."""
 F32 = NumberFormat(f32.STORAGE, f32.ARITHMETIC)
+
+
+def format_of(arithmetic: str) -> NumberFormat:
+    """The format of this arithmetic, with the first storage that it takes weights in. Raises `NumberFormatError`."""
+    known = ARITHMETICS.get(arithmetic)
+    return number_format(known.storages[0] if known and known.storages else "f32", arithmetic)
 
 
 def number_format(weights: str = "f32", arithmetic: str = "f32") -> NumberFormat:

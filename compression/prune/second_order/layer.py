@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from secateur.dialects.number_formats import Storage
 from secateur.dialects.schemes.blocks import group_sizes, spread
 from secateur.dialects.schemes.selection import keep_largest, keep_units
 
@@ -16,6 +17,7 @@ from .blocks import block_mask
 from .correction import damped, least_squares, output_error
 from .patterns import pattern_mask
 from .removal import removal_order
+from .rounding import nearest, rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,13 @@ class Solution:
 
 
 def solve(
-    weight: torch.Tensor, second: torch.Tensor, scheme: Scheme, sparsity: float | None, damping: float, area: int = 1
+    weight: torch.Tensor,
+    second: torch.Tensor,
+    scheme: Scheme | None,
+    sparsity: float | None,
+    damping: float,
+    area: int = 1,
+    storage: Storage | None = None,
 ) -> Solution:
     """Prunes `weight` [rows, columns] for inputs with second moments `second` [columns, columns], both float64.
 
@@ -40,35 +48,40 @@ def solve(
     - `bcr` with rows and columns: `block_mask`.
     - `pattern`: `pattern_mask`.
     - `filter`: the rows whose outputs have the least energy (nothing can stand in for them).
+    Without a scheme what is zero stays zero and nothing else goes.
     `area` is the number of kernel positions (schemes of kernels): columns are [channels, positions].
-    What stays is corrected by `least_squares`. Never worse in output error than the largest weights left as they are:
-    where it would be, as for inputs that fix nothing, those are the result.
+    What stays is corrected by `least_squares`, and with a `storage` by `rounded`. Never worse in output error than the
+    largest weights left as they are, or each rounded by itself: where it would be, as for inputs that fix nothing,
+    those are the result.
     Raises `PruneError` as `project` does.
     """
+    energy = output_error(weight, second)
+    regular = damped(second, damping)
+
+    def candidate(mask: torch.Tensor, corrected: bool = True) -> Solution:
+        solved = least_squares(weight, mask, regular) if corrected else weight * mask
+        if storage is not None:
+            solved = rounded(solved, weight, mask, regular, storage) if corrected else nearest(solved, storage)
+        return Solution(solved, mask, output_error(solved - weight, second), energy)
+
+    if scheme is None:
+        return min(candidate(weight != 0), candidate(weight != 0, corrected=False), key=lambda found: found.error)
     shape: tuple[int, ...] = tuple(weight.shape)
     dimensions = scheme.rule.dimensions[0]
     if dimensions > 2:
         shape = (len(weight), second.shape[0] // area, *(1,) * (dimensions - 3), area)
     simple = project(weight.reshape(shape).numpy(), scheme, sparsity)
     largest = torch.from_numpy(simple.reshape(weight.shape))
-    energy = output_error(weight, second)
+    bound = candidate(largest, corrected=False)
     if largest.all():
-        return Solution(weight, largest, 0.0, energy)
-    regular = damped(second, damping)
+        return bound if storage is None else min(candidate(largest), bound, key=lambda found: found.error)
     # The count that the projection reaches is what the units can reach.
     rate = scheme.fixed_sparsity if sparsity is None else sparsity
     assert rate is not None, "the projection has refused a missing sparsity"
-    mask = _mask(weight, regular, scheme, shape, rate)
-    tried = [least_squares(weight, mask, regular)]
-    bound = output_error(weight * ~largest, second)
-    error = output_error(tried[0] - weight, second)
-    if error > bound:
-        mask, corrected = largest, least_squares(weight, largest, regular)
-        error = output_error(corrected - weight, second)
-        if error > bound:
-            corrected, error = weight * largest, bound
-        return Solution(corrected, mask, error, energy)
-    return Solution(tried[0], mask, error, energy)
+    best = candidate(_mask(weight, regular, scheme, shape, rate))
+    if best.error > bound.error:
+        best = min(candidate(largest), bound, key=lambda found: found.error)
+    return best
 
 
 def _mask(

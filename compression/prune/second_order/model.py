@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
+from secateur.dialects.number_formats import Storage
+
 from ..layers import prunable_layers, weight_parameter
 from ..model import LayerPruning, PruneReport, _copy
 from ..projections import project
@@ -28,7 +30,7 @@ class CalibratedPruning(LayerPruning):
 def prune_second_order(
     module: torch.nn.Module,
     batches: Sequence[Mapping[str, "np.ndarray | torch.Tensor"]],
-    scheme: Scheme,
+    scheme: Scheme | None,
     sparsity: float | None = None,
     *,
     rates: Mapping[str, float] | None = None,
@@ -39,6 +41,7 @@ def prune_second_order(
     damping: float = DAMPING,
     inputs: str = "pruned",
     correct_bias: bool = True,
+    storage: Storage | None = None,
 ) -> tuple[torch.nn.Module, PruneReport]:
     """Prunes each layer that `scheme` is for to the same sparsity, or to its own, and corrects what
     stays, so that the outputs on `batches` change least (optimal brain surgeon; see `layer.solve` for each scheme).
@@ -46,9 +49,10 @@ def prune_second_order(
     `batches`, `include`, `skip`, `rates`, `copy` and `progress` are as in `Calibration` and `prune_model`. `inputs`
     says which inputs a layer is fitted to: those that the pruned layers before it give (`pruned`), or the original
     model's (`dense`). `damping` is the fraction of the mean diagonal that is added to the diagonal of the second
-    moments. With `correct_bias` a layer's bias takes up the mean of the change. A weight that several layers share is
-    pruned once, for the inputs of all. Layers that no batch reaches are pruned by magnitude; their
-    `output_error_fraction` is None.
+    moments. With `correct_bias` a layer's bias takes up the mean of the change. With `storage` what stays is rounded to
+    what it holds, and the weights that are rounded later take up each rounding; without a scheme nothing else goes than
+    what is zero already, and that is all. A weight that several layers share is pruned once, for the inputs of all.
+    Layers that no batch reaches are pruned by magnitude, and not rounded; their `output_error_fraction` is None.
     Deterministic. Raises `PruneError`, naming the layer; the module is then as it was.
     """
     if inputs not in ("pruned", "dense"):
@@ -59,6 +63,8 @@ def prune_second_order(
     wanted = layer_rates(list(chosen), sparsity, rates)
     for name, layer in chosen.items():
         _check(name, layer, scheme, wanted[name])
+        if scheme is None:
+            wanted[name] = 1 - int(torch.count_nonzero(weight_parameter(layer))) / weight_parameter(layer).numel()
     target = _copy(module) if copy else module
     layers = dict(target.named_modules())
     uses = {name: sharing_modules(target, layers[name]) for name in chosen}
@@ -70,7 +76,7 @@ def prune_second_order(
             progress(len(reports), len(chosen), name)
         alone = correct_bias and len(uses[name]) == 1
         try:
-            reports[name] = _prune_layer(name, layers[name], moments, scheme, wanted[name], damping, alone)
+            reports[name] = _prune_layer(name, layers[name], moments, scheme, wanted[name], damping, alone, storage)
         except PruneError as error:
             raise PruneError(f"layer '{name}': {error}", usage=error.usage) from None
 
@@ -97,15 +103,17 @@ def prune_second_order(
         progress(len(chosen), len(chosen), "")
     sizes = {name: weight_parameter(layer).numel() for name, layer in chosen.items()}
     fraction = wanted_fraction(scheme, wanted, sizes)
-    return target, PruneReport(str(scheme), fraction, [reports[name] for name in chosen], skipped)
+    return target, PruneReport(str(scheme or "zeros kept"), fraction, [reports[name] for name in chosen], skipped)
 
 
-def _check(name: str, layer: torch.nn.Module, scheme: Scheme, sparsity: float | None) -> None:
+def _check(name: str, layer: torch.nn.Module, scheme: Scheme | None, sparsity: float | None) -> None:
     """What `project` would say of the weight, from its first rows as far as that goes, before anything runs."""
     weight: torch.Tensor = layer.weight  # type: ignore[assignment]
     bad = int((~torch.isfinite(weight)).sum())
     if bad:
         raise PruneError(f"layer '{name}': the weight holds {bad} values that are NaN or infinite")
+    if scheme is None:
+        return
     groups = getattr(layer, "groups", 1)
     if groups > 1 and (len(weight) // groups) % scheme.rule.block[0]:
         raise PruneError(
@@ -146,15 +154,18 @@ def _prune_layer(
     name: str,
     layer: torch.nn.Module,
     moments: list[Moments] | None,
-    scheme: Scheme,
+    scheme: Scheme | None,
     sparsity: float | None,
     damping: float,
     correct_bias: bool,
+    storage: Storage | None,
 ) -> CalibratedPruning:
     weight: torch.Tensor = layer.weight.detach()  # type: ignore[union-attr,operator,assignment]
     matrix = weight.double().cpu().reshape(len(weight), -1)
     if moments is None:
-        mask = torch.from_numpy(project(weight.float().cpu().numpy(), scheme, sparsity)).reshape(matrix.shape)
+        mask = matrix != 0
+        if scheme is not None:
+            mask = torch.from_numpy(project(weight.float().cpu().numpy(), scheme, sparsity)).reshape(matrix.shape)
         solved, error, shift = matrix * mask, None, None
     else:
         centre = correct_bias and layer.bias is not None
@@ -163,7 +174,7 @@ def _prune_layer(
         shifts = []
         for part, rows in zip(moments, matrix.chunk(len(moments)), strict=True):
             second = part.centred() if centre else part.second
-            solutions.append(solve(rows, second, scheme, sparsity, damping, area))
+            solutions.append(solve(rows, second, scheme, sparsity, damping, area, storage))
             shifts.append((rows - solutions[-1].weight) @ part.mean())
         mask = torch.cat([solution.mask for solution in solutions])
         solved = torch.cat([solution.weight for solution in solutions])

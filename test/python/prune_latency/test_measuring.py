@@ -20,6 +20,7 @@ from secateur.compression.latency.plan import plan
 from secateur.compression.latency.shapes import model_layers
 from secateur.compression.latency.synthetic import Variant, synthetic_weight, write_layers
 from secateur.compression.prune import parse_scheme
+from secateur.dialects.number_formats import format_of
 from secateur.frontends import import_model
 
 COLUMNS, BLOCKS = parse_scheme("bcr", "8x1"), parse_scheme("bcr", "4x16")
@@ -46,7 +47,7 @@ def bert_layers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("layers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECATEUR_RECORDS", str(folder / "records"))
-        return model_layers(imported, place_of("host-cpu").target, names, folder)
+        return model_layers(imported, place_of("host-cpu"), names, folder)
 
 
 def made_up(calls):
@@ -76,7 +77,7 @@ def test_a_merged_layer_that_is_not_pruned_as_a_whole_is_left_out(tmp_path):
     module = small_bert(layers=1)
     imported = import_model(module, inputs())
     names = ["encoder.layer.0.attention.self.query", "encoder.layer.0.output.dense"]
-    found = model_layers(imported, place_of("host-cpu").target, names, tmp_path)
+    found = model_layers(imported, place_of("host-cpu"), names, tmp_path)
     assert [site.modules for site in found.sites] == [("encoder.layer.0.output.dense",)]
     assert found.left_out == ("encoder.layer.0.attention.self.query",)
 
@@ -178,6 +179,35 @@ def test_a_small_model_is_measured_here_and_its_plan_printed():
     assert "the dense model is within the budget: nothing is removed" in printed(ample)
 
 
+def test_layers_on_bytes_are_timed_on_bytes():
+    """The dispatches that round their inputs are none of them."""
+    model, numbers = small_bert(layers=1, hidden=256), format_of("int8")
+    options = {"blocks": ["4x1"], "sparsities": [0.5, 0.9], "include": ["*intermediate*"], "sparsity": 0.9}
+    chosen = plan(model, example_inputs=inputs(), numbers=numbers, **options)
+    (key,) = chosen.table.shapes
+    half, tenth = (chosen.table.cells[key, chosen.scheme, s].ratio for s in (0.5, 0.9))
+    assert 0.02 < tenth < half < 1.5
+    assert "int8" in chosen.table.shapes[key].text
+    # Records of bytes and of f32 are not taken for each other.
+    assert plan(model, example_inputs=inputs(), **options).table.measured == 2
+
+
+def test_whole_models_are_timed_on_bytes_too(monkeypatch):
+    from secateur.compiler import driver
+
+    model, asked, compile_model = small_bert(layers=1, hidden=256), [], driver.compile_model
+    monkeypatch.setattr(driver, "compile_model", lambda *a, **k: asked.append(k) or compile_model(*a, **k))
+    options = {
+        "blocks": ["4x1"],
+        "sparsities": [0.5, 0.95],
+        "include": ["*intermediate*"],
+        "numbers": format_of("int8"),
+    }
+    with pytest.raises(LatencyError, match="cannot reach"):
+        plan(model, example_inputs=inputs(), target_latency_ms=1e-6, **options)
+    assert [(k["weights"], k["arithmetic"]) for k in asked] == [("int8", "int8")] * 2
+
+
 def printed(chosen):
     from rich.console import Console
 
@@ -196,13 +226,13 @@ from pathlib import Path
 import tempfile
 module = t.small_bert()
 names = [n for n, m in module.named_modules() if isinstance(m, t.torch.nn.Linear) and "pooler" not in n]
-imported, target = t.import_model(module, t.inputs()), t.place_of("host-cpu").target
-layers = t.model_layers(imported, target, names, Path(tempfile.mkdtemp()))
+imported, place = t.import_model(module, t.inputs()), t.place_of("host-cpu")
+layers = t.model_layers(imported, place, names, Path(tempfile.mkdtemp()))
 def slow(shape, variants):
     time.sleep(0.2)
     return t.made_up([])(shape, variants)
 counts = {key: 1 for key in layers.shapes}
-found = t.measure_table(layers.shapes, counts, [t.COLUMNS, t.BLOCKS], t.place_of("host-cpu"), measurer=slow)
+found = t.measure_table(layers.shapes, counts, [t.COLUMNS, t.BLOCKS], place, measurer=slow)
 print(found.measured)
 """
 
