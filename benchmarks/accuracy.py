@@ -91,15 +91,16 @@ def _score(options: argparse.Namespace, name: str, point: Point | None) -> dict[
     bundle = options.work / options.task / f"{name.replace(' ', '-')}.bundle"
     bundle.parent.mkdir(parents=True, exist_ok=True)
     seconds = None
-    if point and not _made(options, point):
+    if point and not _made(options, point.pruned):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        _make(options, point)
+        _make(options, point.pruned)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    folder = _folder(options, point) if point else options.dense
+    folder = _folder(options, point.pruned) if point else options.dense
     if not bundle.exists():
         say(f"{name}: compiling")
-        _secateur("compile", str(folder), "-o", str(bundle), "--seq-len", "128")
+        numbers = ["--weights", "int8", "--arithmetic", "int8"] if point and point.numbers != "f32" else []
+        _secateur("compile", str(folder), "-o", str(bundle), "--seq-len", "128", *numbers)
     say(f"{name}: scoring")
     limit = ["--limit", str(point.examples)] if point and point.examples else []
     found = _secateur("eval", str(bundle), "--task", options.task, *limit)
@@ -107,7 +108,7 @@ def _score(options: argparse.Namespace, name: str, point: Point | None) -> dict[
         "point": None if point is None else {**vars(point), "shape": point.shape},
         "zeros_fraction": _zeros(folder),
         "prune_cpu_seconds": seconds,
-        "trainings": _trainings(options, point) if point else [],
+        "trainings": _trainings(options, point.pruned) if point else [],
         "eval": found,
     }
 

@@ -37,6 +37,9 @@ secateur finetune "$MINILM" --task sentiment --epochs 3 --learning-rate 1e-4 -o 
 Given again, a command takes up what is done; `--only REGEX` names points, `--page` writes this page. Every \
 figure of it, and more (rates of every layer, versions, times), is in [{data}]({data}), a line of JSON a measurement."""
 
+BYTES = """Compiled with `--weights int8 --arithmetic int8`; otherwise as above. `tile` removes units as a whole, \
+`bcr` columns of bands of rows. The last column is of models whose weights `secateur prune` rounded while it pruned."""
+
 
 def write_page(page: Path, results: Path, peers: Path) -> None:
     """Writes the page, the newest line of every measurement beside it, and, where the peers' environment has
@@ -63,6 +66,27 @@ def write_page(page: Path, results: Path, peers: Path) -> None:
     page.write_text("\n\n".join(parts) + "\n")
 
 
+def numbers_of(record: Any) -> str:
+    """What the model of a point was compiled to."""
+    return record["point"].get("numbers", "f32")
+
+
+def bytes_rows(metric: str, points: Sequence[Any]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Models that were compiled to bytes too, in f32 and in bytes."""
+    found: dict[tuple[str, str, int], dict[str, str]] = {}
+    for p in points:
+        key = (p["point"]["shape"], f"{p['point']['sparsity']:.0%}", p["point"]["steps"])
+        usual = (p["point"]["method"], p["point"]["rates"]) == ("second-order", "loss")
+        if usual and not p["point"]["more_steps"]:
+            found.setdefault(key, {})[numbers_of(p)] = f"{p['eval']['metrics'][metric]:.1f}"
+    rows = [
+        (shape, sparsity, str(steps or "none"), *(scores.get(n, "-") for n in ("f32", "int8", "int8 solved")))
+        for (shape, sparsity, steps), scores in sorted(found.items(), key=lambda item: (item[0][2], item[0][1]))
+        if set(scores) - {"f32"}
+    ]
+    return ("unit", "sparsity", "steps of training", "f32", "int8", "int8, `prune --weights int8`"), rows
+
+
 def without_history(line: Line) -> Line:
     """The line without the logs of trainings, which are longer than all the rest."""
     trainings = line["record"].get("trainings")
@@ -77,13 +101,15 @@ def task_tables(metric: str, scored: Mapping[str, Line], timed: Line | None) -> 
     dense = scored["dense"]["record"]
     points = [line["record"] for name, line in scored.items() if name != "dense"]
     parts = ["### Trained", markdown_table(*trained_rows(metric, dense, points))]
-    plain = [p for p in points if not p["point"]["steps"]]
+    plain = [p for p in points if not p["point"]["steps"] and numbers_of(p) == "f32"]
     usual = [p for p in plain if (p["point"]["method"], p["point"]["rates"]) == ("second-order", "loss")]
     if usual:
         parts += ["### No training", sample_sentence(usual), markdown_table(*grid_rows(metric, usual))]
     others = [p for p in plain if p not in usual]
     if others:
         parts += ["Other ways, without training:", markdown_table(*way_rows(metric, others, usual))]
+    if any(numbers_of(p) != "f32" for p in points):
+        parts += ["### On bytes", BYTES, markdown_table(*bytes_rows(metric, points))]
     if timed:
         record = timed["record"]
         header = ("", "threads", "min, ms", "p25", "median", "L2")
@@ -102,6 +128,7 @@ def trained_rows(metric: str, dense: Any, points: Sequence[Any]) -> tuple[Sequen
     for record in [dense, *trained]:
         found, point = record["eval"], record["point"]
         shown = "dense" if point is None else f"{point['shape']}, {point['method']}, rates: {point['rates']}"
+        shown += f", {numbers_of(record)}" if point and numbers_of(record) != "f32" else ""
         scores = [f"{found['metrics'][name]:.2f}" for name in names]
         alike = point is not None and found["examples"] == dense["eval"]["examples"]
         lost = f"{dense['eval']['metrics'][metric] - found['metrics'][metric]:.2f}" if alike else "-"

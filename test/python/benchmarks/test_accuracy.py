@@ -203,6 +203,27 @@ def test_a_point_goes_on_from_the_one_before_and_has_the_budget_of_both(tmp_path
     assert [training["steps"] for training in record["trainings"]] == [1, 2]
 
 
+def test_a_point_on_bytes_compiles_what_was_pruned_for_f32(tmp_path, monkeypatch, commands):
+    points = [Point("bcr", "4x1", 0.7, numbers=numbers) for numbers in ("f32", "int8", "int8 solved")]
+    monkeypatch.setattr(accuracy, "POINTS", {"squad": points})
+    arguments = ["--task", "squad", "--dense", "d", "--only", "^bcr", "--results", str(tmp_path / "r.jsonl")]
+    assert accuracy.main([*arguments, "--work", str(tmp_path)]) == 0
+    pruned = [command for command in commands if command.startswith("prune")]
+    assert len(pruned) == 2 and "--weights int8" in pruned[1] and "--weights" not in pruned[0]
+    compiled = [command.split()[1:] for command in commands if command.startswith("compile")]
+    folder = str(tmp_path / "squad" / "bcr-4x1-70-second-order-loss")
+    assert [c[0] for c in compiled] == [folder, folder, f"{folder}-int8-solved"]
+    assert [c[5:] for c in compiled] == [[], *[["--weights", "int8", "--arithmetic", "int8"]] * 2]
+    found = Results(tmp_path / "r.jsonl").read()
+    for name, f1 in (("", 71.5), (" int8", 71.25), (" int8 solved", 71.75)):
+        found[f"squad bcr 4x1 70 second-order loss{name}"]["record"]["eval"]["metrics"]["f1"] = f1
+    found["squad dense"] = {"record": scored(None, 80.0)}
+    lines = {name.removeprefix("squad "): line for name, line in found.items()}
+    text = "\n".join(task_tables("f1", lines, None))
+    assert "| bcr 4x1 | 70% | none | 71.5 | 71.2 | 71.8 |" in text
+    assert text.count("71.2") == 1
+
+
 def test_latency_times_the_bundles_that_were_scored(tmp_path, monkeypatch, commands):
     import torch
 
