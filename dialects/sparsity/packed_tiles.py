@@ -68,9 +68,7 @@ def unpack(
             if not (0 <= begin <= end <= len(columns) and at >= 0 and at + taken <= used):
                 raise EvaluationError(f"expected {where} inside columns and values, found {begin}..{end}")
             if (end - begin) % run:
-                raise EvaluationError(
-                    f"expected segment {s} of tile {t} in runs of {run} columns, found {begin}..{end}"
-                )
+                raise EvaluationError(f"expected {where} in runs of {run} columns, found {begin}..{end}")
             listed = columns[begin:end]
             if ((listed < 0) | (listed >= columns_of_x)).any():
                 raise EvaluationError(f"expected columns below {columns_of_x} in tile {t}, found {listed.tolist()}")

@@ -8,6 +8,7 @@ from secateur.dialects.sparsity.ops.quantized_linear import QUAD, group_of
 from secateur.dialects.sparsity.ops.token_scales import LARGEST
 from secateur.dialects.sparsity.rules import activation_of
 
+from .linalg_heads import INVERSE_LINES
 from .linalg_text import Snippet, activation_lines, literal, tensor
 
 
@@ -28,14 +29,7 @@ def quantize_tokens(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> s
     text = f"tensor.expand_shape {names['x']} [[0], [1], [2, 3], [4]] output_shape {cut} : "
     x = snippet.line(f"{text}{tensor(op.x.type.shape)} into {tensor(cut)}")
     body = [
-        f"%smallest = arith.constant {literal(2.0**-126)} : f32",
-        "%zero = arith.constant 0.0 : f32",
-        "%one = arith.constant 1.0 : f32",
-        f"%high = arith.constant {literal(LARGEST)} : f32",
-        f"%low = arith.constant {literal(-LARGEST)} : f32",
-        "%normal = arith.cmpf oge, %b, %smallest : f32",
-        "%quotient = arith.divf %one, %b : f32",
-        "%inverse = arith.select %normal, %quotient, %zero : f32",
+        *INVERSE_LINES,
         "%u = arith.mulf %a, %inverse : f32",
         # A NaN becomes a bound: no conversion to an integer is undefined.
         "%above = arith.maxnumf %u, %low : f32",

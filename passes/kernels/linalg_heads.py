@@ -9,6 +9,19 @@ from .linalg_text import Snippet, literal, tensor
 
 SMALLEST = 2.0**-126
 
+INVERSE_LINES = (
+    f"%smallest = arith.constant {literal(SMALLEST)} : f32",
+    "%zero = arith.constant 0.0 : f32",
+    "%one = arith.constant 1.0 : f32",
+    f"%high = arith.constant {literal(LARGEST)} : f32",
+    f"%low = arith.constant {literal(-LARGEST)} : f32",
+    "%normal = arith.cmpf oge, %b, %smallest : f32",
+    "%quotient = arith.divf %one, %b : f32",
+    "%inverse = arith.select %normal, %quotient, %zero : f32",
+)
+"""`%inverse`: one over the scale `%b`, zero below the smallest normal number and for a NaN; `%low` and `%high` are the
+bounds of what it makes of a number."""
+
 
 def head_scales(snippet: Snippet, x: str, shape: list[int], letters: str) -> str:
     """The largest |x| over 127 along the last of the dimensions `letters`; NaN where that is infinite."""
@@ -28,14 +41,7 @@ def head_scales(snippet: Snippet, x: str, shape: list[int], letters: str) -> str
 def rounded_heads(snippet: Snippet, x: str, scales: str, shape: list[int], letters: str) -> str:
     """`x` over its scale as integers of 32 bits; zero for a NaN."""
     body = [
-        f"%smallest = arith.constant {literal(SMALLEST)} : f32",
-        "%zero = arith.constant 0.0 : f32",
-        "%one = arith.constant 1.0 : f32",
-        f"%high = arith.constant {literal(LARGEST)} : f32",
-        f"%low = arith.constant {literal(-LARGEST)} : f32",
-        "%normal = arith.cmpf oge, %b, %smallest : f32",
-        "%quotient = arith.divf %one, %b : f32",
-        "%inverse = arith.select %normal, %quotient, %zero : f32",
+        *INVERSE_LINES,
         # A product of two f32 is exact in f64, so it is rounded once.
         "%wide = arith.extf %a : f32 to f64",
         "%by = arith.extf %inverse : f32 to f64",

@@ -1,7 +1,7 @@
 """Kernels of `sparsity.token_scales` and `sparsity.quantize_tokens` in feature-major panels: tokens are the lanes."""
 
 from torch_mlir import ir
-from torch_mlir.dialects import arith, math, memref, vector
+from torch_mlir.dialects import arith, memref, vector
 
 from secateur.dialects.sparsity.byte_rows import token_order
 from secateur.dialects.sparsity.ops.quantize_tokens import QuantizeTokensOp, lanes_of
@@ -12,7 +12,7 @@ from .build import Lanes, Value, add, index, largest_divisor, loop
 from .byte_products import integers
 from .functions import maximum, minimum
 from .plan import Plan
-from .rounding import ROUND, inverse_of, side_by_side, splat
+from .rounding import ROUND, inverse_of, largest_bits, side_by_side, splat, whole
 
 
 def plan_quantize_tokens(op: ir.OpView, lanes: Lanes) -> Plan | None:
@@ -42,12 +42,10 @@ def build_token_scales(
         at = [add(token, j * lanes.width) for j in range(vectors)]
 
         def sweep(feature: Value, largest: list[Value]) -> list[Value]:
-            x = [math.absf(lanes.load(arguments["x"], [batch, panel, feature, t])) for t in at]
-            # Without their sign, floats are ordered as integers are, and a NaN is above infinity.
-            return [arith.maxsi(a, vector.bitcast(a.type, b)) for a, b in zip(largest, x, strict=True)]
+            x = [lanes.load(arguments["x"], [batch, panel, feature, t]) for t in at]
+            return [largest_bits(a, b) for a, b in zip(largest, x, strict=True)]
 
-        zeros = [vector.bitcast(integers(32, lanes.width), lanes.constant(0.0))] * vectors
-        for t, largest in zip(at, loop(0, features, 1, zeros, sweep), strict=True):
+        for t, largest in zip(at, loop(0, features, 1, [whole(lanes, 0)] * vectors, sweep), strict=True):
             scale = arith.divf(vector.bitcast(lanes.type, largest), lanes.constant(LARGEST))
             lanes.store(scale, arguments["result"], [batch, panel, t])
         return []

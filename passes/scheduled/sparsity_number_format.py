@@ -66,7 +66,7 @@ class SparsityNumberFormat(Pass):
             is_table = op.operation.name == "sparsity.embedding"
             op.operation.attributes[NUMBERS] = table if is_table else layer
             context.count(f"{'tables' if is_table else 'layers'}-in-{self.weights}")
-        if chosen.arithmetic.inner == 1:
+        if not chosen.arithmetic.rounds_activations:
             return
         for op in walk(module, "sparsity.attention"):
             if NUMBERS not in op.operation.attributes:

@@ -175,7 +175,7 @@ def _replace(
         if scales is not None:
             changed[scales_field] = make_weight(scales, f"{symbol}/scales", context.weights, weight).result
         # A layer that multiplies bytes keeps its note for sparsity-quantize-activations.
-        of_bytes = op.operation.attributes[NUMBERS].format().arithmetic.inner > 1
+        of_bytes = op.operation.attributes[NUMBERS].format().arithmetic.rounds_activations
         new = op.rebuild(**changed, **({} if of_bytes else {NUMBERS: None}))
     op.result.replace_all_uses_with(new.result)
     op.operation.erase()

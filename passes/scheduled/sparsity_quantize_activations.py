@@ -53,7 +53,7 @@ class SparsityQuantizeActivations(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         target = target_of(module)
-        known: dict[tuple[ir.Value, int], tuple[ir.Value, ir.Value]] = {}
+        known: dict[tuple[ir.Value, int], ir.Value] = {}
         scales: dict[ir.Value, ir.Value] = {}
         for op in walk(module, "sparsity.packed_linear"):
             if NUMBERS not in op.attributes or str(op.values.type.element_type) != "i8":

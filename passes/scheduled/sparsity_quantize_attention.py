@@ -44,7 +44,7 @@ class SparsityQuantizeAttention(Pass):
     def run(self, module: ir.Module, context: PassContext) -> None:
         target = target_of(module)
         for op in walk(module, "sparsity.attention"):
-            if NUMBERS not in op.attributes or op.attributes[NUMBERS].format().arithmetic.inner == 1:
+            if NUMBERS not in op.attributes or not op.attributes[NUMBERS].format().arithmetic.rounds_activations:
                 continue
             del op.operation.attributes[NUMBERS]
             layout = layout_of(op)
