@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
+from secateur.dialects.number_formats import STORAGES
+
 WORDS = ["a", "film", "the", "good", "bad", "great", "boring", "story", "cast", "is", "and", "plot", "with"]
 SIZES = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 LAYER = "bert.encoder.layer.0.intermediate.dense.weight"
@@ -144,6 +146,36 @@ def test_second_order_on_lines_of_text(encoder, secateur, tmp_path):
     assert float((pruned[LAYER.removeprefix("bert.")] == 0).float().mean()) == pytest.approx(0.5, abs=0.03)
 
 
+def test_what_stays_is_rounded_and_zeros_are_kept(encoder, secateur, tmp_path):
+    text, int8 = tmp_path / "lines.txt", STORAGES["int8"]
+    text.write_text("a good film\nthe plot is boring\n\nbad story and a great cast\n")
+    base = ["--data", text, "--weights", "int8", "--json"]
+    pruned, again = tmp_path / "pruned", tmp_path / "again"
+    found = secateur("prune", encoder, *base, "--sparsity", "0.5", "--rates", "uniform", "-o", pruned)
+    assert found.code == 0, found.err
+    name = LAYER.removeprefix("bert.")
+    weight = load_file(pruned / "model.safetensors")[name]
+    assert float((weight == 0).float().mean()) == pytest.approx(0.5, abs=0.03)
+    # Storing it loses nothing more.
+    read = int8.read_rows(*int8.store_rows(weight.numpy()))
+    assert abs(read - weight.numpy()).max() < 1e-6 * abs(read).max()
+    # Without a sparsity nothing else goes; what is rounded already stays.
+    found = secateur("prune", pruned, *base, "-o", again)
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["scheme"] == "zeros kept"
+    torch.testing.assert_close(load_file(again / "model.safetensors")[name], weight, rtol=1e-6, atol=0)
+    for more, text in (
+        (["--sparsity", "0.5", "--method", "one-shot"], "rounded by --method second-order"),
+        (["--sparsity", "0.5", "--steps", "2"], "a training moves what was rounded"),
+        (["--rates", "loss"], "needs a fraction"),
+    ):
+        refused = secateur("prune", encoder, *base, *more, "-o", tmp_path / "none")
+        assert refused.code == 2 and text in refused.err, refused.err
+    refused = secateur("prune", encoder, "--sparsity", "0.5", "--arithmetic", "int8", "-o", tmp_path / "none")
+    assert refused.code == 2 and "goes with --target" in refused.err
+    assert not (tmp_path / "none").exists()
+
+
 def test_rates_by_loss_reach_the_sparsity(tuned, secateur, reviews, tmp_path):
     arguments = ["--data", f"sentiment={reviews}", "--scheme", "unstructured"]
     result = secateur("prune", tuned[0], *arguments, "--sparsity", "0.6", "-o", tmp_path / "out", "--json")
@@ -207,7 +239,14 @@ def test_a_latency_is_met_by_rates_that_lose_least_on_the_data(encoder, monkeypa
     text = tmp_path / "lines.txt"
     text.write_text("a good film\nthe plot is boring\nbad story and a great cast\n")
     asked = dict.fromkeys(field.name for field in dataclasses.fields(Pruning))
-    asked |= {"model": str(encoder), "method": "second-order", "scheme": "bcr", "block": "4x4", "target": "host-cpu"}
+    asked |= {
+        "model": str(encoder),
+        "method": "second-order",
+        "scheme": "bcr",
+        "block": "4x4",
+        "target": "host-cpu",
+        "arithmetic": "f32",
+    }
     asked |= {"budget_ms": 5.0, "rates": "uniform", "samples": 3, "seed": 0}
     given = []
     planning = importlib.import_module("secateur.compression.latency.plan")
