@@ -90,21 +90,20 @@ class Quantizer:
         """MatMul by a constant, and an Add of a constant behind it -> products and sums in integers, Cast, Mul.
         Returns the name of the output, which is the Add's where there is one.
         """
-        from onnx import TensorProto, numpy_helper
+        from onnx import TensorProto
 
         (values, scale, zero), output = self.operand(node.input[0]), node.output[0]
-        weight = numpy_helper.to_array(self.constants[node.input[1]])
+        weight = self.value(node.input[1])
         step = float(np.abs(weight).max()) / 127 or 1.0
         weight = self.constant(f"{output}_weight", np.rint(weight / step).astype(np.int8))
         step = np.float32(self.value(scale) * step)
         factors = [values, weight, zero, self.constant(f"{output}_weight_zero", np.int8(0))]
         sums = self.add("MatMulInteger", factors, f"{output}_sums")
-        readers = self.readers[output]
-        bias = next((self.constants[name] for name in readers[0].input if name in self.constants), None)
-        if len(readers) == 1 and readers[0].op_type == "Add" and bias is not None:
-            rounded = np.rint(numpy_helper.to_array(bias) / step).astype(np.int32)
-            sums = self.add("Add", [sums, self.constant(f"{output}_bias", rounded)], f"{output}_biased")
-            output = readers[0].output[0]
+        readers = self.readers.get(output, [])
+        if len(readers) == 1 and readers[0].op_type == "Add" and self.constants.keys() & set(readers[0].input):
+            bias = next(self.value(name) for name in readers[0].input if name in self.constants)
+            rounded = self.constant(f"{output}_bias", np.rint(bias / step).astype(np.int32))
+            sums, output = self.add("Add", [sums, rounded], f"{output}_biased"), readers[0].output[0]
         floats = self.add("Cast", [sums], f"{output}_floats", to=TensorProto.FLOAT)
         return self.add("Mul", [floats, self.constant(f"{output}_step", step)], output)
 
@@ -147,6 +146,7 @@ class Quantizer:
         return name
 
     def value(self, name):
+        """The array of the constant `name`."""
         from onnx import numpy_helper
 
         return numpy_helper.to_array(self.constants[name])
