@@ -12,7 +12,9 @@ from transformers import BertConfig, BertModel
 from secateur.compiler import compile_model
 from secateur.compiler.build import verified_build
 from secateur.compiler.errors import VerificationError
+from secateur.compiler.verify.comparison import Difference
 from secateur.compiler.verify.op_by_op import check_ops
+from secateur.dialects.number_formats import Tolerance
 from secateur.passes.kernels import elementwise, quantize_tokens, quantized_linear
 
 INPUTS = {"input_ids": torch.arange(40)[None] % 50, "attention_mask": torch.ones(1, 40, dtype=torch.int64)}
@@ -143,6 +145,14 @@ def test_a_model_with_a_fault_is_not_compiled(block, monkeypatch, target):
     monkeypatch.setattr(quantize_tokens, "inverse_of", inverse_off(quantize_tokens.inverse_of))
     with pytest.raises(VerificationError, match=r"computes something else than the op 'sparsity.quantize_tokens'"):
         compiled(block, target=target)
+
+
+@pytest.mark.parametrize("target", ["host-cpu", A53])
+def test_where_all_ops_are_right_layers_are_not_searched(block, monkeypatch, target):
+    far = Difference("random", "output", 1.0, 1.0, Tolerance(1e-1, 2e-1))
+    monkeypatch.setattr(verified_build, "_compare", lambda *_: [far])
+    with pytest.raises(VerificationError, match="all 9 ops compute what their references do, so it is the rounding"):
+        compiled(block, target=target, verify="layers")
 
 
 def test_a_difference_of_bytes_is_counted_in_steps():
