@@ -197,8 +197,9 @@ def attention(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
     powers = snippet.generic("bhts", [(scores, kind, "bhts"), (peak, tensor(rows), "bht")], "bhts", full, shifted)
     summed = ["%s = arith.addf %a, %acc : f32", "%s"]
     sums = snippet.generic("bhts", [(powers, kind, "bhts")], "bht", rows, summed, start=0.0)
-    mixed_shape = [batch, tokens, heads, out_depth]
-    mixed = snippet.generic("bthes", [(powers, kind, "bhts"), (*value, "bshe")], "bthe", mixed_shape, multiply, 0.0)
+    # Heads first, as in the scores: IREE gives threads of a GPU the first dimensions of a batch of matrix products.
+    mixed_shape = [batch, heads, tokens, out_depth]
+    mixed = snippet.generic("bhtes", [(powers, kind, "bhts"), (*value, "bshe")], "bhte", mixed_shape, multiply, 0.0)
     divided = [
         "%zero = arith.constant 0.0 : f32",
         "%one = arith.constant 1.0 : f32",
@@ -207,13 +208,10 @@ def attention(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
         "%q = arith.divf %a, %safe : f32",
         "%q",
     ]
-    context = snippet.generic(
-        "bthe", [(mixed, tensor(mixed_shape), "bthe"), (sums, tensor(rows), "bht")], "bthe", mixed_shape, divided
-    )
-    result = [batch, tokens, heads * out_depth]
-    return snippet.line(
-        f"tensor.collapse_shape {context} [[0], [1], [2, 3]] : {tensor(mixed_shape)} into {tensor(result)}"
-    )
+    merged, result = [batch, tokens, heads, out_depth], [batch, tokens, heads * out_depth]
+    inputs = [(mixed, tensor(mixed_shape), "bhte"), (sums, tensor(rows), "bht")]
+    context = snippet.generic("bthe", inputs, "bthe", merged, divided)
+    return snippet.line(f"tensor.collapse_shape {context} [[0], [1], [2, 3]] : {tensor(merged)} into {tensor(result)}")
 
 
 BYTES = {

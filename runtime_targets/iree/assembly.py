@@ -56,6 +56,7 @@ _IREE_OPS = {
     "flow.tensor.bitcast",
     "util.global.load",
     "util.global.store",
+    "iree_tensor_ext.compute_barrier.start",
     "util.optimization_barrier",
 }
 

@@ -20,6 +20,9 @@ _VECTOR_OF_A_LANE_BYTES = 16
 # Vectors of four numbers that a thread of a Mali keeps while as many threads as possible run.
 _REGISTERS_OF_A_LANE = 24
 _HALF = "asimdhp"
+# Vulkan 1.3 takes SPIR-V up to 1.6. For versions from 1.4 on IREE marks sums that do not wrap, and then writes a module
+# of an older version, which has no such mark without an extension (iree-org/iree issue 24724).
+_SPIRV = "--iree-vulkan-target-features=spirv:v1.3,cap:Shader"
 _NO_PHONE = "it has not run on a phone"
 
 
@@ -97,7 +100,7 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
                 "l2_bytes": gpu.l2_kib << 10,
                 **lanes,
             },
-            iree_flags=("--iree-hal-target-device=vulkan", f"--iree-vulkan-target={gpu.name}"),
+            iree_flags=("--iree-hal-target-device=vulkan", f"--iree-vulkan-target={gpu.name}", _SPIRV),
             architecture="vulkan",
             cpu_features=(),
             note=note,
