@@ -9,14 +9,18 @@ from secateur.dialects.sparsity.dialect import VerifyError
 
 from .base import PassFailure
 
+TOKENS_OF_A_THREAD = 4
+"""Tokens of a GPU's thread: one 128-bit load."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TargetDescription:
     """Sizes in bytes; `workers` is the number of threads that run workgroups.
 
-    `by_lane`: a multiply-add takes one lane of a register for all lanes of an operand, as NEON's does. `dot`: the
-    instruction for products of bytes; empty where there is none. `gather`: whether an instruction that loads a number
-    for each lane from an address of its own is faster than loading them one by one.
+    `threads`: how many a dispatch on a GPU should have at least, 0 for a CPU. `by_lane`: a multiply-add takes one lane
+    of a register for all lanes of an operand, as NEON's does. `dot`: the instruction for products of bytes; empty where
+    there is none. `gather`: whether an instruction that loads a number for each lane from an address of its own is
+    faster than loading them one by one.
     """
 
     vector_bytes: int = 16
@@ -24,6 +28,7 @@ class TargetDescription:
     workers: int = 1
     l1_bytes: int = 32768
     l2_bytes: int = 1 << 20
+    threads: int = 0
     by_lane: bool = False
     dot: str = ""
     gather: int = 0

@@ -2,17 +2,19 @@
 
 On a CPU, IREE's profiler keeps an event per call (`host-execution`): start, end, and the time summed over workgroups.
 So each layer has a time of its own, and not only each kernel. Its `dispatch-events` are for devices with clocks of
-their own; a CPU refuses them.
+their own; a CPU refuses them, and a GPU has only these: the time between two marks in its queue.
 """
 
 import dataclasses
 import json
+import math
 import statistics
 import subprocess
 import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +22,22 @@ from secateur.dialects.entry_points import MAIN
 from secateur.dialects.scratch import ScratchFolder
 
 from .bundle import Bundle
+from .iree.vulkan import gpu_uri
 from .manifest import BundleError
 from .token_count import in_order
 
 # Runs before those that count: the first ones bring the weights into memory.
 WARM_UP = 3
+# Of a call on a CPU, and on a GPU.
+_EVENTS = ("host_dispatch_event", "dispatch_event")
 
 
 @dataclasses.dataclass(frozen=True)
 class CallTime:
     """One call of a dispatch, over the runs: from the start of its first workgroup to the end of its last.
 
-    `median_ms`, `min_ms`: of all runs; `busy_ms`: the median of what its workgroups took together, on all threads.
+    `median_ms`, `min_ms`: of all runs; `busy_ms`: the median of what its workgroups took together, on all threads (on
+    a GPU nobody counts that: the time itself).
     """
 
     kernel: str
@@ -59,7 +65,7 @@ def most_speedup(workgroups: int, threads: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class RunProfile:
-    """Runs of a module on `threads` threads, in milliseconds.
+    """Runs of a module on `threads` threads (of the CPU; 1 for a GPU), in milliseconds.
 
     `calls` in the order of their execution. `latency_median_ms`: of whole runs, with the profiler on.
     `outside_ms`: median of the part of a run in which no dispatch was running.
@@ -84,6 +90,7 @@ class _Event:
 def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, runs: int = 50) -> RunProfile:
     """Runs the model on zeros and times its dispatches. Raises `BundleError` where a tool of IREE fails."""
     chosen = bundle.target(target)
+    gpu = gpu_uri(chosen.subgroup) if chosen.backend == "vulkan" else None
     with ScratchFolder("profile") as scratch:
         inputs = []
         specs = bundle.manifest.function().inputs
@@ -92,13 +99,19 @@ def profile_bundle(bundle: Bundle, target: str | None = None, threads: int = 1, 
             path = Path(scratch) / f"{position}.npy"
             np.save(path, array)
             inputs.append(f"@{path}")
-        return profile_module(bundle.file(chosen.module), bundle.parameters(chosen), inputs, threads, runs)
+        return profile_module(bundle.file(chosen.module), bundle.parameters(chosen), inputs, threads, runs, gpu)
 
 
 def profile_module(
-    module: Path, parameters: Sequence[Path], inputs: Sequence[str], threads: int = 1, runs: int = 50
+    module: Path,
+    parameters: Sequence[Path],
+    inputs: Sequence[str],
+    threads: int = 1,
+    runs: int = 50,
+    gpu: str | None = None,
 ) -> RunProfile:
-    """Runs `@main` of a module; `inputs` as `iree-benchmark-module` takes them (`@file.npy`, `4xf32=1.0`).
+    """Runs `@main` of a module; `inputs` as `iree-benchmark-module` takes them (`@file.npy`, `4xf32=1.0`). On the CPU,
+    or on `gpu`, a URI of IREE's.
 
     What runs once, when the module is loaded, is left out. Raises `BundleError` where a tool of IREE fails.
     """
@@ -107,6 +120,9 @@ def profile_module(
     device = ["--device=local-sync"]
     if threads > 1:
         device = ["--device=local-task", f"--task_topology_group_count={threads}"]
+    mode = "host-execution"
+    if gpu is not None:
+        device, mode = [f"--device={gpu}"], "dispatch-events"
     repetitions = runs + WARM_UP
     with ScratchFolder("profile") as name:
         record = Path(name) / "profile"
@@ -118,7 +134,7 @@ def profile_module(
             "--benchmark_min_time=1x",
             f"--benchmark_repetitions={repetitions}",
             "--benchmark_format=json",
-            "--device_profiling_mode=host-execution,executable-metadata",
+            f"--device_profiling_mode={mode},executable-metadata",
             f"--device_profiling_output={record}",
             *(f"--input={value}" for value in inputs),
         ]
@@ -127,11 +143,17 @@ def profile_module(
         lines = _run([_tool("iree-profile"), "dispatch", "--dispatch_events", "--format=jsonl", str(record)])
     latencies = [t["real_time"] for t in times if t["run_type"] == "iteration"]
     rows = (json.loads(line) for line in lines.splitlines() if line.startswith("{"))
-    events = [_event(row) for row in rows if row.get("type") == "host_dispatch_event" and row.get("valid")]
+    events = [_event(row) for row in rows if row.get("type") in _EVENTS and row.get("valid")]
     return _summary(threads, latencies[WARM_UP:], list(_by_run(events, repetitions))[WARM_UP:])
 
 
-def _event(row: dict) -> _Event:
+def _event(row: dict[str, Any]) -> _Event:
+    if row["type"] == "dispatch_event":
+        # Ticks of the GPU's clock, which a nanosecond need not be.
+        start = row["start_tick"] * row["duration_ns"] // max(1, row["duration_ticks"])
+        return _Event(
+            row["key"], start, start + row["duration_ns"], row["duration_ns"], math.prod(row["workgroup_count"])
+        )
     return _Event(row["key"], row["start_host_time_ns"], row["end_host_time_ns"], row["tile_duration_sum_ns"],
                   row["tile_count"])  # fmt: skip
 

@@ -201,13 +201,14 @@ class Target(Described, name="target"):
     """What passes may know of the machine: a module attribute `sparsity.target`.
 
     `vector_bytes` and `registers` of the vector unit; `workers` threads that will run workgroups;
-    `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup; `dot`, the instruction that sums
+    `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup; `threads`, how many a dispatch on a GPU
+    should have at least (absent: a CPU); `dot`, the instruction that sums
     products of bytes, one of `DOTS` (absent: none that kernels know); `gather`, 1 where an instruction that loads
     each lane from an address of its own pays (absent: it does not, or there is none).
     """
 
     FIELDS = ("vector_bytes", "registers")
-    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "kernels", "dot", "gather")
+    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "threads", "kernels", "dot", "gather")
     TEXTS = ("dot",)
     DOTS = ("vpdpbusd", "vpmaddwd", "sdot", "saddlp")
 

@@ -24,9 +24,10 @@ from secateur.dialects.sparsity.kernel_ops import dispatch
 from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
+from ..target import TOKENS_OF_A_THREAD
 from .build import largest_divisor
 from .convert_sparsity_to_kernels import kernel_memrefs
-from .gpu_linear import TOKENS, build_gpu_linear
+from .gpu_linear import build_gpu_linear
 
 THREADS = "sparsity.threads"
 # Threads of a workgroup: a whole subgroup of every phone's GPU, and half of what the Android baseline profile grants.
@@ -37,7 +38,7 @@ def _fits(op: ir.OpView) -> bool:
     layout = layout_of(op)
     return (
         layout is not None
-        and layout.tile()[0] % TOKENS == 0
+        and layout.tile()[0] % TOKENS_OF_A_THREAD == 0
         and layout.tile()[1] == 1
         and str(op.values.type.element_type) == "f32"
     )
@@ -57,7 +58,7 @@ class ConvertSparsityToGpuKernels(Pass):
                 continue
             batch, panels, _, tokens = layout_of(op).sizes(op.result.type.shape)
             tiles = op.rows.type.shape[0]
-            grid = [tokens // TOKENS, tiles, panels * batch]
+            grid = [tokens // TOKENS_OF_A_THREAD, tiles, panels * batch]
             threads = [grid[0], largest_divisor(tiles, max(1, _WORKGROUP // grid[0])), 1]
             signature = _signature(op, threads)
             with op.location:

@@ -12,11 +12,9 @@ from torch_mlir.dialects import arith, math, vector
 from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of
 
+from ..target import TOKENS_OF_A_THREAD
 from .build import Lanes, Value, add, index, load_index, loop, mul
 from .linear import bits
-
-TOKENS = 4
-"""Tokens of a thread: one 128-bit load."""
 
 
 def _activate(kind: str, x: Value, lanes: Lanes) -> Value:
@@ -41,14 +39,14 @@ def _activate(kind: str, x: Value, lanes: Lanes) -> Value:
 
 def build_gpu_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value], panels: int) -> None:
     """Adds the kernel's body. `place` is (vector of tokens in the panel, tile, panel of all sequences)."""
-    a, lanes = arguments, Lanes(TOKENS)
-    token, tile = mul(place[0], TOKENS), place[1]
+    a, lanes = arguments, Lanes(TOKENS_OF_A_THREAD)
+    token, tile = mul(place[0], TOKENS_OF_A_THREAD), place[1]
     # Of one sequence the panel is the number itself.
     batch = index(0) if op.result.type.shape[0] == 1 else arith.divui(place[2], index(panels))
     panel = place[2] if op.result.type.shape[0] == 1 else arith.remui(place[2], index(panels))
     masks, row_tile = row_masks_of(op), op.row_tile.value
     # Weights of four rows are one load where every column has weights for all rows.
-    in_vectors = masks == [2**row_tile - 1] and row_tile % TOKENS == 0
+    in_vectors = masks == [2**row_tile - 1] and row_tile % TOKENS_OF_A_THREAD == 0
     rows = [load_index(a["rows"], tile, index(i)) for i in range(row_tile)]
     sums = [lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0) for row in rows]
     weight = load_index(a["offsets"], tile)
@@ -56,8 +54,8 @@ def build_gpu_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Val
     def weights(first: Value, count: int) -> list[Value]:
         if not in_vectors:
             return [lanes.spread_load(a["values"], [add(first, n)]) for n in range(count)]
-        loaded = [lanes.load(a["values"], [add(first, n)]) for n in range(0, count, TOKENS)]
-        return [lanes.spread(vector.extract(v, [], [i])) for v in loaded for i in range(TOKENS)]
+        loaded = [lanes.load(a["values"], [add(first, n)]) for n in range(0, count, TOKENS_OF_A_THREAD)]
+        return [lanes.spread(vector.extract(v, [], [i])) for v in loaded for i in range(TOKENS_OF_A_THREAD)]
 
     for s, mask in enumerate(masks):
         used = bits(mask)

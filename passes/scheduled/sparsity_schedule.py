@@ -10,8 +10,9 @@ The default row tile follows the encoding of the weight. Where bands of rows sha
 one-column blocks) any row tile can share loads of x, and the one with the best modelled throughput is taken: taller
 tiles need fewer loads per multiply-add, but pad bands that they do not divide. Elsewhere rows of a tile differ, and
 four rows keep the number of row masks (15) small. For NEON, row tile and token vectors are those with the fewest
-instructions for the band, and four columns make an iteration. Options force a value for all layers; an existing
-schedule stays.
+instructions for the band, and four columns make an iteration. On a GPU a thread has a tile for four tokens: the tallest
+whose sums fit a thread's registers, as long as enough threads are left to fill the GPU. Options force a value for all
+layers; an existing schedule stays.
 
 With few tokens to a sequence, rows are the lanes (`row_vectors`, see `sparsity-pack-rows`), as long as that beats lanes
 of tokens that stay idle.
@@ -31,7 +32,7 @@ from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule
 from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
-from ..target import TargetDescription, target_of
+from ..target import TOKENS_OF_A_THREAD, TargetDescription, target_of
 from .schedule_records import chosen_schedules, code_generator, record_key, signature_of, target_text
 from .schedule_space import KNOBS, is_legal, is_mixed, layer_of
 from .sparsity_pack_rows import default_row_vectors
@@ -47,11 +48,13 @@ _THROUGHPUT = {1: 0.35, 2: 0.6, 3: 0.75, 4: 0.9, 5: 0.95, 6: 1.0}
 # saves, in the loop's own (counted in the compiled code) and in pairs of indices.
 _TILES_BY_LANE = (1, 2, 3, 4, 5, 6, 8, 12, 16)
 _UNROLL_BY_LANE = 4
+# A thread of a GPU loads weights of as many rows as it has tokens.
+_TILES_OF_THREADS = (4, 8, 16)
 _LOOP_BY_LANE = 5
 
 
-def default_row_tile(encoding: ir.Attribute | None, rows: int, target: TargetDescription) -> int:
-    """Rows that one load of x serves, for a weight with `rows` output features."""
+def default_row_tile(encoding: ir.Attribute | None, rows: int, tokens: int, target: TargetDescription) -> int:
+    """Rows that one load of x serves, for a weight with `rows` output features and `tokens` of all sequences."""
     if isinstance(encoding, Bcr):
         values = encoding.values()
         if values["block_columns"] > 1:
@@ -61,12 +64,32 @@ def default_row_tile(encoding: ir.Attribute | None, rows: int, target: TargetDes
         band = rows
     else:
         return MASKED_ROW_TILE
+    if target.threads:
+        return _row_tile_of_threads(band, rows, tokens, target)
     if target.by_lane:
         return default_block_by_lane(band, target)[0]
     # Sums, the vectors of x and one spare for the weight have to fit the registers.
     limit = max(1, (target.registers - TOKEN_VECTORS - 1) // TOKEN_VECTORS)
     candidates = [t for t in _THROUGHPUT if t <= limit]
     return max(candidates, key=lambda tile: (band / (-(-band // tile) * tile) * _THROUGHPUT[tile], tile))
+
+
+def _row_tile_of_threads(band: int, rows: int, tokens: int, target: TargetDescription) -> int:
+    """The tile with the fewest loads for bands of `band` rows, among those that fit and leave threads enough."""
+
+    def fits(tile: int) -> bool:
+        # Sums, the vector of x, the weights of a column, and two for addresses.
+        return tile + 1 + tile // TOKENS_OF_A_THREAD + 2 <= target.registers
+
+    def threads(tile: int) -> int:
+        return -(-tokens // TOKENS_OF_A_THREAD) * -(-rows // tile)
+
+    def cost(tile: int) -> float:
+        # For a column: a multiply-add a row, and loads of x and of weights.
+        return -(-band // tile) * (tile + 1 + tile / TOKENS_OF_A_THREAD)
+
+    tiles = [tile for tile in _TILES_OF_THREADS if fits(tile)] or [_TILES_OF_THREADS[0]]
+    return min([tile for tile in tiles if threads(tile) >= target.threads] or tiles[:1], key=cost)
 
 
 def _instructions_by_lane(row_tile: int, token_vectors: int) -> float:
@@ -98,7 +121,8 @@ def default_schedule(op: ir.OpView, target: TargetDescription, row_tile: int = 0
     weight = weight_behind(op.weight)
     encoding = encoding_of(weight) if weight is not None else None
     rows = op.weight.type.shape[0]
-    row_tile = min(row_tile or default_row_tile(encoding, rows, target), rows)
+    tokens = math.prod(op.x.type.shape[:-1])
+    row_tile = min(row_tile or default_row_tile(encoding, rows, tokens, target), rows)
     pieces = max(1, min(-(-rows // row_tile), 4 * max(target.workers, 2)))
     schedule = {"row_tile": row_tile, "token_vectors": TOKEN_VECTORS, "workgroups": pieces}
     if target.by_lane:

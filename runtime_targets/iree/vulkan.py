@@ -14,21 +14,25 @@ from ..devices.device import DeviceError
 from ..devices.vulkan_device import vulkan_devices, vulkan_fault
 
 
-def open_gpu(subgroup: int | None) -> Any:
-    """IREE's device for the first GPU of this machine that may run code that relies on `subgroup` lanes (None: on any).
+def gpu_uri(subgroup: int | None) -> str:
+    """IREE's name of the first GPU of this machine that may run code that relies on `subgroup` lanes (None: on any).
 
     Raises `DeviceError` with what is wrong with the first, where there is none.
     """
     # Mesa's cache of shaders does not know how many lanes a shader was made for, and returns one of another number.
     os.environ.setdefault("MESA_SHADER_CACHE_DISABLE", "true")
     faults = {}
-    driver = None
     for uuid, properties in vulkan_devices().items():
         faults[uuid] = vulkan_fault(subgroup, properties)
         if faults[uuid] is None:
-            driver = driver or rt._binding.create_hal_driver("vulkan")
-            return driver.create_device_by_uri(f"vulkan://GPU-{uuid}")
-    raise DeviceError(next(iter(faults.values())) or "there is no GPU with Vulkan")
+            return f"vulkan://GPU-{uuid}"
+    raise DeviceError(next(iter(faults.values()), None) or "there is no GPU with Vulkan")
+
+
+def open_gpu(subgroup: int | None) -> Any:
+    """IREE's device for the GPU of `gpu_uri`, whose errors it raises."""
+    uri = gpu_uri(subgroup)
+    return rt._binding.create_hal_driver("vulkan").create_device_by_uri(uri)
 
 
 def read_back(device: Any, array: Any) -> np.ndarray:

@@ -17,8 +17,8 @@ from .target import Target, TargetError
 # Where no number of threads is given: cores of one kind that a phone has are rarely more.
 _PHONE_WORKERS = 1
 _VECTOR_OF_A_LANE_BYTES = 16
-# Vectors of four numbers that a thread of a Mali keeps while as many threads as possible run.
-_REGISTERS_OF_A_LANE = 24
+# With fewer threads than this a phone's GPU is not filled.
+_LEAST_THREADS = 2048
 _HALF = "asimdhp"
 # Vulkan 1.3 takes SPIR-V up to 1.6. For versions from 1.4 on IREE marks sums that do not wrap, and then writes a module
 # of an older version, which has no such mark without an extension (iree-org/iree issue 24724).
@@ -94,7 +94,8 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
             summary=f"{gpu.name}: {gpu.summary}",
             description={
                 "vector_bytes": _VECTOR_OF_A_LANE_BYTES,
-                "registers": _REGISTERS_OF_A_LANE,
+                "registers": gpu.registers,
+                "threads": _LEAST_THREADS,
                 "workers": workers or 1,
                 "l1_bytes": gpu.l1_kib << 10,
                 "l2_bytes": gpu.l2_kib << 10,

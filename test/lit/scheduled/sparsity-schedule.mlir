@@ -53,3 +53,41 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 32 : i64, 
     return %1, %2, %3, %4 : tensor<8x1x96xf32>, tensor<1x6x96xf32>, tensor<1x6x96xf32>, tensor<1x13x96xf32>
   }
 }
+
+// -----
+
+// On a GPU a thread has a tile of rows for four tokens: the tallest that its registers hold, if threads enough are left.
+module attributes {sparsity.target = #sparsity.target<{vector_bytes = 16 : i64, registers = 24 : i64, threads = 512 : i64}>} {
+  // CHECK-LABEL: func.func @threads
+  func.func @threads(%x: tensor<128x16xf32>) -> (tensor<128x256xf32>, tensor<128x128xf32>, tensor<128x32xf32>, tensor<128x264xf32>) {
+    %d = "sparsity.weight"() {source = dense<1.0> : tensor<256x16xf32>} : () -> tensor<256x16xf32>
+    %b = "sparsity.weight"() {source = dense<1.0> : tensor<128x16xf32>} : () -> tensor<128x16xf32>
+    %s = "sparsity.weight"() {source = dense<1.0> : tensor<32x16xf32>} : () -> tensor<32x16xf32>
+    %e = "sparsity.weight"() {source = dense<1.0> : tensor<264x16xf32>, sparsity.encoding = #sparsity.bcr<{block_rows = 24 : i64, block_columns = 1 : i64}>} : () -> tensor<264x16xf32>
+    // 32 runs of four tokens times 16 tiles of 16 rows.
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 16
+    %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<256x16xf32>) -> tensor<128x256xf32>
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8
+    %2 = "sparsity.linear"(%x, %b) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<128x16xf32>) -> tensor<128x128xf32>
+    // No tile leaves as many.
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 4
+    %3 = "sparsity.linear"(%x, %s) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<32x16xf32>) -> tensor<128x32xf32>
+    // Tiles of 16 would fill up bands of 24.
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8
+    %4 = "sparsity.linear"(%x, %e) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<264x16xf32>) -> tensor<128x264xf32>
+    return %1, %2, %3, %4 : tensor<128x256xf32>, tensor<128x128xf32>, tensor<128x32xf32>, tensor<128x264xf32>
+  }
+}
+
+// -----
+
+// Fewer registers, lower tiles.
+module attributes {sparsity.target = #sparsity.target<{vector_bytes = 16 : i64, registers = 16 : i64, threads = 512 : i64}>} {
+  // CHECK-LABEL: func.func @few_registers_of_threads
+  func.func @few_registers_of_threads(%x: tensor<128x16xf32>) -> tensor<128x256xf32> {
+    %d = "sparsity.weight"() {source = dense<1.0> : tensor<256x16xf32>} : () -> tensor<256x16xf32>
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8
+    %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<256x16xf32>) -> tensor<128x256xf32>
+    return %1 : tensor<128x256xf32>
+  }
+}
