@@ -11,8 +11,8 @@ after:
 A point of the grid is a thread; `sparsity.threads` of them in each direction are a workgroup. The other ops are left to
 `convert-sparsity-to-linalg`.
 
-Preconditions (an op is left alone otherwise): a panel layout, f32 weights, packed arrays. Rationale: threads read runs
-of tokens; weights of other types are converted by the portable path.
+Preconditions (an op is left alone otherwise): a panel layout, packed arrays. Rationale: threads read runs of tokens.
+Weights may be stored in f32, or in f16 or int8 with scales: they are read as f32.
 """
 
 import dataclasses
@@ -40,7 +40,6 @@ def _fits(op: ir.OpView) -> bool:
         layout is not None
         and layout.tile()[0] % TOKENS_OF_A_THREAD == 0
         and layout.tile()[1] == 1
-        and str(op.values.type.element_type) == "f32"
     )
 
 

@@ -48,13 +48,16 @@ def build_gpu_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Val
     # Weights of four rows are one load where every column has weights for all rows.
     in_vectors = masks == [2**row_tile - 1] and row_tile % TOKENS_OF_A_THREAD == 0
     rows = [load_index(a["rows"], tile, index(i)) for i in range(row_tile)]
-    sums = [lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0) for row in rows]
+    biases = [lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0) for row in rows]
+    # Scales come before the bias: then the sums begin at zero.
+    sums = [lanes.constant(0.0)] * row_tile if "scales" in a else biases
     weight = load_index(a["offsets"], tile)
 
     def weights(first: Value, count: int) -> list[Value]:
         if not in_vectors:
-            return [lanes.spread_load(a["values"], [add(first, n)]) for n in range(count)]
-        loaded = [lanes.load(a["values"], [add(first, n)]) for n in range(0, count, TOKENS_OF_A_THREAD)]
+            loaded = [lanes.load_weights(a["values"], [add(first, n)], 1) for n in range(count)]
+            return [lanes.spread(vector.extract(v, [], [0])) for v in loaded]
+        loaded = [lanes.load_weights(a["values"], [add(first, n)]) for n in range(0, count, TOKENS_OF_A_THREAD)]
         return [lanes.spread(vector.extract(v, [], [i])) for v in loaded for i in range(TOKENS_OF_A_THREAD)]
 
     for s, mask in enumerate(masks):
@@ -71,7 +74,9 @@ def build_gpu_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Val
         *new, weight = loop(start, stop, 1, [*(sums[i] for i in used), weight], column)
         for i, total in zip(used, new, strict=True):
             sums[i] = total
-    for row, total in zip(rows, sums, strict=True):
+    for row, total, bias in zip(rows, sums, biases, strict=True):
+        if "scales" in a:
+            total = vector.fma(total, lanes.spread_load(a["scales"], [row]), bias)
         value = _activate(activation_of(op), total, lanes)
         if "residual" in a:
             value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, token]))

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
+from secateur.compiler import compile_model
 from secateur.compiler.build.work import join_work
 from secateur.compression.prune import parse_scheme, prune_model
 from secateur.runtime_targets import iree
+from secateur.runtime_targets.bundle import open_bundle
 from secateur.runtime_targets.iree.dispatches import dispatch_calls
 from secateur.runtime_targets.iree.lavapipe import LavapipeSession
 from secateur.runtime_targets.targets.gpu_models import GPU_MODELS, LLVMPIPE
@@ -43,6 +45,27 @@ def test_operations_dispatched_follow_the_sparsity(build, pruned_bert):
     assert 0.08 < found[90][0] < 0.2
     # Panels of 32 hold the 20 tokens.
     assert found[90][1] < 2.5 * found[90][0]
+
+
+@pytest.mark.parametrize("block", ["16x1", "4x8"])
+@pytest.mark.parametrize("weights", ["f16", "int8"])
+@pytest.mark.parametrize("target", ["vulkan-llvmpipe", "android-vulkan:valhall4"])
+def test_smaller_weights_are_read_by_the_kernels(lavapipe, pruned_bert, inputs, tmp_path, target, weights, block):
+    """Verified against PyTorch with the weights as they are stored; no layer takes the portable way."""
+    torch.manual_seed(2)
+    module = prune_model(type(pruned_bert)(pruned_bert.config).eval(), parse_scheme("bcr", block), 0.7)[0]
+    kernels, sizes = {}, {}
+    for stored in ("f32", weights):
+        compiled = compile_model(module, inputs, target=target, weights=stored)
+        compiled.save(tmp_path / stored)
+        (report,) = compiled.report.targets
+        assert max(difference.relative_l2 for difference in report.verification) < 2e-6
+        with open_bundle(tmp_path / stored) as bundle:
+            work = bundle.target().dispatches
+            kernels[stored] = sorted(w.kernel for w in work if w.kernel.startswith("gpu_linear"))
+            sizes[stored] = sum(w.weight_bytes for w in work if w.kernel.startswith("gpu_linear"))
+    assert len(kernels[weights]) == len(kernels["f32"]) >= 5
+    assert sizes[weights] < (0.7 if weights == "f16" else 0.5) * sizes["f32"]
 
 
 def test_kernels_that_share_memory_without_a_barrier_are_refused(build):
