@@ -115,12 +115,10 @@ def _line(row: "Row", total_ms: float, scaling: bool) -> tuple[str, ...]:
 
 def summary(found: "BundleProfile") -> list[str]:
     """What stands below the table."""
-    from secateur.compiler.measure.profile import MODEL_OF_BOUNDS
-
     total = found.total
     lines = [
         f"A run takes {found.latency_median_ms:.2f} ms (profiler on): dispatches {total.median_ms:.2f}, outside of "
-        f"dispatches {found.outside_ms:.2f}; {found.threads} thread(s)."
+        f"dispatches {found.outside_ms:.2f}; {'on a GPU' if found.peak is None else f'{found.threads} thread(s)'}."
     ]
     if found.one_thread_latency_median_ms is None:
         lines.append("Weights, indices, activations read and written in MB.")
@@ -136,8 +134,6 @@ def summary(found: "BundleProfile") -> list[str]:
     if total.flops is not None and total.gflops is not None:
         padding = f"; {total.padding_flops / 1e6:.1f} MFLOP more on padding" if total.padding_flops else ""
         on_bytes = f", {total.byte_flops / 1e9:.3f} of them on bytes" if total.byte_flops else ""
-        share = percent(total.compute_ms / total.median_ms)
-        lines.append(f"Kept operations: {total.flops / 1e9:.3f} GFLOP{on_bytes}; at {share} of their peak{padding}.")
-    lines.append(found.peak.sentence() + ".")
-    lines.append(MODEL_OF_BOUNDS)
-    return lines
+        share = "" if found.peak is None else f"; at {percent(total.compute_ms / total.median_ms)} of their peak"
+        lines.append(f"Kept operations: {total.flops / 1e9:.3f} GFLOP{on_bytes}{share}{padding}.")
+    return [*lines, *found.limits]

@@ -9,7 +9,8 @@ the same run. The least time a dispatch can take is
 Flops are those that the result needs, without padding. Activations have just been written by the dispatch before: as
 many as L2 holds come from there, the next from L3. Weights and indices have been pushed out by all the other layers.
 The larger of the two is what bounds the dispatch; its share of the measured time is the fraction of the roofline that
-was reached. Calls of one kernel are told apart, so each layer has its own figures; `by_kernel` adds them up.
+was reached. Calls of one kernel are told apart, so each layer has its own figures; `by_kernel` adds them up. A GPU's
+limits are not measured: its dispatches have times, work and rates only.
 """
 
 import dataclasses
@@ -31,6 +32,10 @@ MODEL_OF_BOUNDS = (
     "from far away, activations from the caches that hold them) could take on this machine, over the median time; "
     "arrays count once a call."
 )
+NO_PEAK = (
+    "Times are those between two marks in the GPU's queue; what this GPU can do at most is not measured. Where it is "
+    "Mesa's lavapipe, the CPU does its work: kernels may be compared with each other, and not with a GPU."
+)
 # With threads the runs alternate with those of one thread, so that a slow moment hits both.
 _TURNS = 2
 
@@ -39,7 +44,7 @@ _TURNS = 2
 class BundleProfile:
     """A profile. `rows`: every call in order of execution. `latency_median_ms` of whole runs, profiler on; `outside_ms`
     is the time of a run in which no dispatch ran. `one_thread_latency_median_ms`: where scaling was measured.
-    `statistic`: that of all measured times, and of what is made of them.
+    `statistic`: that of all measured times, and of what is made of them. `peak`: None on a GPU.
     """
 
     bundle: str
@@ -49,7 +54,7 @@ class BundleProfile:
     rows: tuple[Row, ...]
     latency_median_ms: float
     outside_ms: float
-    peak: MachinePeak
+    peak: MachinePeak | None
     one_thread_latency_median_ms: float | None = None
     statistic: str = "median"
 
@@ -57,6 +62,11 @@ class BundleProfile:
     def total(self) -> Row:
         """All dispatches together."""
         return add_rows("total", self.rows)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What times are held against, as sentences."""
+        return (NO_PEAK,) if self.peak is None else (f"{self.peak.sentence()}.", MODEL_OF_BOUNDS)
 
     def by_kernel(self) -> list[Row]:
         """The rows of equal kernels added up, the longest first."""
@@ -68,7 +78,7 @@ class BundleProfile:
     def to_dict(self) -> dict[str, Any]:
         """The profile as values that JSON has."""
         value = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        value["peak"] = dataclasses.asdict(self.peak)
+        value["peak"] = None if self.peak is None else dataclasses.asdict(self.peak)
         value["dispatches"] = [row.to_dict() for row in value.pop("rows")]
         return {**value, "kernels": [row.to_dict() for row in self.by_kernel()], "total": self.total.to_dict()}
 
@@ -83,25 +93,29 @@ def profile(
 ) -> BundleProfile:
     """Profiles a bundle on zeros of its full size. `scaling`: also on one thread, in turns with `threads`.
 
-    Raises `BundleError` where it cannot be opened or run here.
+    Raises `BundleError` where it cannot be opened or run here, or has threads and code for a GPU.
     """
     from secateur.runtime_targets.bundle import open_bundle
+    from secateur.runtime_targets.manifest import BundleError
     from secateur.runtime_targets.profile import profile_bundle
 
     progress("opening")
     with open_bundle(path) as bundle:
         chosen = bundle.target()
+        on_gpu = chosen.backend == "vulkan"
+        if on_gpu and threads > 1:
+            raise BundleError(f"threads are a CPU's, and the code of '{chosen.name}' is for a GPU; found {threads}")
         progress("measuring this machine")
-        peak = measure_peak(threads)
+        peak = None if on_gpu else measure_peak(threads)
         counts = [1, threads] if scaling and threads > 1 else [threads]
         turns = _TURNS if len(counts) > 1 else 1
         found: dict[int, list[RunProfile]] = {count: [] for count in counts}
         for turn in range(turns):
             for count in counts:
-                progress(f"running on {count} thread(s), turn {turn + 1} of {turns}")
+                progress(f"running on {'the GPU' if on_gpu else f'{count} thread(s)'}, turn {turn + 1} of {turns}")
                 found[count].append(profile_bundle(bundle, chosen.name, count, max(1, runs // turns)))
         # Measured before and after: the better of two moments.
-        peak = peak.best(measure_peak(threads))
+        peak = peak and peak.best(measure_peak(threads))
         merged = {count: merge(profiles) for count, profiles in found.items()}
         single = merged[1] if len(counts) > 1 else None
         ours = merged[threads]
@@ -153,7 +167,7 @@ def _numbered(items: "Iterable[Any]") -> "list[tuple[tuple[str, int], Any]]":
 def join(
     calls: "Sequence[CallTime]",
     work: "Sequence[DispatchWork]",
-    peak: MachinePeak,
+    peak: MachinePeak | None,
     single: "Sequence[CallTime] | None" = None,
 ) -> list[Row]:
     """The rows of `calls`: the n-th call of a kernel did the n-th work of that kernel.
@@ -175,13 +189,13 @@ def join(
             median_ms=call.median_ms,
             busy_ms=call.busy_ms,
             workgroups=call.workgroups,
-            threads=peak.threads,
+            threads=peak.threads if peak else 1,
             one_thread_median_ms=one.get(key),
         )
         entry = known.get(key)
         if entry is not None and numbers[True][call.kernel] == numbers[False][call.kernel]:
             figures = entry.model_dump(exclude={"kernel", "paths"})
-            compute, memory = _bounds(entry, peak)
+            compute, memory = _bounds(entry, peak) if peak else (0.0, 0.0)
             row = dataclasses.replace(
                 row,
                 paths=entry.paths,

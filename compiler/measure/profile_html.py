@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from .module_paths import layer_of, short_path
-from .profile import MODEL_OF_BOUNDS, RECOMPILE, BundleProfile
+from .profile import RECOMPILE, BundleProfile
 from .profile_rows import Row
 
 # Pairs that stay apart for colour-blind readers (Okabe and Ito), with text that has a contrast of 4.5 or more.
@@ -72,14 +72,16 @@ def page(found: BundleProfile) -> str:
         facts.append((f"{found.threads} threads against one", f"{faster:.2f} times"))
     cards = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     hint = "" if any(row.known for row in found.rows) else f"<p role=note>{escape(RECOMPILE)}</p>"
-    heading = f"{escape(found.model)} on {found.threads} thread{'s' if found.threads > 1 else ''}"
+    place = "a GPU" if found.peak is None else f"{found.threads} thread{'s' if found.threads > 1 else ''}"
+    heading = f"{escape(found.model)} on {place}"
+    limits = "".join(f"<p class=soft>{escape(sentence)}</p>" for sentence in found.limits)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Profile of {escape(found.model)}</title><style>{_STYLE}</style></head>\n<body><main>"
         f"<h1>Profile of {heading}</h1><p class=soft>{escape(found.bundle)}; times and rates: medians of "
         f"{found.runs} runs</p>{hint}"
-        f"<dl>{cards}</dl><p class=soft>{escape(found.peak.sentence())}.</p><p class=soft>{escape(MODEL_OF_BOUNDS)}</p>"
+        f"<dl>{cards}</dl>{limits}"
         f"<h2>Timeline by layer</h2>{_key(colours)}{_timeline(found.rows, colours)}"
         f"<h2>By kernel</h2>{_table(found.by_kernel(), total, 'kernels, the longest first')}"
         f"<h2>Every call, in order</h2>{_table(found.rows, total, 'calls in the order of execution')}"

@@ -13,10 +13,10 @@ class Row:
 
     `flops` None: not known; `byte_flops`: those among them that multiply bytes and sum the products; `known`: whether
     the bytes and modules are. `compute_ms` and `memory_ms` are the least times for operations, each in its own
-    arithmetic, and for bytes, `least_ms` the larger of the two call by call; `bound` is "compute" or "memory",
-    `roofline_fraction` is `least_ms` over `median_ms`. `busy_ms` is what the workgroups took together, on all threads;
-    `one_thread_median_ms` and `speedup` are known where scaling was measured. Measured times, and what is made of them,
-    are medians over the runs.
+    arithmetic, and for bytes (both zero where the machine's limits are not known), `least_ms` the larger of the two
+    call by call; `bound` is "compute" or "memory", `roofline_fraction` is `least_ms` over `median_ms`. `busy_ms` is
+    what the workgroups took together, on all threads; `one_thread_median_ms` and `speedup` are known where scaling was
+    measured. Measured times, and what is made of them, are medians over the runs.
     """
 
     kernel: str
@@ -62,7 +62,7 @@ class Row:
     @property
     def bound(self) -> str | None:
         """What holds it."""
-        if not self.known or self.flops is None:
+        if not self.known or self.flops is None or not (self.compute_ms or self.memory_ms):
             return None
         return "compute" if self.compute_ms >= self.memory_ms else "memory"
 

@@ -36,11 +36,7 @@ _WORKGROUP = 64
 
 def _fits(op: ir.OpView) -> bool:
     layout = layout_of(op)
-    return (
-        layout is not None
-        and layout.tile()[0] % TOKENS_OF_A_THREAD == 0
-        and layout.tile()[1] == 1
-    )
+    return layout is not None and layout.tile()[0] % TOKENS_OF_A_THREAD == 0 and layout.tile()[1] == 1
 
 
 @dataclasses.dataclass(frozen=True)
