@@ -60,8 +60,8 @@ class ByteProducts:
         four = arith.constant(ir.IndexType.get(), 4)
         return self.parts(vector.load(self._bytes, source, [*at, arith.muli(token, four)]))
 
-    def load_row(self, source: Value, at: list[Value], count: int) -> Value:
-        """`count` bytes of a row from the place `at` on."""
+    def load_bytes(self, source: Value, at: list[Value], count: int) -> Value:
+        """`count` bytes from the place `at` on."""
         return vector.load(integers(8, count), source, at)
 
     def quads(self, rows: list[Value]) -> list[list[Value]]:

@@ -1,5 +1,7 @@
 """Kernels of `sparsity.token_scales` and `sparsity.quantize_tokens` in feature-major panels: tokens are the lanes."""
 
+import math as _math
+
 from torch_mlir import ir
 from torch_mlir.dialects import arith, memref, vector
 
@@ -72,7 +74,8 @@ def build_quads(op: ir.OpView, arguments: dict[str, Value], place: list[Value], 
                     # Adding 128 to a byte flips its highest bit.
                     word = arith.xori(word, splat(words, -0x7F7F7F80))
                 stored = vector.bitcast(integers(8, QUAD * lanes.width), word)
-                vector.store(stored, result, [batch, panel, quad, arith.muli(t, index(QUAD))])
+                place = arith.muli(arith.addi(arith.muli(quad, index(tokens)), t), index(QUAD))
+                vector.store(stored, result, [batch, panel, place])
             return []
 
         return loop(0, features // QUAD, 1, [], sweep)
@@ -117,8 +120,9 @@ def _rounded(lanes: Lanes, x: Value, inverse: Value) -> Value:
 
 
 def flat_bytes(panels: Value) -> Value:
-    """A memref of panels [.., tokens, 4] as [.., 4 * tokens]: the bytes of several tokens are one vector."""
-    *outer, tokens, quad = ir.MemRefType(panels.type).shape
-    kind = ir.MemRefType.get([*outer, tokens * quad], ir.MemRefType(panels.type).element_type)
-    groups = [[i] for i in range(len(outer))] + [[len(outer), len(outer) + 1]]
-    return memref.collapse_shape(kind, panels, groups)
+    """A memref of panels of bytes [batch, panels, ..] as [batch, panels, bytes]."""
+    kind = ir.MemRefType(panels.type)
+    sizes = [*kind.shape[:2], _math.prod(kind.shape[2:])]
+    strides = [sizes[1] * sizes[2], sizes[2], 1]
+    # Upstream turns an index into a collapsed shape back into many, by division; a cast's it takes as it is.
+    return memref.reinterpret_cast(ir.MemRefType.get(sizes, kind.element_type), panels, [], [], [], [0], sizes, strides)

@@ -15,7 +15,7 @@ from secateur.dialects.sparsity.ops.quantized_linear import QUAD, group_of
 from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of
 
-from .build import Lanes, Value, add, index, largest_divisor, load_index, loop
+from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
 from .byte_products import ByteProducts
 from .linear import Tile, bits, read_tile
 from .plan import Plan, schedule_of
@@ -52,8 +52,7 @@ def build_quantized_linear(
     products = ByteProducts(lanes)
     # Column entries of four features: one of quads, four of rows, of which `run` bytes are loaded at once.
     step, run = QUAD // group_of(op), min(4 * lanes_of(op), vectors * lanes.width)
-    x = a["x"] if step > 1 else flat_bytes(a["x"])
-    tokens = op.layout.tile()[0]
+    x, group, tokens = flat_bytes(a["x"]), group_of(op), op.layout.tile()[0]
     masks, unroll = row_masks_of(op), schedule_of(op).get("unroll", 1)
 
     def block(tile: Tile, token: Value) -> None:
@@ -79,15 +78,16 @@ def build_quantized_linear(
 
     def quads(entry: Value, at: list[Value]) -> list[list[Value]]:
         """Four features of the tokens `at`, from the column entry `entry` on."""
+        places = [load_index(a["columns"], add(entry, i)) for i in range(step)]
         if step == 1:
-            source = load_index(a["columns"], entry)
-            return [products.load(x, [batch, panel, source], t) for t in at]
-        sources = [load_index(a["columns"], add(entry, i)) for i in range(QUAD)]
+            return [products.parts(load(places[0], mul(t, group), QUAD * lanes.width)) for t in at]
         made: list[list[Value]] = []
         for first in range(0, vectors * lanes.width, run):
-            place = add(at[0], first)
-            made += products.quads([products.load_row(x, [batch, panel, s, place], run) for s in sources])
+            made += products.quads([load(place, add(at[0], first), run) for place in places])
         return made
+
+    def load(place: Value, within: Value, count: int) -> Value:
+        return products.load_bytes(x, [batch, panel, arith.addi(place, within)], count)
 
     def segment(
         start: Value, stop: Value, place: Value, used: list[int], sums: list[list[Value]], at: list[Value]

@@ -51,9 +51,9 @@ def _accessed_at(memory: ir.Value, panel: ir.Value, batch: ir.Value) -> bool:
     """Whether all accesses to `memory`, and to views of it that keep its first two dimensions, begin `batch, panel`."""
     for use in memory.uses:
         user = use.owner.operation
-        if user.name == "memref.collapse_shape":
-            kept = [len(group) for group in user.attributes["reassociation"]][:2]
-            if kept != [1, 1] or not _accessed_at(user.results[0], panel, batch):
+        if user.name in ("memref.collapse_shape", "memref.reinterpret_cast"):
+            view = user.results[0]
+            if _first_two(view) != _first_two(memory) or not _accessed_at(view, panel, batch):
                 return False
             continue
         place = _ACCESSES.get(user.name)
@@ -63,6 +63,13 @@ def _accessed_at(memory: ir.Value, panel: ir.Value, batch: ir.Value) -> bool:
         if len(indices) != 2 or indices[0] != batch or indices[1] != panel:
             return False
     return True
+
+
+def _first_two(memory: ir.Value) -> tuple[list[int], list[int], int]:
+    """Sizes and strides of the first two dimensions of a memref, and where it begins."""
+    kind = ir.MemRefType(memory.type)
+    strides, offset = kind.get_strides_and_offset()
+    return kind.shape[:2], strides[:2], offset
 
 
 def _is_last_reader(op: ir.Operation, value: ir.Value) -> bool:

@@ -130,6 +130,7 @@ def _replace(
     like = weight_behind(op.values)
     symbol = (symbol_of(like) or "literal").removesuffix("/int8").removesuffix("/values")
     made = {name: getattr(arrays, name) for name in ("values", "columns", "segments", "offsets")}
+    made["columns"] = made["columns"] * np.int32(arrays.group * layout_of(op).tile()[0])
     made["starts"] = (-zero_point * arrays.sums).astype(np.int32)
     with op.location, ir.InsertionPoint(op):
         weights = {n: make_weight(a, f"{symbol}/bytes/{n}", context.weights, like).result for n, a in made.items()}

@@ -18,7 +18,7 @@ _LINALG = """batch_matmul batch_matvec broadcast conv_1d_ncw_fcw conv_2d_nchw_fc
 _TENSOR = """cast collapse_shape concat dim empty expand_shape extract extract_slice from_elements generate insert
     insert_slice pad splat yield"""
 _SCF = "condition for if while yield"
-_MEMREF = "alloca cast collapse_shape dim expand_shape load store subview view"
+_MEMREF = "alloca cast collapse_shape dim expand_shape load reinterpret_cast store subview view"
 _VECTOR = """bitcast broadcast constant_mask contract create_mask extract extract_strided_slice fma from_elements gather
     insert insert_strided_slice load maskedload maskedstore multi_reduction outerproduct reduction shape_cast shuffle
     step store transfer_read transfer_write transpose"""

@@ -19,7 +19,14 @@ from collections.abc import Sequence
 
 from torch_mlir import ir
 
-_VIEWS = ("memref.cast", "memref.collapse_shape", "memref.expand_shape", "memref.subview", "memref.view")
+_VIEWS = (
+    "memref.cast",
+    "memref.collapse_shape",
+    "memref.expand_shape",
+    "memref.reinterpret_cast",
+    "memref.subview",
+    "memref.view",
+)
 _SAME_STORAGE = ("tensor.cast", "tensor.collapse_shape", "tensor.expand_shape", "tensor.extract_slice")
 _WRITES = {"memref.store": 1, "vector.store": 1, "vector.maskedstore": 0, "vector.transfer_write": 1}
 _BARRIER = "util.optimization_barrier"

@@ -12,7 +12,7 @@ from ..byte_rows import token_order
 from ..dialect import Tensor, TensorResult, expect, verifier
 from ..operation import MappingClass, SparsityOp
 from ..packed_tiles import check_packed, kept_weights, row_masks_of, unpack
-from ..reference_parts import Array, epilogue
+from ..reference_parts import Array, EvaluationError, epilogue
 from ..rules import check_epilogue
 from ..work_parts import Flops, Tokens, epilogue_flops, token_rows
 from .quantize_tokens import ZERO_POINTS, check_lanes, lanes_of
@@ -35,10 +35,11 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
          inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>}
          : (tensor<1x2x192x64x4xi8>, tensor<1x2x64xf32>, ...) -> tensor<1x2x768x64xf32>
     ```
-    Tiles, segments, masks, rows and work are those of `packed_linear`. `x` is one of two forms of bytes:
+    Tiles, segments, masks, rows and work are those of `packed_linear`. A column entry says where in a panel its bytes
+    begin, `panel` times its (first) feature, so that kernels need not multiply. `x` is one of two forms of bytes:
 
-    quads [batch, panels, features / 4, panel, 4]: a column entry `c` stands for the features `4 c .. 4 c + 3`, and has
-      four values per row of the mask, side by side.
+    quads [batch, panels, features / 4, panel, 4]: an entry stands for four neighbouring features, and has four values
+      per row of the mask, side by side.
     rows [batch, panels, features, panel], with the optional attribute `lanes` (`byte_rows`): an entry is a feature, the
       length of a segment is a multiple of four, and four entries have four values per row of the mask, side by side.
 
@@ -158,7 +159,10 @@ def group_of(op: ir.OpView) -> int:
 def dense_weight(op: ir.OpView, arrays: Sequence[Array]) -> Array:
     """The weight [rows, features] that the packed arrays hold (values to work), without scales.
 
-    Raises `EvaluationError` as `unpack` does.
+    Raises `EvaluationError` as `unpack` does, and for an entry where no feature begins.
     """
-    group = group_of(op)
-    return unpack(op, arrays, op.x.type.shape[2], group, BYTES_PADDING, run=QUAD // group)
+    group, (values, places, *rest) = group_of(op), arrays
+    columns, within = np.divmod(places, group * op.layout.tile()[0])
+    if within.any():
+        raise EvaluationError(f"expected column entries where features begin, found {places.tolist()}")
+    return unpack(op, [values, columns, *rest], op.x.type.shape[2], group, BYTES_PADDING, run=QUAD // group)

@@ -77,11 +77,12 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
 
 // -----
 
-// A view that keeps batch and panel is looked through; one that has them in one dimension is not.
+// A view that keeps batch and panel is looked through; one that has them in one dimension is not, nor one whose panels
+// begin elsewhere.
 module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, registers = 32 : i64, workers = 2 : i64}>} {
   func.func private @flat(%x: memref<1x2x4x16xf32>, %y: memref<1x2x4x16xf32>, %i: index, %panel: index, %batch: index) attributes {sparsity.kernel} {
     %from = memref.collapse_shape %x [[0], [1], [2, 3]] : memref<1x2x4x16xf32> into memref<1x2x64xf32>
-    %to = memref.collapse_shape %y [[0], [1], [2, 3]] : memref<1x2x4x16xf32> into memref<1x2x64xf32>
+    %to = memref.reinterpret_cast %y to offset: [0], sizes: [1, 2, 64], strides: [128, 64, 1] : memref<1x2x4x16xf32> to memref<1x2x64xf32>
     %v = vector.load %from[%batch, %panel, %i] : memref<1x2x64xf32>, vector<64xf32>
     vector.store %v, %to[%batch, %panel, %i] : memref<1x2x64xf32>, vector<64xf32>
     return
@@ -89,6 +90,12 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
   func.func private @joined(%x: memref<1x2x4x16xf32>, %y: memref<1x2x4x16xf32>, %i: index, %panel: index, %batch: index) attributes {sparsity.kernel} {
     %from = memref.collapse_shape %x [[0, 1], [2], [3]] : memref<1x2x4x16xf32> into memref<2x4x16xf32>
     %v = vector.load %from[%batch, %panel, %i] : memref<2x4x16xf32>, vector<16xf32>
+    vector.store %v, %y[%batch, %panel, %i, %i] : memref<1x2x4x16xf32>, vector<16xf32>
+    return
+  }
+  func.func private @moved(%x: memref<1x2x4x16xf32>, %y: memref<1x2x4x16xf32>, %i: index, %panel: index, %batch: index) attributes {sparsity.kernel} {
+    %from = memref.reinterpret_cast %x to offset: [0], sizes: [1, 2, 32], strides: [64, 32, 1] : memref<1x2x4x16xf32> to memref<1x2x32xf32>
+    %v = vector.load %from[%batch, %panel, %i] : memref<1x2x32xf32>, vector<16xf32>
     vector.store %v, %y[%batch, %panel, %i, %i] : memref<1x2x4x16xf32>, vector<16xf32>
     return
   }
@@ -101,6 +108,17 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 64 : i64, 
     %a = "sparsity.dispatch"(%x) {kernel = @flat, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32>
     %b = "sparsity.dispatch"(%a) {kernel = @flat, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32>
     %c = "sparsity.dispatch"(%b) {kernel = @joined, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32>
+    return %c : tensor<1x2x4x16xf32>
+  }
+  // CHECK-LABEL: func.func @elsewhere
+  // CHECK: kernel = @flat{{.*}}sparsity.chain = 1
+  // CHECK: kernel = @flat{{.*}}sparsity.chain = 1
+  // CHECK: kernel = @moved
+  // CHECK-NOT: sparsity.chain
+  func.func @elsewhere(%x: tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32> {
+    %a = "sparsity.dispatch"(%x) {kernel = @flat, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32>
+    %b = "sparsity.dispatch"(%a) {kernel = @flat, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32>
+    %c = "sparsity.dispatch"(%b) {kernel = @moved, grid = array<i64: 1, 2, 1>, operandSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0, 0, 0, 0, 0, 0>} : (tensor<1x2x4x16xf32>) -> tensor<1x2x4x16xf32>
     return %c : tensor<1x2x4x16xf32>
   }
 }

@@ -15,9 +15,9 @@
 // CHECK: %[[S:.*]] = "sparsity.token_scales"(%[[P]]) {{.*}} : (tensor<1x1x8x64xf32>) -> tensor<1x1x64xf32>
 // CHECK-DAG: %[[Q:.*]] = "sparsity.quantize_tokens"(%[[P]], %[[S]]) {layout = #sparsity.layout<{inner = 4 : i64, panel = 64 : i64}>, zero_point = 128 : i64} : {{.*}} -> tensor<1x1x2x64x4xi8>
 // CHECK-DAG: %[[R:.*]] = "sparsity.quantize_tokens"(%[[P]], %[[S]]) {lanes = 16 : i64, layout = #sparsity.layout<{inner = 1 : i64, panel = 64 : i64}>, zero_point = 128 : i64} : {{.*}} -> tensor<1x1x8x64xi8>
-// Four weights of row 0, then four of row 1.
+// Four weights of row 0, then four of row 1. Columns are the places of their 64 tokens.
 // CHECK: %[[VALUES:.*]] = "sparsity.weight"() {source = dense<[64, 127, 127, 0, -127, 64, -64, 0, 0, {{.*}}]> : tensor<72xi8>}
-// CHECK: %[[COLUMNS:.*]] = "sparsity.weight"() {source = dense<[1, 3, 6, 6]> : tensor<4xi32>}
+// CHECK: %[[COLUMNS:.*]] = "sparsity.weight"() {source = dense<[64, 192, 384, 384]> : tensor<4xi32>}
 // CHECK: %[[STARTS:.*]] = "sparsity.weight"() {source = dense<[-40704, 16256]> : tensor<2xi32>}
 // CHECK: "sparsity.quantized_linear"(%[[R]], %[[S]], %[[VALUES]], %[[COLUMNS]], {{[^)]*}}, %[[STARTS]], %{{[0-9]+}})
 // CHECK-SAME: lanes = 16

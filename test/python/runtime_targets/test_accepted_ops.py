@@ -176,6 +176,8 @@ SAMPLES = {
     "memref.collapse_shape": f"%x = memref.collapse_shape %m [[0, 1]] : {_M} into memref<64xf32>",
     "memref.expand_shape": "%x = memref.expand_shape %m [[0], [1, 2]] output_shape [4, 2, 8] : "
     f"{_M} into memref<4x2x8xf32>",
+    "memref.reinterpret_cast": "%x = memref.reinterpret_cast %m to offset: [0], sizes: [64], strides: [1] : "
+    f"{_M} to memref<64xf32>",
     "memref.dim": f"%x = memref.dim %m, %i : {_M}",
     "memref.load": "%x = memref.load %g[%i] : memref<?xf32>",
     "memref.store": "memref.store %f, %g[%i] : memref<?xf32>",
