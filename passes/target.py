@@ -39,6 +39,11 @@ class TargetDescription:
         return self.vector_bytes == 64
 
     @property
+    def matrices(self) -> bool:
+        """Whether an instruction multiplies two rows of eight bytes with eight bytes of two tokens."""
+        return self.dot == "smmla"
+
+    @property
     def byte_zero_point(self) -> int:
         """What is added to activations of bytes: 128 where the instruction takes unsigned ones."""
         return 128 if self.dot == "vpdpbusd" else 0

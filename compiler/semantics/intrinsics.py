@@ -12,7 +12,7 @@ and of a lookup in two vectors, `vpermi2var.ps`, for each lane:
     %v = vector.extract %t[%place] : f32 from vector<32xf32>
 
 The meanings are those of the manuals: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD,
-PMADDWD and VPERMI2PS; Arm Architecture Reference Manual for A-profile, SDOT (vector) and SADDLP.
+PMADDWD and VPERMI2PS; Arm Architecture Reference Manual for A-profile, SDOT (vector), SMMLA (vector) and SADDLP.
 """
 
 from torch_mlir import ir
@@ -46,6 +46,8 @@ def _expanded(name: str, operands: list[ir.Value], result: ir.VectorType) -> ir.
         if f".{part}." in name:
             total, x, weight = operands
             return arith.addi(total, _sum_of_products(x, weight, result, 4, signed))
+    if ".smmla." in name:
+        return arith.addi(operands[0], _product_of_matrices(*operands[1:], result))
     if ".pmadd" in name and "ub" not in name:
         return _sum_of_products(*operands, result, 2, True)
     if ".vpermi2var.ps." in name:
@@ -59,6 +61,16 @@ def _sum_of_products(x: ir.Value, weight: ir.Value, result: ir.VectorType, count
     total = None
     for i in range(count):
         product = arith.muli(_part(x, result, count, i, signed), _part(weight, result, count, i, True))
+        total = product if total is None else arith.addi(total, product)
+    return total
+
+
+def _product_of_matrices(rows: ir.Value, columns: ir.Value, result: ir.VectorType) -> ir.Value:
+    """Element 2 i + j is the sum of products of eight bytes of row i and of column j."""
+    total = None
+    for i in range(8):
+        picked = ((rows, [i, i, 8 + i, 8 + i]), (columns, [i, 8 + i, i, 8 + i]))
+        product = arith.muli(*(arith.extsi(result, vector.shuffle(x, x, places)) for x, places in picked))
         total = product if total is None else arith.addi(total, product)
     return total
 

@@ -160,7 +160,7 @@ def tasks_of(module: "ir.Module", weights: WeightStore, panel: int = 0) -> list[
             text=task_text(module, op),
             weights={name: context.array(w) for name, w in arrays.items() if w is not None},
             inputs={name: tuple(value.type.shape) for name, value in operands.items() if arrays[name] is None},
-            default=default_schedule(op, target),
+            default=default_schedule(op, target, context),
             numbers=numbers_of(op),
         )
     return sorted(found.values(), key=lambda task: -task.work)

@@ -5,6 +5,7 @@ that all lanes share:
 
     vpdpbusd   sum += 4 products of an unsigned and a signed byte                      (AVX-512 VNNI, AVX-VNNI)
     sdot       sum += 4 products of signed bytes                                       (Arm, dotprod)
+    smmla      a matrix of 2 rows and 2 tokens += 8 products of signed bytes each      (Arm, i8mm; `byte_matrices.py`)
     vpmaddwd   bytes 0, 2 and 1, 3 as 16 bits; sum += 2 products, twice                (x86 without VNNI)
     saddlp     p = products of bytes 0, 2 and 1, 3, added in 16 bits; sum += 2 of p    (Arm without dotprod)
     (none)     as saddlp, in shifts
@@ -41,6 +42,8 @@ class ByteProducts:
 
     def __init__(self, lanes: Lanes) -> None:
         self.lanes, width, dot = lanes, lanes.width, lanes.dot
+        # What has `smmla` has `sdot`.
+        dot = "sdot" if dot == "smmla" else dot
         known = {"vpdpbusd": _VPDPBUSD, "vpmaddwd": _VPMADDWD, "sdot": {4: _SDOT}, "saddlp": {4: _SADDLP}}
         self._instruction = known.get(dot, {}).get(width, "")
         self._dot = dot if self._instruction else ""

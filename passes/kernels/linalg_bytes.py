@@ -4,7 +4,7 @@ from torch_mlir import ir
 
 from secateur.dialects.sparsity.byte_rows import LANES
 from secateur.dialects.sparsity.ops.quantize_tokens import lanes_of
-from secateur.dialects.sparsity.ops.quantized_linear import QUAD, group_of
+from secateur.dialects.sparsity.ops.quantized_linear import group_of
 from secateur.dialects.sparsity.ops.token_scales import LARGEST
 from secateur.dialects.sparsity.rules import activation_of
 
@@ -72,7 +72,7 @@ def quantized_linear(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> 
         f"bprtk{quad}",
         [
             (bytes_, tensor(x, "i8"), f"bpkt{quad}"),
-            (names["dense"], tensor([shape[2], x[2], *[QUAD] * len(quad)], "i8"), f"rk{quad}"),
+            (names["dense"], tensor([shape[2], x[2], *x[4:]], "i8"), f"rk{quad}"),
         ],
         "bprt",
         shape,

@@ -31,8 +31,8 @@ def known_arrays(op: ir.OpView, names: tuple[str, ...], context: PassContext) ->
 
 
 def dense_bytes(op: ir.OpView, context: PassContext) -> dict[str, ir.Value]:
-    """The operands of a `quantized_linear` by name, with the weight i8 as `dense`: [rows, features / 4, 4] for quads,
-    [rows, features] for rows.
+    """The operands of a `quantized_linear` by name, with the weight i8 as `dense`: [rows, features / n, n] for groups
+    of n, [rows, features] for rows.
     """
     arrays = known_arrays(op, ("values", "columns", "segments", "offsets", "rows", "work"), context)
     weight = dense_weight(op, list(arrays.values())).astype(np.int8)

@@ -12,7 +12,6 @@ from secateur.dialects.sparsity.ops.token_scales import LARGEST
 
 from .build import Lanes, Value, add, index, largest_divisor, loop
 from .byte_products import integers
-from .functions import maximum, minimum
 from .plan import Plan
 from .rounding import ROUND, inverse_of, largest_bits, side_by_side, splat, whole
 
@@ -26,9 +25,9 @@ def plan_quantize_tokens(op: ir.OpView, lanes: Lanes) -> Plan | None:
     vectors = largest_divisor(panel // lanes.width, 4)
     if not quantizes:
         return Plan(build_token_scales, f"token_scales_{features}", [1, panels, batch], vectors)
-    if op.layout.tile()[1] == QUAD:
-        return Plan(build_quads, f"quantize_{features}", [1, panels, batch], vectors)
-    if op.layout.tile()[1] != 1 or vectors * lanes.width % (4 * lanes_of(op)):
+    if op.layout.tile()[1] > 1:
+        return Plan(build_groups, f"quantize_{features}_by_{op.layout.tile()[1]}", [1, panels, batch], vectors)
+    if vectors * lanes.width % (4 * lanes_of(op)):
         return None
     return Plan(build_rows, f"quantize_{features}_rows", [1, panels, batch], vectors)
 
@@ -55,30 +54,36 @@ def build_token_scales(
     loop(0, tokens, vectors * lanes.width, [], block)
 
 
-def build_quads(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
-    """Four features of a vector of tokens become one vector of bytes. `place` is (0, panel, batch)."""
+def build_groups(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
+    """Four or eight features of a vector of tokens become a vector of bytes. `place` is (0, panel, batch)."""
     _, panel, batch = place
     features, tokens = op.x.type.shape[2:]
-    result, words = flat_bytes(arguments["result"]), integers(32, lanes.width)
+    result, words, group = flat_bytes(arguments["result"]), integers(32, lanes.width), op.layout.tile()[1]
 
     def block(token: Value, _: list[Value]) -> list[Value]:
         at = [add(token, j * lanes.width) for j in range(vectors)]
         inverses = [inverse_of(lanes, lanes.load(arguments["scales"], [batch, panel, t])) for t in at]
 
-        def sweep(quad: Value, _: list[Value]) -> list[Value]:
-            first = arith.muli(quad, index(QUAD))
+        def word(first: Value, t: Value, inverse: Value) -> Value:
+            """Four bytes of each token in `t ..`."""
+            x = [lanes.load(arguments["x"], [batch, panel, add(first, i), t]) for i in range(QUAD)]
+            word = side_by_side(lanes, [_rounded(lanes, part, inverse) for part in x])
+            # Adding 128 to a byte flips its highest bit.
+            return arith.xori(word, splat(words, -0x7F7F7F80)) if op.zero_point.value else word
+
+        def sweep(first: Value, _: list[Value]) -> list[Value]:
             for t, inverse in zip(at, inverses, strict=True):
-                x = [lanes.load(arguments["x"], [batch, panel, add(first, i), t]) for i in range(QUAD)]
-                word = side_by_side(lanes, [_rounded(lanes, part, inverse) for part in x])
-                if op.zero_point.value:
-                    # Adding 128 to a byte flips its highest bit.
-                    word = arith.xori(word, splat(words, -0x7F7F7F80))
-                stored = vector.bitcast(integers(8, QUAD * lanes.width), word)
-                place = arith.muli(arith.addi(arith.muli(quad, index(tokens)), t), index(QUAD))
-                vector.store(stored, result, [batch, panel, place])
+                quads = [word(add(first, i), t, inverse) for i in range(0, group, QUAD)]
+                if len(quads) > 1:
+                    turns = [i // 2 + i % 2 * lanes.width for i in range(2 * lanes.width)]
+                    quads = [vector.shuffle(*quads, turns[i : i + lanes.width]) for i in (0, lanes.width)]
+                place = arith.addi(arith.muli(first, index(tokens)), arith.muli(t, index(group)))
+                for i, quad in enumerate(quads):
+                    stored = vector.bitcast(integers(8, QUAD * lanes.width), quad)
+                    vector.store(stored, result, [batch, panel, add(place, i * QUAD * lanes.width)])
             return []
 
-        return loop(0, features // QUAD, 1, [], sweep)
+        return loop(0, features, group, [], sweep)
 
     loop(0, tokens, vectors * lanes.width, [], block)
 
@@ -114,8 +119,8 @@ def build_rows(op: ir.OpView, arguments: dict[str, Value], place: list[Value], l
 
 
 def _rounded(lanes: Lanes, x: Value, inverse: Value) -> Value:
-    """Words whose lowest byte is `x * inverse`, rounded and clipped."""
-    units = minimum(maximum(arith.mulf(x, inverse), lanes.constant(-LARGEST)), lanes.constant(LARGEST))
+    """Words whose lowest byte is `x * inverse`, rounded: the token's scale leaves nothing to clip."""
+    units = arith.mulf(x, inverse)
     return vector.bitcast(integers(32, lanes.width), arith.addf(units, lanes.constant(ROUND)))
 
 

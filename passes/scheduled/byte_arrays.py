@@ -1,7 +1,8 @@
-"""Packed arrays of bytes for `sparsity.quantized_linear`: in the order that products of four read.
+"""Packed arrays of bytes for `sparsity.quantized_linear`: in the order that products of runs of columns read.
 
-Where column lists are made of aligned runs of four, an entry becomes one of four columns (quads). Any other lists are
-filled up to whole fours with columns that are there already and weights of zero (rows).
+A run is four columns, or eight. Where column lists are made of aligned runs, or of aligned fours, these become entries
+(groups); else an entry is a column (rows). Lists are filled up to whole runs with columns that are there already and
+weights of zero.
 """
 
 import dataclasses
@@ -14,8 +15,8 @@ from secateur.dialects.sparsity.ops.quantized_linear import BYTES_PADDING, QUAD
 
 @dataclasses.dataclass(frozen=True)
 class ByteArrays:
-    """What a layer has in place of its packed arrays. `sums`: of each row's values. `group`: columns of an entry, four
-    or one. `padding`: values that stand for no weight.
+    """What a layer has in place of its packed arrays. `sums`: of each row's values. `group`: columns of an entry, 8, 4
+    or 1. `padding`: values that stand for no weight.
     """
 
     values: np.ndarray
@@ -27,9 +28,9 @@ class ByteArrays:
     padding: int = 0
 
 
-def byte_arrays(arrays: dict[str, np.ndarray], masks: list[int], shape: tuple[int, int]) -> ByteArrays:
+def byte_arrays(arrays: dict[str, np.ndarray], masks: list[int], shape: tuple[int, int], run: int = QUAD) -> ByteArrays:
     """The arrays of a `packed_linear` with a weight of `shape` (output features, input features) in int8, for products
-    of bytes.
+    of `run` bytes, four or eight.
     """
     features, width = shape
     members = [[i for i in range(mask.bit_length()) if mask >> i & 1] for mask in masks]
@@ -38,27 +39,31 @@ def byte_arrays(arrays: dict[str, np.ndarray], masks: list[int], shape: tuple[in
         # Nothing is kept; executables take no empty buffers.
         sums = np.zeros(features, np.int64)
         return ByteArrays(
-            np.zeros(BYTES_PADDING, np.int8), np.zeros(QUAD, np.int32), segments, arrays["offsets"], sums, 1
+            np.zeros(BYTES_PADDING, np.int8), np.zeros(run, np.int32), segments, arrays["offsets"], sums, 1
         )
-    if width % QUAD == len(columns) % QUAD == 0 and not (segments % QUAD).any():
-        quads = columns.reshape(-1, QUAD)
-        if not (quads[:, :1] % QUAD).any() and (quads == quads[:, :1] + np.arange(QUAD)).all():
-            values, offsets, sums = _side_by_side(arrays, members, features)
-            return ByteArrays(values, quads[:, 0] // QUAD, segments // QUAD, offsets, sums, QUAD)
-    lists, filled = _filled_lists(columns, segments)
-    values, offsets, sums = _side_by_side(arrays, members, features)
+    group = next((n for n in (run, QUAD) if _in_groups(columns, segments, width, n)), 1)
+    lists, filled = _filled_lists(columns[::group] // group, segments // group, run // group)
+    values, offsets, sums = _side_by_side(arrays, members, features, run)
     padding = len(values) - BYTES_PADDING - (len(arrays["values"]) - VALUES_PADDING)
-    return ByteArrays(values, lists, filled, offsets, sums, 1, padding)
+    return ByteArrays(values, lists, filled, offsets, sums, group, padding)
 
 
-def _filled_lists(columns: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Column lists whose lengths are multiples of four, and the segments in them; the last column is repeated.
+def _in_groups(columns: np.ndarray, segments: np.ndarray, width: int, group: int) -> bool:
+    """Whether all lists are made of aligned runs of `group` columns."""
+    if width % group or len(columns) % group or (segments % group).any():
+        return False
+    groups = columns.reshape(-1, group)
+    return not (groups[:, 0] % group).any() and bool((groups == groups[:, :1] + np.arange(group)).all())
+
+
+def _filled_lists(columns: np.ndarray, segments: np.ndarray, run: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of entries whose lengths are multiples of `run`, and the segments in them; the last entry is repeated.
 
     Tiles that share a list share the filled one.
     """
     bounds, place = np.unique(segments.reshape(-1, 2), axis=0, return_inverse=True)
     lengths = bounds[:, 1] - bounds[:, 0]
-    whole = -(-lengths // QUAD) * QUAD
+    whole = -(-lengths // run) * run
     stops = np.cumsum(whole)
     starts = stops - whole
     of = np.repeat(np.arange(len(bounds)), whole)
@@ -69,11 +74,11 @@ def _filled_lists(columns: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray
 
 
 def _side_by_side(
-    arrays: dict[str, np.ndarray], members: list[list[int]], features: int
+    arrays: dict[str, np.ndarray], members: list[list[int]], features: int, run: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values whose four weights of a row are neighbours, the place of each tile's first one, and the rows' sums.
+    """Values whose weights of a row in a run are neighbours, the place of each tile's first one, and the rows' sums.
 
-    In a segment that is no multiple of four, zeros fill the last four.
+    In a segment that is no multiple of `run`, zeros fill the last one.
     """
     rows, sums = arrays["rows"], np.zeros(features, np.int64)
     parts: list[np.ndarray] = []
@@ -85,8 +90,8 @@ def _side_by_side(
                 continue
             size = (stop - start) * len(used)
             block = arrays["values"][place : place + size].reshape(-1, len(used))
-            block = np.concatenate([block, np.zeros((-len(block) % QUAD, len(used)), block.dtype)])
-            parts.append(block.reshape(-1, QUAD, len(used)).transpose(0, 2, 1).reshape(-1))
+            block = np.concatenate([block, np.zeros((-len(block) % run, len(used)), block.dtype)])
+            parts.append(block.reshape(-1, run, len(used)).transpose(0, 2, 1).reshape(-1))
             tile_sums[used] += block.sum(axis=0, dtype=np.int64)
             sizes[tile] += block.size
             place += size

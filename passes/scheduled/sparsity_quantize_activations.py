@@ -41,6 +41,7 @@ from secateur.dialects.sparsity.rules import layout_of
 from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import TargetDescription, target_of
 from .byte_arrays import ByteArrays, byte_arrays
+from .schedule_by_lane import MATRICES
 
 _ARRAYS = ("values", "columns", "segments", "offsets", "rows")
 
@@ -53,27 +54,31 @@ class SparsityQuantizeActivations(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         target = target_of(module)
-        known: dict[tuple[ir.Value, int], ir.Value] = {}
+        known: dict[tuple[ir.Value, int, int], ir.Value] = {}
         scales: dict[ir.Value, ir.Value] = {}
         for op in walk(module, "sparsity.packed_linear"):
             if NUMBERS not in op.attributes or str(op.values.type.element_type) != "i8":
                 continue
             del op.operation.attributes[NUMBERS]
-            arrays = self._arrays(op, context)
+            run = _run(op, target)
+            arrays = self._arrays(op, run, context)
             if arrays is None:
                 context.count("left-in-f32")
                 continue
-            lanes = 0 if arrays.group == QUAD else _lanes(op, target)
+            form = (arrays.group, _lanes(op, target) if arrays.group == 1 else LANES[0])
             if op.x not in scales:
                 scales[op.x] = _scales_of(op)
                 context.count("activations")
-            if (op.x, lanes) not in known:
-                known[op.x, lanes] = _bytes_of(op, scales[op.x], target.byte_zero_point, lanes)
-            _replace(op, known[op.x, lanes], scales[op.x], arrays, target.byte_zero_point, lanes, context)
-            context.count("layers-in-quads" if arrays.group == QUAD else "layers-in-rows")
+            if (op.x, *form) not in known:
+                known[op.x, *form] = _bytes_of(op, scales[op.x], target.byte_zero_point, *form)
+            given = {"zero_point": target.byte_zero_point}
+            given |= {"lanes": form[1]} if form[1] > LANES[0] else {}
+            given |= {"run": run} if run > QUAD else {}
+            _replace(op, known[op.x, *form], scales[op.x], arrays, given, context)
+            context.count("layers-in-rows" if arrays.group == 1 else "layers-in-quads")
             context.count("padding-values", arrays.padding)
 
-    def _arrays(self, op: ir.OpView, context: PassContext) -> ByteArrays | None:
+    def _arrays(self, op: ir.OpView, run: int, context: PassContext) -> ByteArrays | None:
         """The layer's arrays of bytes; None where it cannot have them."""
         weights = {name: weight_behind(getattr(op, name)) for name in _ARRAYS}
         layout = layout_of(op)
@@ -83,7 +88,15 @@ class SparsityQuantizeActivations(Pass):
         if shape[1] > MOST_FEATURES:
             return None
         arrays = {name: context.array(weight) for name, weight in weights.items()}
-        return byte_arrays(arrays, row_masks_of(op), shape)
+        return byte_arrays(arrays, row_masks_of(op), shape, run)
+
+
+def _run(op: ir.OpView, target: TargetDescription) -> int:
+    """Weights of a row that one instruction multiplies: eight where the target multiplies matrices of two rows, and
+    tiles are as tall as pays, of rows that share their columns.
+    """
+    fits = len(op.row_masks) == 1 and op.row_tile.value % 2 == 0 and op.row_tile.value >= MATRICES["row_tile"]
+    return 2 * QUAD if target.matrices and fits else QUAD
 
 
 def _lanes(op: ir.OpView, target: TargetDescription) -> int:
@@ -108,10 +121,10 @@ def _scales_of(op: ir.OpView) -> ir.Value:
         return TokenScalesOp.build(x=op.x, layout=layout_of(op)).result
 
 
-def _bytes_of(op: ir.OpView, scales: ir.Value, zero_point: int, lanes: int) -> ir.Value:
-    """`op.x` in quads, or in rows for `lanes`."""
+def _bytes_of(op: ir.OpView, scales: ir.Value, zero_point: int, group: int, lanes: int) -> ir.Value:
+    """`op.x` in groups of features, or in rows for `lanes`."""
     batch, panels, features, panel = layout_of(op).sizes(op.x.type.shape)
-    layout = Layout.of(panel=panel, inner=1 if lanes else QUAD)
+    layout = Layout.of(panel=panel, inner=group)
     kind = ir.RankedTensorType.get(layout.shape(batch, panels * panel, features), ir.IntegerType.get_signless(8))
     given = {"lanes": lanes} if lanes > LANES[0] else {}
     with op.location, _behind(scales):
@@ -123,21 +136,19 @@ def _replace(
     x: ir.Value,
     scales: ir.Value,
     arrays: ByteArrays,
-    zero_point: int,
-    lanes: int,
+    given: dict[str, int],
     context: PassContext,
 ) -> None:
     like = weight_behind(op.values)
     symbol = (symbol_of(like) or "literal").removesuffix("/int8").removesuffix("/values")
     made = {name: getattr(arrays, name) for name in ("values", "columns", "segments", "offsets")}
     made["columns"] = made["columns"] * np.int32(arrays.group * layout_of(op).tile()[0])
-    made["starts"] = (-zero_point * arrays.sums).astype(np.int32)
+    made["starts"] = (-given["zero_point"] * arrays.sums).astype(np.int32)
     with op.location, ir.InsertionPoint(op):
         weights = {n: make_weight(a, f"{symbol}/bytes/{n}", context.weights, like).result for n, a in made.items()}
         operands = {**operands_by_name(op), **weights, "x": x, "token_scales": scales}
         attributes = {name: op.attributes[name] for name in op.attributes if name != "operandSegmentSizes"}
-        attributes |= {"lanes": lanes} if lanes > LANES[0] else {}
-        new = QuantizedLinearOp.build(op.result.type, **operands, **attributes, zero_point=zero_point)
+        new = QuantizedLinearOp.build(op.result.type, **operands, **attributes, **given)
     op.result.replace_all_uses_with(new.result)
     op.operation.erase()
     if next(iter(like.result.uses), None) is None:

@@ -10,9 +10,10 @@ The default row tile follows the encoding of the weight. Where bands of rows sha
 one-column blocks) any row tile can share loads of x, and the one with the best modelled throughput is taken: taller
 tiles need fewer loads per multiply-add, but pad bands that they do not divide. Elsewhere rows of a tile differ, and
 four rows keep the number of row masks (15) small. For NEON, row tile and token vectors are those with the fewest
-instructions for the band, and four columns make an iteration. On a GPU a thread has a tile for four tokens: the tallest
-whose sums fit a thread's registers, as long as enough threads are left to fill the GPU. Options force a value for all
-layers; an existing schedule stays.
+instructions for the band, or, on bytes, for the columns that neighbouring rows share, and four columns make an
+iteration (`schedule_by_lane.py`). On a GPU a thread has a tile for four tokens: the tallest whose sums fit a thread's
+registers, as long as enough threads are left to fill the GPU. Options force a value for all layers; an existing
+schedule stays.
 
 With few tokens to a sequence, rows are the lanes (`row_vectors`, see `sparsity-pack-rows`), as long as that beats lanes
 of tokens that stay idle.
@@ -28,33 +29,37 @@ from pathlib import Path
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule
+from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule, numbers_of
 from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
 from ..target import TOKENS_OF_A_THREAD, TargetDescription, target_of
+from .schedule_by_lane import UNROLL, default_block, default_mixed_block
 from .schedule_records import chosen_schedules, code_generator, record_key, signature_of, target_text
 from .schedule_space import KNOBS, is_legal, is_mixed, layer_of
 from .sparsity_pack_rows import default_row_vectors
+from .sparsity_reorder import kept_columns
 
 # Rows of a tile whose columns differ are told apart by a mask; 2^4 - 1 loops are still little code.
 MASKED_ROW_TILE = 4
 TOKEN_VECTORS = 4
+# Rows that tell enough of what neighbours have in common.
+_ROWS_LOOKED_AT = 1024
 # The fields of the schedule that an option gives to all layers.
 _FIELDS = tuple(knob.name for knob in KNOBS)
 # Fraction of the multiply-add peak reached by the number of rows that share a load of x (one core, AVX-512).
 _THROUGHPUT = {1: 0.35, 2: 0.6, 3: 0.75, 4: 0.9, 5: 0.95, 6: 1.0}
-# NEON: instructions are what counts, as far as can be told without the machine. The fourth column of an iteration still
-# saves, in the loop's own (counted in the compiled code) and in pairs of indices.
-_TILES_BY_LANE = (1, 2, 3, 4, 5, 6, 8, 12, 16)
-_UNROLL_BY_LANE = 4
 # A thread of a GPU loads weights of as many rows as it has tokens.
 _TILES_OF_THREADS = (4, 8, 16)
-_LOOP_BY_LANE = 5
 
 
-def default_row_tile(encoding: ir.Attribute | None, rows: int, tokens: int, target: TargetDescription) -> int:
-    """Rows that one load of x serves, for a weight with `rows` output features and `tokens` of all sequences."""
+def default_row_tile(
+    encoding: ir.Attribute | None, rows: int, tokens: int, target: TargetDescription, on_bytes: bool = False
+) -> int:
+    """Rows that one load of x serves, for a weight with `rows` output features and `tokens` of all sequences.
+
+    `on_bytes`: of products of bytes.
+    """
     if isinstance(encoding, Bcr):
         values = encoding.values()
         if values["block_columns"] > 1:
@@ -67,7 +72,7 @@ def default_row_tile(encoding: ir.Attribute | None, rows: int, tokens: int, targ
     if target.threads:
         return _row_tile_of_threads(band, rows, tokens, target)
     if target.by_lane:
-        return default_block_by_lane(band, target)[0]
+        return default_block(band, target, on_bytes=on_bytes)["row_tile"]
     # Sums, the vectors of x and one spare for the weight have to fit the registers.
     limit = max(1, (target.registers - TOKEN_VECTORS - 1) // TOKEN_VECTORS)
     candidates = [t for t in _THROUGHPUT if t <= limit]
@@ -92,44 +97,27 @@ def _row_tile_of_threads(band: int, rows: int, tokens: int, target: TargetDescri
     return min([tile for tile in tiles if threads(tile) >= target.threads] or tiles[:1], key=cost)
 
 
-def _instructions_by_lane(row_tile: int, token_vectors: int) -> float:
-    """NEON instructions for a column of a tile, in a loop of `_UNROLL_BY_LANE` columns."""
-    # A load brings two vectors of x, eight weights or two column indices; an index becomes an address.
-    loads = math.ceil(token_vectors / 2) + row_tile / 8 + 1 / 2
-    return row_tile * token_vectors + loads + 1 + _LOOP_BY_LANE / _UNROLL_BY_LANE
-
-
-def default_block_by_lane(band: int, target: TargetDescription, row_tile: int = 0) -> tuple[int, int]:
-    """Row tile (the given one, if any) and token vectors with the fewest instructions for bands of `band` rows."""
-
-    def cost(block: tuple[int, int]) -> tuple[float, int]:
-        tile, vectors = block
-        padded = math.ceil(band / tile) * tile
-        return padded * _instructions_by_lane(tile, vectors) / (tile * vectors), -tile
-
-    def fits(tile: int, vectors: int) -> bool:
-        # Sums, vectors of x and the weights of a column.
-        return (tile + 1) * vectors + math.ceil(tile / 4) <= target.registers
-
-    tiles = [row_tile] if row_tile else _TILES_BY_LANE
-    blocks = [(tile, vectors) for tile in tiles for vectors in (4, 2, 1) if fits(tile, vectors)]
-    return min(blocks, key=cost, default=(row_tile, 1))
-
-
-def default_schedule(op: ir.OpView, target: TargetDescription, row_tile: int = 0) -> dict[str, int]:
+def default_schedule(
+    op: ir.OpView, target: TargetDescription, context: PassContext, row_tile: int = 0
+) -> dict[str, int]:
     """The schedule of a `sparsity.linear` of which nothing was measured, with the `row_tile` that is given, if any."""
     weight = weight_behind(op.weight)
     encoding = encoding_of(weight) if weight is not None else None
-    rows = op.weight.type.shape[0]
     tokens = math.prod(op.x.type.shape[:-1])
-    row_tile = min(row_tile or default_row_tile(encoding, rows, tokens, target), rows)
+    rows, on_bytes = op.weight.type.shape[0], numbers_of(op).arithmetic.rounds_activations
+    block = {"token_vectors": TOKEN_VECTORS}
+    if target.by_lane and on_bytes and is_mixed(encoding) and not row_tile:
+        keep = kept_columns(op, context.array(weight)[:_ROWS_LOOKED_AT], encoding)
+        row_tile, vectors = default_mixed_block(keep)
+        block = {"token_vectors": vectors, "unroll": UNROLL}
+    row_tile = min(row_tile or default_row_tile(encoding, rows, tokens, target, on_bytes), rows)
+    if target.by_lane and "unroll" not in block:
+        block = default_block(row_tile, target, row_tile, on_bytes)
+        if is_mixed(encoding) and row_tile > MASKED_ROW_TILE:
+            # A loop for each subset of a tall tile's rows is much code already.
+            block.pop("unroll", None)
     pieces = max(1, min(-(-rows // row_tile), 4 * max(target.workers, 2)))
-    schedule = {"row_tile": row_tile, "token_vectors": TOKEN_VECTORS, "workgroups": pieces}
-    if target.by_lane:
-        schedule["token_vectors"] = default_block_by_lane(row_tile, target, row_tile)[1]
-        # Where rows differ, a loop for each subset of a tall tile's rows is much code already.
-        if row_tile <= MASKED_ROW_TILE or not is_mixed(encoding):
-            schedule["unroll"] = _UNROLL_BY_LANE
+    schedule = block | {"row_tile": row_tile, "workgroups": pieces}
     rows_as_lanes = default_row_vectors(op, target)
     if rows_as_lanes:
         # There, `unroll` counts steps, and the kernel's own choice is better.
@@ -163,7 +151,7 @@ class SparsitySchedule(_Knobs):
         for op in walk(module, "sparsity.linear"):
             if SCHEDULE in op.attributes:
                 continue
-            schedule = default_schedule(op, target, self.row_tile)
+            schedule = default_schedule(op, target, context, self.row_tile)
             if tuned:
                 found = self._recorded(op, module, context, tuned)
                 schedule |= found
@@ -183,7 +171,7 @@ class SparsitySchedule(_Knobs):
             return {}
         key = record_key(signature, target_text(module), code_generator())
         found = tuned.get(key, {})
-        if not found or not (is_legal(layer, found) or found == default_schedule(op, layer.target)):
+        if not found or not (is_legal(layer, found) or found == default_schedule(op, layer.target, context)):
             return {}
         context.count("schedules-from-records")
         context.count(f"record-{key}")

@@ -7,11 +7,14 @@ def dot_instruction(architecture: str, features: Collection[str], vector_bytes: 
     """The field `dot` of `#sparsity.target`; empty where kernels know no instruction.
 
     `vpdpbusd` multiplies four unsigned bytes with four signed ones into a sum of 32 bits (AVX-512 VNNI, AVX-VNNI),
-    `sdot` four signed ones with four signed ones (Arm's dotprod). Where a CPU has neither, bytes are multiplied as 16
-    bits: `vpmaddwd` sums pairs of such products (x86), `saddlp` sums of two (Arm).
+    `sdot` four signed ones with four signed ones (Arm's dotprod), `smmla` two rows of eight with two columns of eight
+    (Arm's i8mm, beside `sdot`). Where a CPU has none of them, bytes are multiplied as 16 bits: `vpmaddwd` sums pairs of
+    such products (x86), `saddlp` sums of two (Arm).
     """
     if architecture in ("aarch64", "arm64"):
-        return {"dot": "sdot" if "asimddp" in features else "saddlp"}
+        if "asimddp" not in features:
+            return {"dot": "saddlp"}
+        return {"dot": "smmla" if "i8mm" in features else "sdot"}
     if architecture in ("x86_64", "AMD64"):
         known = ("avx512_vnni",) if vector_bytes == 64 else ("avx512_vnni", "avx_vnni")
         return {"dot": "vpdpbusd" if any(feature in features for feature in known) else "vpmaddwd"}

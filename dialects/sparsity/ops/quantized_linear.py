@@ -7,7 +7,7 @@ from torch_mlir import ir
 from torch_mlir.dialects import ext
 
 from ...weight_store import WeightStore
-from ..attributes import Layout
+from ..attributes import Layout, to_python
 from ..byte_rows import token_order
 from ..dialect import Tensor, TensorResult, expect, verifier
 from ..operation import MappingClass, SparsityOp
@@ -20,6 +20,8 @@ from .weight import array_of, weight_behind
 
 QUAD = 4
 """Neighbouring features whose products one instruction sums."""
+RUNS = (4, 8)
+"""Weights of a row that may lie side by side: those that one instruction multiplies."""
 MOST_FEATURES = (1 << 31) // (127 * 255)
 """A sum of more products of bytes may not fit 32 bits."""
 BYTES_PADDING = 64
@@ -38,10 +40,11 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
     Tiles, segments, masks, rows and work are those of `packed_linear`. A column entry says where in a panel its bytes
     begin, `panel` times its (first) feature, so that kernels need not multiply. `x` is one of two forms of bytes:
 
-    quads [batch, panels, features / 4, panel, 4]: an entry stands for four neighbouring features, and has four values
-      per row of the mask, side by side.
-    rows [batch, panels, features, panel], with the optional attribute `lanes` (`byte_rows`): an entry is a feature, the
-      length of a segment is a multiple of four, and four entries have four values per row of the mask, side by side.
+    groups [batch, panels, features / n, panel, n]: an entry stands for `n` neighbouring features, four or eight.
+    rows [batch, panels, features, panel], with the optional attribute `lanes` (`byte_rows`): an entry is a feature.
+
+    A segment holds whole runs of features: of four, or of as many as the optional attribute `run` says (4 or 8). Of
+    each run, a row of the mask has its values side by side.
 
     With x read as signed bytes where `zero_point` is 0, as unsigned ones where it is 128, and `f` over the features of
     the column entries of row r,
@@ -51,11 +54,13 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
 
     `starts[r]` is `-zero_point` times the sum of the row's values. Sums are exact, in 32 bits.
 
+    Runs of eight are for instructions that multiply two rows with two tokens (`smmla`).
+
     Operands: `x` i8, `token_scales` [batch, panels, panel] f32, `values` [n] i8
     (64 that no tile uses stand at their end), `columns`, `segments`, `offsets`, `rows`, `work` i32 as in
     `packed_linear`, `starts` [rows] i32, `scales` [rows] f32, `bias` [rows] and `residual` f32 (optional). `layout` is
-    that of the result. Rejected: what `packed_linear` rejects, other element types, another zero point, more than
-    66,000 features.
+    that of the result. Rejected: what `packed_linear` rejects, other element types, another zero point, another run,
+    groups that are no part of one, more than 66,000 features.
     """
 
     result: TensorResult
@@ -76,7 +81,7 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
     bias: Tensor | None = None
     residual: Tensor | None = None
 
-    OPTIONAL = ("activation", "lanes")
+    OPTIONAL = ("activation", "lanes", "run")
     MAPPING = MappingClass.MANY_TO_MANY
     CONSTANTS = ("values", "starts", "scales", "bias")
     INDICES = ("columns", "segments", "offsets", "rows", "work")
@@ -86,8 +91,10 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
     def verify_invariants(op):
         check_packed(op)
         x, result, panel = list(op.x.type.shape), list(op.result.type.shape), op.layout.tile()[0]
-        fits = x[3:] in ([panel, QUAD], [panel])
-        expect(fits, f"expected x [batch, panels, features / {QUAD}, {panel}, {QUAD}], or rows, found {x}")
+        run = to_python(op.attributes["run"]) if "run" in op.attributes else QUAD
+        expect(run in RUNS, f"expected a run of 4 or 8, found {run}")
+        fits = x[3:] in ([panel], *([panel, n] for n in RUNS if n <= run))
+        expect(fits, f"expected x [batch, panels, features / n, {panel}, n], with n = 4 or the run, or rows, found {x}")
         expect(
             len(result) == 4 and result[:2] == x[:2], f"expected x and result of equal panels, found {x} and {result}"
         )
@@ -142,7 +149,7 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
             kept = computed = op.values.type.shape[0]
         else:
             values, segments, offsets, rows = (array_of(weight, weights) for weight in found)
-            kept, computed = kept_weights(values, segments, offsets, rows, row_masks_of(op), group_of(op), QUAD)
+            kept, computed = kept_weights(values, segments, offsets, rows, row_masks_of(op), group_of(op), run_of(op))
         real, padded = token_rows(op, op.result, tokens)
         # A product with both scales for each sum.
         after = 2 + epilogue_flops(op)
@@ -152,8 +159,13 @@ class QuantizedLinearOp(SparsityOp, name="quantized_linear", traits=[ext.Pure]):
 
 
 def group_of(op: ir.OpView) -> int:
-    """Features of a column entry: four in quads, one in rows."""
-    return QUAD if len(op.x.type.shape) == 5 else 1
+    """Features of a column entry: one in rows."""
+    return op.x.type.shape[4] if len(op.x.type.shape) == 5 else 1
+
+
+def run_of(op: ir.OpView) -> int:
+    """Weights of a row that lie side by side."""
+    return op.attributes["run"].value if "run" in op.attributes else QUAD
 
 
 def dense_weight(op: ir.OpView, arrays: Sequence[Array]) -> Array:
@@ -165,4 +177,4 @@ def dense_weight(op: ir.OpView, arrays: Sequence[Array]) -> Array:
     columns, within = np.divmod(places, group * op.layout.tile()[0])
     if within.any():
         raise EvaluationError(f"expected column entries where features begin, found {places.tolist()}")
-    return unpack(op, [values, columns, *rest], op.x.type.shape[2], group, BYTES_PADDING, run=QUAD // group)
+    return unpack(op, [values, columns, *rest], op.x.type.shape[2], group, BYTES_PADDING, run=run_of(op) // group)

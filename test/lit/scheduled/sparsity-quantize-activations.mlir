@@ -71,3 +71,27 @@ func.func @unknown(%x: tensor<1x1x4x16xf32>, %g: tensor<1x1x2xi32>) -> tensor<1x
   %y = "sparsity.packed_linear"(%x, %v, %c, %g, %o, %r, %w, %s) {row_tile = 2 : i64, row_masks = [3], sparsity.numbers = #sparsity.numbers<{arithmetic = "int8", weights = "int8"}>, layout = #sparsity.layout<{panel = 16 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 0, 0, 1>} : (tensor<1x1x4x16xf32>, tensor<24xi8>, tensor<4xi32>, tensor<1x1x2xi32>, tensor<1xi32>, tensor<1x2xi32>, tensor<2xi32>, tensor<2xf32>) -> tensor<1x1x2x16xf32>
   return %y : tensor<1x1x2x16xf32>
 }
+
+// -----
+
+// Where matrices of two rows are multiplied, runs are of eight columns: x in groups of eight where lists are made of them,
+// else lists of fours, filled up to eight with a four that is there.
+// STATS: "layers-in-quads": 2
+// CHECK-LABEL: func.func @matrices
+// CHECK-DAG: "sparsity.quantize_tokens"{{.*}}inner = 8{{.*}} -> tensor<1x1x1x64x8xi8>
+// CHECK-DAG: "sparsity.quantize_tokens"{{.*}}inner = 4{{.*}} -> tensor<1x1x2x64x4xi8>
+// CHECK: source = dense<0> : tensor<1xi32>
+// CHECK: "sparsity.quantized_linear"
+// CHECK-SAME: run = 8
+// CHECK: source = dense<256> : tensor<2xi32>
+// CHECK: "sparsity.quantized_linear"
+// CHECK-SAME: run = 8
+module attributes {sparsity.target = #sparsity.target<{vector_bytes = 16 : i64, registers = 32 : i64, dot = "smmla"}>} {
+func.func @matrices(%x: tensor<1x64x8xf32>) -> (tensor<1x64x8xf32>, tensor<1x64x8xf32>) {
+  %w = "sparsity.weight"() {source = dense<1.0> : tensor<8x8xf32>} : () -> tensor<8x8xf32>
+  %v = "sparsity.weight"() {source = dense<[[0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]]> : tensor<8x8xf32>} : () -> tensor<8x8xf32>
+  %y = "sparsity.linear"(%x, %w) {sparsity.schedule = #sparsity.schedule<{row_tile = 8 : i64}>, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x64x8xf32>, tensor<8x8xf32>) -> tensor<1x64x8xf32>
+  %z = "sparsity.linear"(%x, %v) {sparsity.schedule = #sparsity.schedule<{row_tile = 8 : i64}>, operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x64x8xf32>, tensor<8x8xf32>) -> tensor<1x64x8xf32>
+  return %y, %z : tensor<1x64x8xf32>, tensor<1x64x8xf32>
+}
+}

@@ -21,12 +21,13 @@ DOTS = [
     ("vpdpbusd", 32, 16),
     ("vpmaddwd", 64, 32),
     ("vpmaddwd", 32, 16),
+    ("smmla", 16, 32),
     ("sdot", 16, 32),
     ("saddlp", 16, 32),
     ("", 32, 16),
     ("vpdpbusd", 8, 16),  # no instruction for vectors of that length
 ]
-SCHEMES = ["dense", "zero", "scattered", "quads", "band", "one"]
+SCHEMES = ["dense", "zero", "scattered", "quads", "units", "band", "one"]
 PIPELINE = (
     "sparsity-detect,sparsity-number-format{weights=int8 arithmetic=int8},sparsity-schedule{SCHEDULE},sparsity-reorder,"
     "sparsity-pack,sparsity-layout,sparsity-tile,sparsity-eliminate-loads,sparsity-quantize,sparsity-quantize-activations"
@@ -40,6 +41,7 @@ def weight_of(scheme: str, rows: int, columns: int, rng: np.random.Generator) ->
         "zero": np.zeros((rows, columns), bool),
         "scattered": rng.random((rows, columns)) < 0.2,
         "quads": np.repeat(rng.random((rows, -(-columns // 4))) < 0.4, 4, axis=1)[:, :columns],
+        "units": np.kron(rng.random((-(-rows // 8), -(-columns // 4))) < 0.4, np.ones((8, 4), bool))[:rows, :columns],
         "band": np.repeat(rng.random((-(-rows // 8), columns)) < 0.4, 8, axis=0)[:rows],
         "one": np.zeros((rows, columns), bool),
     }[scheme]
@@ -105,7 +107,9 @@ class Layer:
     st.integers(1, 30),
     st.integers(1, 33),
     st.sampled_from([(1, 3), (2, 17), (1, 33), (1, 30), (1, 60)]),
-    st.sampled_from(["workgroups=2", "row-tile=3 token-vectors=1", "row-tile=5 unroll=2"]),
+    st.sampled_from(
+        ["workgroups=2", "row-tile=3 token-vectors=1", "row-tile=5 unroll=2", "row-tile=8 token-vectors=2 unroll=2"]
+    ),
     st.integers(0, 99),
 )
 def test_layers(lowered, scheme, dot, rows, columns, leading, schedule, seed):
@@ -135,7 +139,7 @@ def test_the_largest_sums_are_exact(dot):
 def runs_here(dot: str, vector_bytes: int) -> bool:
     host = get_target("host-cpu")
     own = dot_instruction(host.architecture, host.cpu_features, vector_bytes).get("dot", "")
-    order = ["vpmaddwd", "vpdpbusd"] if "vpmaddwd" in (dot, own) else ["saddlp", "sdot"]
+    order = ["vpmaddwd", "vpdpbusd"] if "vpmaddwd" in (dot, own) else ["saddlp", "sdot", "smmla"]
     fits = vector_bytes <= host.description["vector_bytes"]
     return not dot or (fits and dot in order and own in order and order.index(dot) <= order.index(own))
 
@@ -156,6 +160,33 @@ def test_through_iree(tmp_path, scheme, dot):
     code = iree.compile_assembly(assembly, target)
     iree.write_parameters(tmp_path / "weights.irpa", assembly.parameters)
     (found,) = iree.Session(code, tmp_path / "weights.irpa").run([layer.x, layer.residual])
+    layer.check(found)
+
+
+@pytest.mark.parametrize("cpu", ["cortex-x2", "cortex-a76", "cortex-a53"])
+@pytest.mark.parametrize("scheme", ["dense", "units", "band", "scattered"])
+def test_on_emulated_arm(tmp_path, scheme, cpu):
+    from secateur.compiler.measure.instruction_cost import run_module
+    from secateur.compiler.verify.verification_place import verification_place
+
+    target = get_target(f"linux-arm64:{cpu}", workers=1)
+    if verification_place(target)[0] is None:
+        pytest.skip(f"code for {cpu} cannot run here")
+    # Rows are tiles of eight where matrices are multiplied; dense weights are repeated in the last one.
+    rows = 50 if scheme == "dense" else 48
+    layer, dot = Layer(scheme, rows, 72, (2, 40)), target.description["dot"]
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(
+            ",convert-sparsity-to-kernels,convert-sparsity-to-linalg,canonicalize,cse", dot, 16, 32
+        )
+        instructions = {str(op.attributes["intrin"]).split(".")[3] for op in walk(module, "llvm.call_intrinsic")}
+        # Rows that share no columns are multiplied one by one.
+        assert instructions == {"sdot" if (dot, scheme) == ("smmla", "scattered") else dot}
+        assembly = iree.assemble(module, context.weights)
+    (tmp_path / "model.vmfb").write_bytes(iree.compile_assembly(assembly, target))
+    iree.write_parameters(tmp_path / "weights.irpa", assembly.parameters)
+    arrays = [layer.x, layer.residual]
+    (found,) = run_module(tmp_path / "model.vmfb", tmp_path / "weights.irpa", arrays, 1, target.emulator)
     layer.check(found)
 
 
@@ -248,7 +279,7 @@ def small_bert():
     return BertModel(config, add_pooling_layer=False).eval()
 
 
-@pytest.mark.parametrize("target", ["host-cpu", "android-arm64:cortex-a76", "android-arm64:cortex-a53"])
+@pytest.mark.parametrize("target", ["host-cpu", "android-arm64:cortex-a76", "android-arm64:cortex-x2"])
 def test_a_model_multiplies_bytes_and_stays_near_pytorch(target):
     import torch
 
@@ -283,7 +314,9 @@ def test_bytes_need_weights_of_bytes_and_a_cpu():
         ("x86_64", ("avx512f", "avx_vnni"), 64, "vpmaddwd"),
         ("x86_64", ("avx2", "avx_vnni"), 32, "vpdpbusd"),
         ("x86_64", ("avx2",), 32, "vpmaddwd"),
+        ("aarch64", ("asimd", "asimddp", "i8mm"), 16, "smmla"),
         ("aarch64", ("asimd", "asimddp"), 16, "sdot"),
+        ("aarch64", ("asimd", "i8mm"), 16, "saddlp"),
         ("aarch64", ("asimd",), 16, "saddlp"),
         ("riscv64", (), 16, None),
     ],
