@@ -166,8 +166,8 @@ def test_through_iree(tmp_path, scheme, dot):
 @pytest.mark.parametrize("cpu", ["cortex-x2", "cortex-a76", "cortex-a53"])
 @pytest.mark.parametrize("scheme", ["dense", "units", "band", "scattered"])
 def test_on_emulated_arm(tmp_path, scheme, cpu):
-    from secateur.compiler.measure.instruction_cost import run_module
     from secateur.compiler.verify.verification_place import verification_place
+    from secateur.runtime_targets.devices.module_on_device import run_module
 
     target = get_target(f"linux-arm64:{cpu}", workers=1)
     if verification_place(target)[0] is None:
