@@ -31,75 +31,83 @@ def _plan(op: ir.OpView, lanes: Lanes, build: Callable[..., None], name: str) ->
 def build_layer_norm(
     op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int
 ) -> None:
-    """Tokens are the lanes: mean, then variance about the mean, then the normalised values, each one sweep
-    over the features. `place` is (0, panel, batch).
+    """Tokens are the lanes, block by block. `place` is (0, panel, batch)."""
+    _, panel, batch = place
+    tokens = layout_of(op).tile()[0]
+
+    def token_block(token: Value, _: list[Value]) -> list[Value]:
+        normalise_tokens(op, arguments, [batch, panel], token, lanes, vectors)
+        return []
+
+    loop(0, tokens, vectors * lanes.width, [], token_block)
+
+
+def normalise_tokens(
+    op: ir.OpView, a: dict[str, Value], outer: list[Value], token: Value, lanes: Lanes, vectors: int
+) -> None:
+    """Layer norm of `vectors` vectors of tokens from `token` on, of the panel `outer` (batch, panel): mean, then
+    variance about the mean, then the normalised values, each one sweep over the features.
 
     The first sweep sums distances to the first feature: equal features have exactly their own value as the mean,
     whatever their number (a shifted mean: Chan, Golub, LeVeque, The American Statistician 37(3), 1983). It leaves
     `x + residual` in the result, where the other sweeps find it.
     """
-    _, panel, batch = place
-    a = arguments
-    _, _, features, tokens = layout_of(op).sizes(op.x.type.shape)
+    batch, panel = outer
+    _, _, features, _ = layout_of(op).sizes(op.x.type.shape)
     js = range(vectors)
     together = largest_divisor(features, 2)
     source = a["result"] if "residual" in a else a["x"]
+    at = [add(token, j * lanes.width) for j in js]
 
-    def token_block(token: Value, _: list[Value]) -> list[Value]:
-        at = [add(token, j * lanes.width) for j in js]
+    def read(memory: Value, feature: Value, j: int) -> Value:
+        return lanes.load(memory, [batch, panel, feature, at[j]])
 
-        def read(memory: Value, feature: Value, j: int) -> Value:
-            return lanes.load(memory, [batch, panel, feature, at[j]])
+    def read_sum(feature: Value, j: int) -> Value:
+        x = read(a["x"], feature, j)
+        return arith.addf(x, read(a["residual"], feature, j)) if "residual" in a else x
 
-        def read_sum(feature: Value, j: int) -> Value:
-            x = read(a["x"], feature, j)
-            return arith.addf(x, read(a["residual"], feature, j)) if "residual" in a else x
+    def sweep(carried: list[Value], body: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
+        def several(feature: Value, values: list[Value]) -> list[Value]:
+            for i in range(together):
+                values = body(add(feature, i), values)
+            return values
 
-        def sweep(carried: list[Value], body: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
-            def several(feature: Value, values: list[Value]) -> list[Value]:
-                for i in range(together):
-                    values = body(add(feature, i), values)
-                return values
+        return loop(0, features, together, carried, several)
 
-            return loop(0, features, together, carried, several)
+    zeros = [lanes.constant(0.0)] * vectors
+    fraction = lanes.constant(1.0 / features)
+    firsts = [read_sum(index(0), j) for j in js]
 
-        zeros = [lanes.constant(0.0)] * vectors
-        fraction = lanes.constant(1.0 / features)
-        firsts = [read_sum(index(0), j) for j in js]
-
-        def total(feature: Value, sums: list[Value]) -> list[Value]:
-            values = [read_sum(feature, j) for j in js]
-            if "residual" in a:
-                for j in js:
-                    lanes.store(values[j], a["result"], [batch, panel, feature, at[j]])
-            return [arith.addf(sums[j], arith.subf(firsts[j], values[j])) for j in js]
-
-        distances = sweep(zeros, total)
-        means = [arith.subf(firsts[j], arith.mulf(distances[j], fraction)) for j in js]
-
-        def below_mean(feature: Value, j: int) -> Value:
-            # Memory on the right of a subtraction is an operand of the instruction on x86.
-            return arith.subf(means[j], read(source, feature, j))
-
-        def squares(feature: Value, sums: list[Value]) -> list[Value]:
-            below = [below_mean(feature, j) for j in js]
-            return [vector.fma(below[j], below[j], sums[j]) for j in js]
-
-        variances = [arith.mulf(s, fraction) for s in sweep(zeros, squares)]
-        epsilon, minus_one = lanes.constant(op.epsilon.value), lanes.constant(-1.0)
-        scales = [arith.divf(minus_one, math.sqrt(arith.addf(v, epsilon))) for v in variances]
-
-        def normalise(feature: Value, _: list[Value]) -> list[Value]:
-            weight, bias = (lanes.spread(memref.load(a[name], [feature])) for name in ("weight", "bias"))
+    def total(feature: Value, sums: list[Value]) -> list[Value]:
+        values = [read_sum(feature, j) for j in js]
+        if "residual" in a:
             for j in js:
-                value = vector.fma(arith.mulf(below_mean(feature, j), scales[j]), weight, bias)
-                lanes.store(value, a["result"], [batch, panel, feature, at[j]])
-            return []
+                lanes.store(values[j], a["result"], [batch, panel, feature, at[j]])
+        return [arith.addf(sums[j], arith.subf(firsts[j], values[j])) for j in js]
 
-        sweep([], normalise)
+    distances = sweep(zeros, total)
+    means = [arith.subf(firsts[j], arith.mulf(distances[j], fraction)) for j in js]
+
+    def below_mean(feature: Value, j: int) -> Value:
+        # Memory on the right of a subtraction is an operand of the instruction on x86.
+        return arith.subf(means[j], read(source, feature, j))
+
+    def squares(feature: Value, sums: list[Value]) -> list[Value]:
+        below = [below_mean(feature, j) for j in js]
+        return [vector.fma(below[j], below[j], sums[j]) for j in js]
+
+    variances = [arith.mulf(s, fraction) for s in sweep(zeros, squares)]
+    epsilon, minus_one = lanes.constant(op.epsilon.value), lanes.constant(-1.0)
+    scales = [arith.divf(minus_one, math.sqrt(arith.addf(v, epsilon))) for v in variances]
+
+    def normalise(feature: Value, _: list[Value]) -> list[Value]:
+        weight, bias = (lanes.spread(memref.load(a[name], [feature])) for name in ("weight", "bias"))
+        for j in js:
+            value = vector.fma(arith.mulf(below_mean(feature, j), scales[j]), weight, bias)
+            lanes.store(value, a["result"], [batch, panel, feature, at[j]])
         return []
 
-    loop(0, tokens, vectors * lanes.width, [], token_block)
+    sweep([], normalise)
 
 
 def build_pointwise(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
