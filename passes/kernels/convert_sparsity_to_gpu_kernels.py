@@ -29,7 +29,7 @@ from secateur.dialects.sparsity.ops.attention import head_slices
 from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
-from ..target import TOKENS_OF_A_THREAD, TargetDescription, target_of
+from ..target import TOKENS_OF_A_THREAD
 from .build import Lanes, Value, index
 from .convert_sparsity_to_kernels import kernel_memrefs
 from .elementwise import normalise_tokens
@@ -56,7 +56,7 @@ class _Kernel:
     shape: list[int]
 
 
-def _linear(op: ir.OpView, target: TargetDescription) -> list[_Kernel]:
+def _linear(op: ir.OpView) -> list[_Kernel]:
     layout = layout_of(op)
     if layout is None or layout.tile()[0] % TOKENS_OF_A_THREAD or layout.tile()[1] != 1:
         return []
@@ -74,10 +74,10 @@ def _linear(op: ir.OpView, target: TargetDescription) -> list[_Kernel]:
     return [_Kernel(name, kernel_memrefs(op), grid, threads_of(grid, _WORKGROUP), build, names, shape)]
 
 
-def _attention(op: ir.OpView, target: TargetDescription) -> list[_Kernel]:
+def _attention(op: ir.OpView) -> list[_Kernel]:
     if not fits_attention(op):
         return []
-    grids, operands = attention_grids(op, target.threads), operands_by_name(op)
+    grids, operands = attention_grids(op), operands_by_name(op)
     memrefs = {name: _memref(list(value.type.shape)) for name, value in operands.items()}
     biases = tuple(name for name in ("key_bias", "bias") if name in operands)
     first, scores, result = ("query", "key", *biases), _memref(grids.scores), list(op.result.type.shape)
@@ -112,7 +112,7 @@ def _attention(op: ir.OpView, target: TargetDescription) -> list[_Kernel]:
     ]
 
 
-def _layer_norm(op: ir.OpView, target: TargetDescription) -> list[_Kernel]:
+def _layer_norm(op: ir.OpView) -> list[_Kernel]:
     layout = layout_of(op)
     if layout is None or layout.tile()[1] != 1:
         return []
@@ -132,7 +132,7 @@ def _layer_norm(op: ir.OpView, target: TargetDescription) -> list[_Kernel]:
     return [_Kernel(f"gpu_layer_norm_{features}{suffix}", kernel_memrefs(op), grid, threads, build, names, shape)]
 
 
-_KERNELS: dict[str, Callable[[ir.OpView, TargetDescription], list[_Kernel]]] = {
+_KERNELS: dict[str, Callable[[ir.OpView], list[_Kernel]]] = {
     "sparsity.packed_linear": _linear,
     "sparsity.attention": _attention,
     "sparsity.layer_norm": _layer_norm,
@@ -146,11 +146,10 @@ class ConvertSparsityToGpuKernels(Pass):
     name = "convert-sparsity-to-gpu-kernels"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        target = target_of(module)
         known: dict[str, str] = {}
         taken = {ir.StringAttr(f.attributes["sym_name"]).value for f in walk(module, "func.func")}
         for op in walk(module, *_KERNELS):
-            kernels = _KERNELS[op.operation.name](op, target)
+            kernels = _KERNELS[op.operation.name](op)
             if not kernels:
                 continue
             values = operands_by_name(op)

@@ -70,24 +70,25 @@ def test_threads_that_repeat_each_other_are_found(tmp_path, result, sizes, repea
     assert len(repeating_kernels(found)) == repeats
 
 
+@pytest.mark.parametrize("lowering", ["gpu", "portable"])
 @pytest.mark.parametrize("target", FAMILIES)
-def test_a_run_is_one_submission_and_reductions_stay_alone(build, target):
-    built = build(target)
+def test_a_run_is_one_submission_and_reductions_stay_alone(build, target, lowering):
+    built = build(target, lowering)
     for level, check in (("stream", _submissions), ("flow", _reductions)):
         text = tools.compile_str(
             built.assembly.text, extra_args=[*built.target.iree_flags, f"--compile-to={level}"], input_type="auto"
         ).decode()
-        check(text)
+        check(text, lowering)
 
 
-def _submissions(text):
+def _submissions(text, lowering):
     main = text[text.index("util.func public @main") :]
     assert main.count("stream.cmd.execute") == 1
-    assert main.count("stream.cmd.dispatch") > 10
+    assert main.count("stream.cmd.dispatch") >= 10
 
 
-def _reductions(text):
-    """No dispatch reads the result of a reduction that it computes."""
+def _reductions(text, lowering):
+    """No dispatch reads the result of a reduction that it computes. Where kernels are ours, IREE has none."""
     dispatches = text.split("flow.executable ")[1:]
     reductions = 0
     for dispatch in dispatches:
@@ -95,7 +96,7 @@ def _reductions(text):
             reductions += 1
             uses = [line for line in dispatch.splitlines() if re.search(rf"{sums}(?!\w)", line)]
             assert all(f"{sums} = " in use or "tensor.store" in use for use in uses), uses
-    assert reductions > 3
+    assert reductions > 3 if lowering == "portable" else reductions == 0
 
 
 def test_code_that_is_no_spirv_is_told(tmp_path):

@@ -22,7 +22,7 @@ def test_a_mismatch_is_refused(lavapipe, build, error, expected, target, right, 
 
 
 def test_unchecked_a_mismatch_gives_wrong_numbers(lavapipe, build, error, expected):
-    built = build("android-vulkan:valhall4")
+    built = build("android-vulkan:valhall4", "portable")
     # As if the target used no subgroup operations: the module then asks nothing of the GPU.
     description = {n: v for n, v in built.target.description.items() if n != "subgroup"}
     unchecked = dataclasses.replace(built.target, subgroup=None, description=description)
