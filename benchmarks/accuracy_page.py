@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .accuracy_points import SPARSITIES
-from .report import entry_rows, machine_line, markdown_table, notes
+from .report import ENTRY_COLUMNS, entry_rows, machine_line, markdown_table, notes
 from .results import Results
 
 Line = Mapping[str, Any]
@@ -77,7 +77,7 @@ def bytes_rows(metric: str, points: Sequence[Any]) -> tuple[Sequence[str], list[
     for p in points:
         key = (p["point"]["shape"], f"{p['point']['sparsity']:.0%}", p["point"]["steps"])
         usual = (p["point"]["method"], p["point"]["rates"]) == ("second-order", "loss")
-        if usual and not p["point"]["more_steps"]:
+        if usual and not p["point"].get("more_steps"):
             found.setdefault(key, {})[numbers_of(p)] = f"{p['eval']['metrics'][metric]:.1f}"
     rows = [
         (shape, sparsity, str(steps or "none"), *(scores.get(n, "-") for n in ("f32", "int8", "int8 solved")))
@@ -112,9 +112,10 @@ def task_tables(metric: str, scored: Mapping[str, Line], timed: Line | None) -> 
         parts += ["### On bytes", BYTES, markdown_table(*bytes_rows(metric, points))]
     if timed:
         record = timed["record"]
-        header = ("", "threads", "min, ms", "p25", "median", "L2")
+        # Scores are in the tables above.
+        header, rows = ("", *ENTRY_COLUMNS[:-1]), [row[:-1] for row in entry_rows(record)]
         parts += ["### Latency", f"Batch 1, 128 tokens, one thread, in turns; finished {timed['finished']}."]
-        parts += [markdown_table(header, entry_rows(record)), *(f"- {note}" for note in notes(record))]
+        parts += [markdown_table(header, rows), *(f"- {note}" for note in notes(record))]
     return parts
 
 
