@@ -81,11 +81,6 @@ def _int8(workload: str, ours: str, other: str, limit: float) -> Bar:
     return Bar("bert-base-int8", workload, f"faster than {other}", limit, faster(other, ours))
 
 
-def _f1(record: Record, name: str) -> float:
-    median_ms(record, name)
-    return float(record["entries"][name]["score"]["f1"])
-
-
 def _bert(workload: str, ours: str, other: str, limit: float) -> Bar:
     return Bar(_BERT, workload, f"faster than {other}", limit, faster(other, ours))
 
@@ -134,8 +129,6 @@ BARS = (
     Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "faster than LiteRT int8 dense", 2.3,
         faster("LiteRT int8 dense", _SQUAD)),
     Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "faster than LiteRT dense", 7, faster("LiteRT dense", _SQUAD)),
-    Bar("squad", "MiniLM-L6 SQuAD, pruned, int8", "F1 lost against f32 dense", 1.5,
-        lambda r: _f1(r, "PyTorch dense") - _f1(r, _SQUAD), "points", True),
     Bar("compilation", "compile BERT-base, import to bundle", "time", 40, lambda r: r["seconds"], "s", True),
     Bar("compilation", "compile BERT-base, import to bundle", "peak memory", 4,
         lambda r: r["peak_memory_bytes"] / GIB, "GiB", True),

@@ -17,8 +17,8 @@ threads, on the same weights and inputs; all take turns, one run each, and the o
 measured inside those processes. "L2" is the relative L2 distance of the outputs from PyTorch's. Dense engines get the \
 dense weights, because zeros change nothing for them; DeepSparse gets 90 % unstructured zeros, and in int8 zeros in \
 units of 1x4. "OpenVINO default" is in bf16 where the processor has it. The models of `squad` are those of `make \
-demo`; F1 is that of 1,000 questions of SQuAD's dev set. Times of one table may be compared, those of two tables were \
-measured at two times."""
+demo KEEP=demo` (`--demo demo`); F1 is that of 1,000 questions of SQuAD's dev set, with a standard error of 1.3. Times \
+of one table may be compared, those of two tables were measured at two times."""
 
 
 _PICTURES = {

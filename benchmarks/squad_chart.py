@@ -48,10 +48,8 @@ def main(arguments: list[str]) -> int:
 
 
 def place_names(axes, points) -> None:
-    """Writes the names of our points below them, those of others above, where they are of equal height one above the
-    other.
-    """
-    taken: list[tuple[float, float]] = []
+    """Writes the names of our points below them, those of others above, and higher where another name is."""
+    taken = [(x, y - 0.2) for x, y, _, ours in points if ours]
     for x, y, name, ours in sorted(points):
         if ours:
             axes.annotate(
