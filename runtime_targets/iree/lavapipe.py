@@ -23,6 +23,8 @@ from .session import Archives, Session, SessionError, archive_paths
 
 LANES = (4, 8, 16)
 _LOWEST_PRIORITY = 19
+# What Vulkan's functions answer once a driver has given up.
+_LOST = "VK_ERROR_DEVICE_LOST"
 _ICD_FOLDERS = ("/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d")
 
 
@@ -61,7 +63,8 @@ def vulkan_session(
 
 
 class ProcessEndedError(SessionError):
-    """The process of a session ended before it answered: the driver crashed, or somebody ended it."""
+    """The process of a session ended before it answered, or its driver lost the device: a crash of the driver, or
+    somebody ended it."""
 
 
 class LavapipeSession:
@@ -125,7 +128,7 @@ class LavapipeSession:
         except (EOFError, OSError):
             raise ProcessEndedError("the process with the Vulkan driver ended in the middle of a call") from None
         if fault:
-            raise SessionError(fault)
+            raise (ProcessEndedError if _LOST in fault else SessionError)(fault)
         return result
 
 

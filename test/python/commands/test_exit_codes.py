@@ -72,7 +72,7 @@ NAMED = {
         (["model", "-o", "out", "--sparsity", "0.5", "--data", "squad", "--steps", "2", "--teacher", "nowhere"],
          "does not exist"),
         (["model", "-o", "out", "--sparsity", "0.5", "--learning-rate", "nan"], "found nan"),
-        (["model", "-o", "out", "--sparsity", "0.5", "--weights", "file"], "No such option: --weights"),
+        (["model", "-o", "out", "--sparsity", "0.5", "--weights", "file"], "is not one of 'f32', 'f16', 'int8'"),
     ],
     "finetune": [
         (["nowhere", *SQUAD, "-o", "out"], "does not exist"),

@@ -131,7 +131,8 @@ def test_the_machine_is_measured_where_its_code_cannot_be_kept(full_cache, monke
     from secateur.runtime_targets.targets import get_target
 
     monkeypatch.setattr(machine_peak, "_compile", lambda text, target: b"code")
-    assert machine_peak._compiled(get_target("host-cpu"), 1) == b"code"
+    target = get_target("host-cpu")
+    assert machine_peak._compiled(target, machine_peak._sizes(target, 1)) == b"code"
 
 
 def test_a_training_names_the_file_that_it_could_not_write(tmp_path, small_files):

@@ -132,6 +132,9 @@ FAULTS = {
 @pytest.mark.parametrize("target", ["host-cpu", A76])
 def test_small_faults_of_kernels_are_seen_in_their_ops_alone(model, block, ops, monkeypatch, fault, target):
     where, name, broken, op = FAULTS[fault]
+    if name == "_load" and target != "host-cpu":
+        # Signed products need nothing taken off again: their sums start with zeros, which no array has.
+        name, broken = "whole", lambda real: lambda lanes, value: real(lanes, value + 1)
     monkeypatch.setattr(where, name, broken(getattr(where, name)))
     # The outputs of the whole model are as near to PyTorch's as they must be.
     compiled(model if target == "host-cpu" else block, target=target)

@@ -36,6 +36,21 @@ def test_one_crash_is_not_the_codes_fault(monkeypatch):
 
 
 @pytest.mark.usefixtures("lavapipe")
+def test_a_lost_device_is_not_the_codes_fault(monkeypatch):
+    """Seen once in some hundred sessions, while parameters were loaded."""
+    call, lost = lavapipe.LavapipeSession._call, ["fault"]
+
+    def losing(session, kind, *arguments):
+        if lost and kind == "load":
+            arguments = ("/nowhere: " + lavapipe._LOST * bool(lost.pop()), *arguments[1:])
+        return call(session, kind, *arguments)
+
+    monkeypatch.setattr(lavapipe.LavapipeSession, "_call", losing)
+    (report,) = compiled().report.targets
+    assert report.verification and not lost
+
+
+@pytest.mark.usefixtures("lavapipe")
 def test_a_second_crash_is_told(monkeypatch):
     monkeypatch.setattr(lavapipe, "LavapipeSession", Crashing)
     Crashing.crashes = 2
