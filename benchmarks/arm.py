@@ -19,7 +19,7 @@ from secateur.dialects.scratch import ScratchFolder
 from secateur.runtime_targets.devices.counting import Counts, cycle_estimates
 
 from .arm_litert import LIBRARY, count_litert
-from .models import BYTES, TOKENS
+from .models import BYTES, TOKENS, encoder_layer
 from .peers.process import PeerError
 from .peers.registry import PEERS, ROUNDED, Peer, environments_folder
 
@@ -63,18 +63,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, default=environments_folder(), metavar="DIR", help="their environments")
     parser.add_argument("--json", action="store_true", help="print JSON on standard output")
     return parser.parse_args(arguments)
-
-
-def encoder_layer() -> "torch.nn.Module":
-    """One encoder layer of BERT-base: hidden states [1, tokens, 768] to such."""
-    import torch
-    from transformers import BertConfig
-    from transformers.models.bert.modeling_bert import BertEncoder
-
-    torch.manual_seed(0)
-    config = BertConfig(num_hidden_layers=1)
-    config._attn_implementation = "sdpa"
-    return BertEncoder(config).eval()
 
 
 def say(text: str) -> None:

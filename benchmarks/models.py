@@ -25,6 +25,19 @@ def minilm_l6() -> "torch.nn.Module":
     return _bert(num_hidden_layers=6, hidden_size=384, num_attention_heads=12, intermediate_size=1536)
 
 
+def encoder_layer(attention: str = "sdpa", **config: int) -> "torch.nn.Module":
+    """One encoder layer, of BERT-base where `config` says nothing else: hidden states [1, tokens, width] to such.
+    `attention` as transformers has it: `sdpa` or `eager`."""
+    import torch
+    from transformers import BertConfig
+    from transformers.models.bert.modeling_bert import BertEncoder
+
+    torch.manual_seed(0)
+    whole = BertConfig(num_hidden_layers=1, **config)
+    whole._attn_implementation = attention
+    return BertEncoder(whole).eval()
+
+
 def linear() -> "torch.nn.Module":
     """One linear layer, 3072 outputs of 768 inputs: the first of BERT-base's FFN."""
     import torch
