@@ -1,6 +1,7 @@
 """`secateur profile` and `secateur bench` on code for a GPU."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -8,6 +9,7 @@ from secateur.commands.profile import summary
 from secateur.compiler import compile_model
 from secateur.compiler.measure.profile import NO_PEAK, profile
 from secateur.compiler.measure.profile_html import page
+from secateur.runtime_targets import profile as profiling
 from secateur.runtime_targets.manifest import BundleError
 
 
@@ -35,6 +37,25 @@ def test_every_dispatch_has_its_time_and_its_work(lavapipe, bundle):
 def test_threads_are_refused(bundle):
     with pytest.raises(BundleError, match="is for a GPU; found 2"):
         profile(bundle, threads=2)
+
+
+def test_a_driver_that_waits_for_itself_is_ended_and_started_again(lavapipe, bundle, monkeypatch):
+    ends = []
+
+    def hanging(command, seconds=None):
+        if "iree-benchmark-module" in command[0] and len(ends) < 1:
+            ends.append(seconds)
+            raise subprocess.TimeoutExpired(command, seconds)
+        return run(command, seconds)
+
+    run = profiling._run
+    monkeypatch.setattr(profiling, "_run", hanging)
+    assert profile(bundle, runs=2).rows and ends[0] > 30
+    monkeypatch.setattr(profiling, "_START_SECONDS", 0)
+    monkeypatch.setattr(profiling, "_RUN_SECONDS", 1e-3)
+    monkeypatch.setattr(profiling, "_run", run)
+    with pytest.raises(BundleError, match="did not end on the GPU within"):
+        profile(bundle, runs=2)
 
 
 def test_the_commands(lavapipe, bundle, secateur):
