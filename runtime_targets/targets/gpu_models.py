@@ -28,16 +28,7 @@ class GpuModel:
 
 _TABLE = (
     # name, subgroup, f16, registers, L1 KiB, L2 KiB, checked here on, which it is
-    (
-        "vp_android_baseline_2022",
-        None,
-        False,
-        16,
-        16,
-        512,
-        "vulkan:8",
-        "phones with Android's baseline profile of 2022",
-    ),
+    ("vp_android_baseline_2022", None, False, 16, 16, 512, "vulkan:8", "phones with Android's baseline profile, 2022"),
     ("adreno", 64, True, 24, 32, 1024, None, "any Qualcomm Adreno"),
     ("adreno-6xx", 64, True, 24, 32, 1024, None, "Qualcomm Adreno 600 series"),
     ("adreno-640", 64, True, 24, 32, 1024, None, "Qualcomm Adreno 640"),
