@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,7 @@ class Space:
                 yield candidate
 
     def sample(self, generator: np.random.Generator) -> dict[str, Choice]:
-        """A candidate, all that the rules allow being as likely. Raises `SearchError` where a thousand draws find none."""
+        """A candidate; all that are allowed are as likely. Raises `SearchError` where a thousand draws find none."""
         for _ in range(_ATTEMPTS):
             places = [int(generator.integers(len(d.choices))) for d in self.dimensions]
             candidate = self.decode(places)
