@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .adapters import Adapter
+from .attention_heads import set_heads
 from .checkpoint_files import read_state_dict
 from .errors import FrontendError
 from .hub import model_folder
@@ -150,6 +151,9 @@ def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], 
         setattr(part, name, nn.Parameter(tensor.to(torch.float32)))
         if name == "weight":
             part.out_features, part.in_features = found
+            attention = module.get_submodule(path.rpartition(".")[0])
+            if found[0] < expected[0] and hasattr(attention, "attention_head_size"):
+                set_heads(attention, found[0])
 
 
 def _of_checkpoint(
