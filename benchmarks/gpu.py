@@ -1,15 +1,17 @@
-"""Times one encoder layer of MiniLM-L6 on a GPU, kernel by kernel: Secateur's, and stock IREE's.
+"""Times one encoder layer on a GPU, kernel by kernel: Secateur's, and stock IREE's.
 
-    python -m secateur.benchmarks.gpu [--target android-vulkan]
+    python -m secateur.benchmarks.gpu [--target android-vulkan] [--layer minilm-l6] [--batch 1]
 
-128 tokens, hidden size 384, 12 heads, FFN 1536, batch 1, random weights, pruned by magnitude in bands of 16 rows. The
-first GPU with Vulkan runs it. Where that is Mesa's lavapipe, the CPU does its work: counts, bytes and ratios say
-something of a GPU, milliseconds nothing.
+Sequences of 128 tokens, random weights, pruned by magnitude in bands of 16 rows. The first GPU with Vulkan runs it.
+Where that is Mesa's lavapipe, the CPU does its work: counts, bytes and ratios say something of a GPU, milliseconds
+nothing. With `--build` nothing is timed: the modules and their parameters stay in a folder, for IREE's tools on a
+machine with a GPU.
 """
 
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,24 @@ if TYPE_CHECKING:
     from secateur.runtime_targets.targets import Target
 
 STOCK = "stock IREE, dense"
-SHAPE = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+LAYERS = {
+    "minilm-l6": {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536},
+    "bert-base": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer of `LAYERS`, for `batch` sequences, and the share of zeros that it is pruned to."""
+
+    name: str
+    batch: int
+    sparsity: float
+
+    @property
+    def input_shape(self) -> list[int]:
+        """Of the hidden states; nothing masks tokens here."""
+        return [self.batch, models.TOKENS, LAYERS[self.name]["hidden_size"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +64,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="python -m secateur.benchmarks.gpu", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--target", default="android-vulkan", help="what code is made for")
+    parser.add_argument("--layer", default="minilm-l6", choices=LAYERS, help="whose shape the layer has")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="sequences of 128 tokens")
     parser.add_argument("--sparsity", type=float, default=0.9, metavar="FRACTION")
+    parser.add_argument("--stock-target", metavar="NAME", help="IREE's name of the GPU that its code is made for")
     parser.add_argument(
         "--turns", type=int, default=5, metavar="N", help="of all candidates; each runs 12 times in one"
     )
     parser.add_argument("--kernels", action="store_true", help="list every dispatch")
+    parser.add_argument("--build", type=Path, metavar="FOLDER", help="only make the modules, in FOLDER")
     return parser.parse_args(arguments)
 
 
@@ -60,9 +83,13 @@ def main(arguments: list[str]) -> int:
     from secateur.runtime_targets.targets import get_target
 
     options, console = parse(arguments), Console()
-    target = get_target(options.target)
+    target, layer = get_target(options.target), Layer(options.layer, options.batch, options.sparsity)
+    if options.build:
+        for name, (folder, _) in build(layer, target, options.stock_target, options.build).items():
+            console.print(f"{folder}: {name}")
+        return 0
     with ScratchFolder("gpu") as scratch:
-        found = measure(target, options.sparsity, options.turns, Path(scratch))
+        found = measure(build(layer, target, options.stock_target, Path(scratch)), layer, target, options.turns)
     rows = []
     for timed in found:
         linears = timed.milliseconds("gpu_linear")
@@ -78,27 +105,38 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def measure(target: "Target", sparsity: float, turns: int, folder: Path) -> list[Timed]:
+Built = dict[str, tuple[Path, int | None]]
+"""Name of a candidate -> the folder with its code and parameters, and the bytes that a run moves, where known."""
+
+
+def build(layer: Layer, target: "Target", stock_target: str | None, folder: Path) -> Built:
+    """All candidates, each in a folder of its own in `folder`."""
+    dense = models.encoder_layer("sdpa", **LAYERS[layer.name])
+    pruned = models.pruned(dense, "bcr", "16x1", layer.sparsity)
+    candidates: Built = {}
+    for name, module, weights, where in (
+        (f"{layer.sparsity:.0%} 16x1", pruned, "f32", "sparse"),
+        (f"{layer.sparsity:.0%} 16x1, weights of f16", pruned, "f16", "sparse-f16"),
+        ("dense", dense, "f32", "dense"),
+    ):
+        if weights == "f32" or target.f16:
+            candidates[name] = _ours(module, layer, target, weights, folder / where)
+    flags = target.iree_flags
+    if stock_target is not None:
+        flags = ("--iree-hal-target-device=vulkan", f"--iree-vulkan-target={stock_target}")
+    candidates[STOCK] = (_stock(layer, flags, folder / "stock"), None)
+    return candidates
+
+
+def measure(candidates: Built, layer: Layer, target: "Target", turns: int) -> list[Timed]:
     """All candidates in turns, each time the least of all runs."""
     from secateur.runtime_targets.iree.vulkan import gpu_uri
     from secateur.runtime_targets.profile import profile_module
 
-    layer = models.encoder_layer(**SHAPE)
-    pruned = models.pruned(layer, "bcr", "16x1", sparsity)
-    candidates: dict[str, tuple[Path, int | None]] = {}
-    for name, module, weights in (
-        (f"{sparsity:.0%} 16x1", pruned, "f32"),
-        (f"{sparsity:.0%} 16x1, weights of f16", pruned, "f16"),
-        ("dense", layer, "f32"),
-    ):
-        if weights == "f32" or target.f16:
-            candidates[name] = _ours(module, target, weights, folder / f"ours{len(candidates)}")
-    candidates[STOCK] = (_stock(target, folder / "stock"), None)
     uri, best = gpu_uri(target.subgroup), dict[str, list[tuple[str, float]]]()
     for _ in range(turns):
         for name, (where, _) in candidates.items():
-            # Neither has an input beside the hidden states: nothing masks tokens here.
-            words = [f"1x{models.TOKENS}x{SHAPE['hidden_size']}xf32=0.5"]
+            words = ["x".join([*map(str, layer.input_shape), "f32=0.5"])]
             calls = profile_module(where / "model.vmfb", [where / "weights.irpa"], words, 1, 12, uri).calls
             now = [(call.kernel, call.min_ms) for call in calls]
             before = best.get(name, now)
@@ -106,26 +144,27 @@ def measure(target: "Target", sparsity: float, turns: int, folder: Path) -> list
     return [Timed(name, best[name], moved) for name, (_, moved) in candidates.items()]
 
 
-def _ours(module: "torch.nn.Module", target: "Target", weights: str, folder: Path) -> tuple[Path, int]:
-    """The folder with the code, and the bytes that a run reads and writes."""
+def _ours(
+    module: "torch.nn.Module", layer: Layer, target: "Target", weights: str, folder: Path
+) -> tuple[Path, int | None]:
     from secateur.compiler import compile_model
     from secateur.runtime_targets.bundle import open_bundle
 
-    compile_model(module, _inputs(), target=target.name, weights=weights).save(folder)
+    compile_model(module, _inputs(layer), target=target.name, weights=weights).save(folder)
     with open_bundle(folder) as bundle:
         work = bundle.target().dispatches
         moved = sum(w.read_bytes + w.written_bytes + w.weight_bytes + w.index_bytes for w in work)
     return folder, moved
 
 
-def _inputs() -> "dict[str, torch.Tensor]":
+def _inputs(layer: Layer) -> "dict[str, torch.Tensor]":
     import torch
 
     torch.manual_seed(1)
-    return {"hidden_states": torch.randn(1, models.TOKENS, SHAPE["hidden_size"])}
+    return {"hidden_states": torch.randn(layer.input_shape)}
 
 
-def _stock(target: "Target", folder: Path) -> Path:
+def _stock(layer: Layer, flags: Sequence[str], folder: Path) -> Path:
     """torch-mlir's own lowering and IREE as it is; results are not used."""
     from iree.compiler import tools
 
@@ -135,12 +174,12 @@ def _stock(target: "Target", folder: Path) -> Path:
     from secateur.runtime_targets import iree
 
     # torch-mlir lowers the attention of separate products.
-    layer = models.encoder_layer("eager", **SHAPE)
-    imported = import_model(evaluation_copy(layer), _inputs())
+    module = models.encoder_layer("eager", **LAYERS[layer.name])
+    imported = import_model(evaluation_copy(module), _inputs(layer))
     run_pipeline(imported.module, "torch-to-linalg", PassContext(imported.weights))
     assembly = iree.assemble(imported.module, imported.weights)
-    folder.mkdir()
-    code = tools.compile_str(assembly.text, extra_args=list(target.iree_flags), input_type="auto")
+    folder.mkdir(parents=True)
+    code = tools.compile_str(assembly.text, extra_args=list(flags), input_type="auto")
     (folder / "model.vmfb").write_bytes(code)
     iree.write_parameters(folder / "weights.irpa", dict(assembly.parameters))
     return folder
