@@ -24,12 +24,14 @@ class Dimension:
 
     `choices` are values that JSON has, in an order where neighbours are alike (a mutation goes to them). `phase`:
     controllers that search in phases choose all dimensions of a phase before they go to the next one (CANAO: first the
-    structure of blocks, then sizes).
+    structure of blocks, then sizes). `when`: the name of an earlier dimension and choices of it; with any other choice
+    (the layer is left out, say) this dimension means nothing, and has its first choice in every candidate.
     """
 
     name: str
     choices: tuple[Choice, ...]
     phase: int = 0
+    when: tuple[str, tuple[Choice, ...]] | None = None
 
     def __post_init__(self) -> None:
         if not self.choices or len(set(map(repr, self.choices))) != len(self.choices):
@@ -42,8 +44,9 @@ class Dimension:
 class Space:
     """The candidates of a search: each choice of each of `dimensions` that all of `rules` allow.
 
-    A rule is a function of a candidate. Candidates are dicts in the order of the dimensions.
-    Raises `SearchError` for a space without dimensions, and for two of one name.
+    A rule is a function of a candidate. Candidates are dicts in the order of the dimensions; those that differ only in
+    what means nothing (`Dimension.when`) are one. A condition on a dimension that the space lacks always holds.
+    Raises `SearchError` for a space without dimensions, for two of one name, and for a condition on a later dimension.
     """
 
     name: str
@@ -57,6 +60,9 @@ class Space:
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise SearchError(f"the space '{self.name}' has two dimensions named '{twice[0]}'")
+        for place, dimension in enumerate(self.dimensions):
+            if dimension.when is not None and dimension.when[0] in names[place:]:
+                raise SearchError(f"'{dimension.name}' depends on '{dimension.when[0]}', which stands behind it")
 
     def __add__(self, other: "Space") -> "Space":
         """Both spaces together."""
@@ -64,14 +70,23 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many candidates there are before the rules."""
+        """How many candidates there are before rules and conditions."""
         return math.prod(len(dimension.choices) for dimension in self.dimensions)
 
     @property
     def key(self) -> str:
         """The same for spaces with the same dimensions and choices. Rules are code, and no part of it."""
-        said = [[d.name, list(d.choices), d.phase] for d in self.dimensions]
+        said = [[d.name, list(d.choices), d.phase, d.when] for d in self.dimensions]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+    def canonical(self, candidate: Candidate) -> dict[str, Choice]:
+        """The candidate with the first choice wherever a choice means nothing."""
+        found: dict[str, Choice] = {}
+        for dimension in self.dimensions:
+            other, choices = dimension.when or ("", ())
+            means = other not in found or found[other] in choices
+            found[dimension.name] = candidate[dimension.name] if means else dimension.choices[0]
+        return found
 
     def allows(self, candidate: Candidate) -> bool:
         """Whether all rules allow a candidate of this space."""
@@ -81,11 +96,12 @@ class Space:
         """All candidates that the rules allow, the last dimension changing fastest."""
         for choices in itertools.product(*(dimension.choices for dimension in self.dimensions)):
             candidate = {d.name: choice for d, choice in zip(self.dimensions, choices, strict=True)}
-            if self.allows(candidate):
+            if candidate == self.canonical(candidate) and self.allows(candidate):
                 yield candidate
 
     def sample(self, generator: np.random.Generator) -> dict[str, Choice]:
-        """A candidate; all that are allowed are as likely. Raises `SearchError` where a thousand draws find none."""
+        """A candidate: each choice that means something is as likely as the dimension's others, as far as the rules
+        allow. Raises `SearchError` where a thousand draws find none."""
         for _ in range(_ATTEMPTS):
             places = [int(generator.integers(len(d.choices))) for d in self.dimensions]
             candidate = self.decode(places)
@@ -109,7 +125,7 @@ class Space:
                 else:
                     places[number] = int((place + generator.integers(1, count)) % count)
             changed = self.decode(places)
-            if self.allows(changed):
+            if changed != dict(candidate) and self.allows(changed):
                 return changed
         return dict(candidate)
 
@@ -130,8 +146,8 @@ class Space:
         return places
 
     def decode(self, places: Sequence[int]) -> dict[str, Choice]:
-        """The candidate of the places that `encode` gives."""
-        return {d.name: d.choices[place] for d, place in zip(self.dimensions, places, strict=True)}
+        """The candidate of these places (`canonical`)."""
+        return self.canonical({d.name: d.choices[place] for d, place in zip(self.dimensions, places, strict=True)})
 
 
 def candidate_line(candidate: Candidate) -> str:

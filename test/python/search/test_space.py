@@ -66,3 +66,36 @@ def test_spaces_add_up_and_their_key_tells_them_apart():
 def test_what_is_no_space_is_a_sentence(make, words):
     with pytest.raises(SearchError, match=words):
         make()
+
+
+CONDITIONAL = Space(
+    "conditional",
+    (
+        Dimension("layer", (True, False)),
+        Dimension("rate", (0.0, 0.5, 0.9), when=("layer", (True,))),
+        Dimension("scheme", ("4x1", "16x1"), when=("rate", (0.5, 0.9))),
+    ),
+)
+
+
+def test_what_means_nothing_makes_no_other_candidate():
+    found = list(CONDITIONAL.enumerate())
+    # Without the layer one, dense one, and two schemes at two rates.
+    assert len(found) == 1 + 1 + 4
+    off = {"layer": False, "rate": 0.0, "scheme": "4x1"}
+    assert CONDITIONAL.decode([1, 2, 1]) == CONDITIONAL.canonical({**off, "rate": 0.9, "scheme": "16x1"}) == off
+    generator = np.random.default_rng(0)
+    known = {candidate_line(candidate) for candidate in found}
+    candidate = CONDITIONAL.sample(generator)
+    for _ in range(200):
+        changed = CONDITIONAL.mutate(candidate, generator)
+        assert candidate_line(changed) in known and changed != candidate
+        candidate = changed
+    assert {candidate_line(CONDITIONAL.sample(generator)) for _ in range(200)} == known
+
+
+def test_conditions_on_what_a_space_lacks_hold_and_later_ones_are_refused():
+    alone = Space("alone", CONDITIONAL.dimensions[1:])
+    assert len(list(alone.enumerate())) == 1 + 4
+    with pytest.raises(SearchError, match="'scheme' depends on 'rate', which stands behind it"):
+        Space("wrong", CONDITIONAL.dimensions[::-1])

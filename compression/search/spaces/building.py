@@ -1,0 +1,85 @@
+"""The model that a candidate is, with the weights it inherits: cut out of the dense one, then pruned. Imports torch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from secateur.compression.prune.scheme import Scheme
+from secateur.compression.prune.second_order import prune_second_order
+
+from ..cut import Architecture, Statistics, cut_model
+from ..cut.encoder import Encoder
+from ..cut.statistics import Batches
+from ..errors import SearchError
+from ..space import Candidate
+from .plan import Plan, plan_of
+
+
+def plan_for(candidate: Candidate, dense: nn.Module) -> Plan:
+    """The plan of a candidate for a module. Raises `SearchError`, also where the module has not got these sizes."""
+    own = Architecture.of(dense)
+    plan = plan_of(candidate, own.heads, own.ffn)
+    architecture_of(plan).check(dense)
+    return plan
+
+
+def architecture_of(plan: Plan) -> Architecture:
+    """The architecture of a plan."""
+    return Architecture(
+        tuple(layer.number for layer in plan.layers),
+        tuple(layer.heads for layer in plan.layers),
+        tuple(layer.ffn for layer in plan.layers),
+    )
+
+
+def build(
+    candidate: Candidate,
+    dense: nn.Module,
+    statistics: Statistics,
+    batches: Batches | None = None,
+    *,
+    inputs: str = "pruned",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Any:
+    """The module of a candidate, in evaluation mode: cut out of `dense` by `statistics` (`cut_model`), then pruned to
+    the candidate's schemes and rates on the calibration inputs `batches` (`prune_second_order`, where `inputs` and
+    `progress` are described); the same module for the same line of JSON.
+
+    Raises `SearchError` for a candidate that says nothing or that is not in the model, and where it is pruned and
+    there are no `batches`; `PruneError` for a block that does not fit.
+    """
+    plan = plan_for(candidate, dense)
+    module = cut_model(dense, architecture_of(plan), statistics)
+    if batches is None and any(layer.pruning for layer in plan.layers):
+        raise SearchError("the candidate is pruned, for which calibration inputs are needed; found none")
+    for scheme, rates in pruned_layers(plan, module).items():
+        # A layer that is pruned already keeps its zeros: each has one scheme.
+        prune_second_order(
+            module,
+            batches or (),
+            scheme,
+            rates=rates,
+            include=list(rates),
+            copy=False,
+            inputs=inputs,
+            progress=progress,
+        )
+    return module
+
+
+def pruned_layers(plan: Plan, module: nn.Module) -> dict[Scheme, dict[str, float]]:
+    """By scheme, the names of the linear layers of the cut `module` that it prunes, and the rate of each."""
+    encoder = Encoder(module)
+    names = {layer: name for name, layer in module.named_modules()}
+    found: dict[Scheme, dict[str, float]] = {}
+    for place, layer in enumerate(plan.layers):
+        linears: Mapping[str, list[nn.Linear]] = {
+            "qkv": encoder.projections(place),
+            "output": [encoder.linear(place, "gathers")],
+            "ffn_in": [encoder.linear(place, "expands")],
+            "ffn_out": [encoder.linear(place, "contracts")],
+        }
+        for kind, (scheme, rate) in layer.pruning.items():
+            found.setdefault(scheme, {}).update({names[linear]: rate for linear in linears[kind]})
+    return found
