@@ -1,0 +1,75 @@
+"""What all candidates of a search are made from, loaded once in a process: the dense model, inputs, statistics."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur.compression.prune.layers import prunable_layers
+from secateur.compression.prune.second_order.rounding import nearest
+from secateur.compression.train.task_model import load_task_model
+from secateur.tasks import get_task
+from secateur.tasks.task import Arrays, Task
+
+from ..cut import Statistics, collect
+from ..space import Candidate
+from ..spaces.building import build, plan_for
+from ..spaces.plan import Plan
+
+_HELD_OUT = 1
+"""Added to the seed that inputs for pruning are drawn by: the output error is found on others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Workbench:
+    """The `dense` module (on the GPU where there is one), the task and tokenizer that go with it, inputs `batches` that
+    candidates are fitted to and others `held_out`, and statistics of the former."""
+
+    dense: nn.Module
+    task: Task
+    tokenizer: Any
+    batches: list[Arrays]
+    held_out: list[Arrays]
+    statistics: Statistics
+
+    def build(self, candidate: Candidate) -> Any:
+        """The candidate's module with the weights it inherits."""
+        return build(candidate, self.dense, self.statistics, self.batches)
+
+    def plan(self, candidate: Candidate) -> Plan:
+        """What the candidate says."""
+        return plan_for(candidate, self.dense)
+
+    def build_stored(self, candidate: Candidate) -> Any:
+        """The same with the weights of its layers rounded to what they are stored as."""
+        return self.store(candidate, self.build(candidate))
+
+    def store(self, candidate: Candidate, module: Any) -> Any:
+        """Rounds the linear layers of the encoder in place to what the candidate stores them as; returns the module.
+
+        That is what compiling does to them; it also rounds embeddings, and activations in arithmetic on bytes.
+        """
+        storage = self.plan(candidate).numbers.storage
+        if storage.name != "f32":
+            with torch.no_grad():
+                for layer in prunable_layers(module)[0].values():
+                    weight: Any = layer.weight
+                    weight.copy_(nearest(weight.detach().float().cpu(), storage).to(weight))
+        return module
+
+
+@functools.lru_cache(maxsize=2)
+def workbench(
+    model: str, task_name: str, data: Path | None, window: int, samples: int, held_out: int, seed: int, cache: Path
+) -> Workbench:
+    """The workbench of a model's folder; statistics are kept in `cache`."""
+    task = get_task(task_name, data)
+    dense, tokenizer = load_task_model(model, task)
+    if torch.cuda.is_available():
+        dense = dense.cuda()
+    batches = task.calibration_inputs(tokenizer, samples=samples, window=window, seed=seed)
+    others = task.calibration_inputs(tokenizer, samples=held_out, window=window, seed=seed + _HELD_OUT)
+    return Workbench(dense, task, tokenizer, batches, others, collect(dense, batches, cache=cache))
