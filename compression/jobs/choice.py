@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.compression.accelerator import accelerated
 from secateur.compression.prune import PruneError, Scheme, parse_scheme, prunable_layers
 from secateur.compression.train import TrainError
 from secateur.dialects.number_formats import format_of
@@ -97,7 +98,8 @@ def loss_of_layers(
         watcher.stage(f"what layers lose, {done} of {total}")
 
     watcher.stage("calibration inputs")
-    return layer_costs(module, inputs, scheme, include=asked.include, skip=asked.skip, progress=tell)
+    with accelerated(module):
+        return layer_costs(module, inputs, scheme, include=asked.include, skip=asked.skip, progress=tell)
 
 
 def task_of(data: str | None, watcher: Watcher) -> Task | None:

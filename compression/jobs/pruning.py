@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from secateur.compression.accelerator import accelerated
 from secateur.compression.prune import PruneReport, parse_scheme, prune_model
 from secateur.compression.train import TrainError, TrainingJob, TrainingResult, load_task_model, run_training
 from secateur.compression.train.folder_lock import locked_folder
@@ -140,7 +141,9 @@ def _prune(
     scheme = None if asked.only_rounds else chosen.scheme
     if asked.weights != "f32":
         options["storage"] = STORAGES[asked.weights]
-    return prune_second_order(module, calibration_inputs(asked, tokenizer, task), scheme, asked.sparsity, **options)
+    inputs = calibration_inputs(asked, tokenizer, task)
+    with accelerated(module):
+        return prune_second_order(module, inputs, scheme, asked.sparsity, **options)
 
 
 def _check_free(out: Path) -> None:

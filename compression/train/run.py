@@ -155,7 +155,8 @@ def _scratch_plan(job: TrainingJob, loader: Any, windows: Any, teacher: Any, fol
 
 @contextlib.contextmanager
 def _prepared(job: TrainingJob) -> Iterator[None]:
-    """Dropout and frozen parameters as the job says; afterwards as they were."""
+    """Dropout and frozen parameters as the job says, products on a GPU in TF32; afterwards as they were."""
+    import torch
     from torch import nn
 
     rates = {}
@@ -166,11 +167,15 @@ def _prepared(job: TrainingJob) -> Iterator[None]:
     trained = {parameter: parameter.requires_grad for parameter in job.module.parameters()}
     for name, parameter in job.module.named_parameters():
         parameter.requires_grad_(not any(fnmatch.fnmatchcase(name, pattern) for pattern in job.freeze))
+    products = torch.backends.cuda.matmul
+    precision = products.fp32_precision
     try:
+        products.fp32_precision = "tf32"
         if not any(parameter.requires_grad for parameter in job.module.parameters()):
             raise TrainError(f"nothing is left to train: {', '.join(job.freeze)} freezes every parameter")
         yield
     finally:
+        products.fp32_precision = precision
         for part, rate in rates.items():
             part.p = rate
         for parameter, wanted in trained.items():

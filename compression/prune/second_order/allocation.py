@@ -69,7 +69,8 @@ def layer_costs(
     for done, (name, layer) in enumerate(layers.items()):
         if progress:
             progress(done, len(layers), name)
-        cost, size, energy = _curve(layer, moments[reads[name]], scheme, damping)
+        with layer.weight.device:  # type: ignore[union-attr]
+            cost, size, energy = _curve(layer, moments[reads[name]], scheme, damping)
         weights = int(np.prod(layer.weight.shape))  # type: ignore[arg-type]
         effect = effect_of_noise(calibration, expected, uses[name], _NOISE, seed) if energy else 0.0
         # Of the sampled units, scaled to the whole layer.
@@ -109,14 +110,14 @@ def _curve(
     layer: Any, moments: Sequence[Moments], scheme: Scheme, damping: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Costs and sizes of a sample of the layer's units, and the energy of its output."""
-    matrix = layer.weight.detach().double().cpu().reshape(len(layer.weight), -1)
+    matrix = layer.weight.detach().double().reshape(len(layer.weight), -1)
     costs, sizes, energy = [], [], 0.0
     for part, weight in zip(moments, matrix.chunk(len(moments)), strict=True):
         second = part.centred() if layer.bias is not None else part.second
         energy += output_error(weight, second)
         units = scheme.rule.units((len(weight), *layer.weight.shape[1:]))
         if units.choice == "rows":
-            costs.append(((weight @ second) * weight).sum(dim=1).numpy())
+            costs.append(((weight @ second) * weight).sum(dim=1).cpu().numpy())
             sizes.append(np.full(len(weight), weight.shape[1]))
             continue
         height, width, _ = units.tiles[-1]

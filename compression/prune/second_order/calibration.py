@@ -18,7 +18,8 @@ _REMEMBERED_BYTES = 2 << 30
 
 @dataclasses.dataclass
 class Moments:
-    """Sums over `tokens` inputs x [columns]: `first` [columns] of x, `second` [columns, columns] of x x^T; float64."""
+    """Sums over `tokens` inputs x [columns]: `first` [columns] of x, `second` [columns, columns] of x x^T; float64, on
+    the device of the inputs."""
 
     tokens: int
     first: torch.Tensor
@@ -165,7 +166,7 @@ def _accumulate(sums: list[Moments], groups: Sequence[torch.Tensor]) -> None:
         mean = first / max(1, len(rows))
         centred = (rows - mean.to(rows)).float()
         second = (centred.T @ centred).double() + len(rows) * torch.outer(mean, mean)
-        part = Moments(len(rows), first.cpu(), second.cpu())
+        part = Moments(len(rows), first, second)
         if number == len(sums):
             sums.append(part)
         else:

@@ -70,8 +70,8 @@ def solve(
     dimensions = scheme.rule.dimensions[0]
     if dimensions > 2:
         shape = (len(weight), second.shape[0] // area, *(1,) * (dimensions - 3), area)
-    simple = project(weight.reshape(shape).numpy(), scheme, sparsity)
-    largest = torch.from_numpy(simple.reshape(weight.shape))
+    simple = project(weight.reshape(shape).cpu().numpy(), scheme, sparsity)
+    largest = torch.from_numpy(simple.reshape(weight.shape)).to(weight.device)
     bound = candidate(largest, corrected=False)
     if largest.all():
         return bound if storage is None else min(candidate(largest), bound, key=lambda found: found.error)
@@ -90,8 +90,8 @@ def _mask(
     units, block = scheme.rule.units(shape), scheme.rule.block
     budget = round((1 - sparsity) * weight.numel())
     if units.choice == "rows":
-        energies = ((weight @ second) * weight).sum(dim=1).numpy()
-        rows = torch.from_numpy(keep_largest(energies, budget // weight.shape[1]))
+        energies = ((weight @ second) * weight).sum(dim=1).cpu().numpy()
+        rows = torch.from_numpy(keep_largest(energies, budget // weight.shape[1])).to(weight.device)
         return rows[:, None].expand(weight.shape).clone()
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(second))
     if units.choice == "patterns":
@@ -137,7 +137,7 @@ def _units(
     units = np.zeros(kept.shape, bool)
     np.put_along_axis(units, order, kept, axis=1)
     widths = group_sizes(weight.shape[1], width) if widths is None else widths
-    return torch.from_numpy(np.repeat(spread(units, 0, height, len(weight)), widths, axis=1))
+    return torch.from_numpy(np.repeat(spread(units, 0, height, len(weight)), widths, axis=1)).to(weight.device)
 
 
 def emptied(
@@ -156,7 +156,8 @@ def emptied(
     padded = torch.eye(wide.shape[1], dtype=inverse.dtype)
     padded[real[:, None], real] = inverse
     order, cost = _order(wide.reshape(len(heights), height, -1), padded, width)
-    return order.numpy(), cost.numpy(), heights[:, None] * widths[order.numpy()]
+    places = order.cpu().numpy()
+    return places, cost.cpu().numpy(), heights[:, None] * widths[places]
 
 
 def _order(

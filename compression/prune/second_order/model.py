@@ -161,11 +161,12 @@ def _prune_layer(
     storage: Storage | None,
 ) -> CalibratedPruning:
     weight: torch.Tensor = layer.weight.detach()  # type: ignore[union-attr,operator,assignment]
-    matrix = weight.double().cpu().reshape(len(weight), -1)
+    matrix = weight.double().reshape(len(weight), -1)
     if moments is None:
         mask = matrix != 0
         if scheme is not None:
-            mask = torch.from_numpy(project(weight.float().cpu().numpy(), scheme, sparsity)).reshape(matrix.shape)
+            kept = torch.from_numpy(project(weight.float().cpu().numpy(), scheme, sparsity))
+            mask = kept.reshape(matrix.shape).to(matrix.device)
         solved, error, shift = matrix * mask, None, None
     else:
         centre = correct_bias and layer.bias is not None
@@ -174,7 +175,9 @@ def _prune_layer(
         shifts = []
         for part, rows in zip(moments, matrix.chunk(len(moments)), strict=True):
             second = part.centred() if centre else part.second
-            solutions.append(solve(rows, second, scheme, sparsity, damping, area, storage))
+            # What the algebra makes anew lies where the weight does.
+            with matrix.device:
+                solutions.append(solve(rows, second, scheme, sparsity, damping, area, storage))
             shifts.append((rows - solutions[-1].weight) @ part.mean())
         mask = torch.cat([solution.mask for solution in solutions])
         solved = torch.cat([solution.weight for solution in solutions])

@@ -23,8 +23,8 @@ def pattern_mask(weight: torch.Tensor, inverse: torch.Tensor, size: int, sparsit
     padded = torch.eye(width * size, dtype=weight.dtype)
     padded[:columns, :columns] = inverse
     costs = (current.square() / padded.diagonal()).reshape(height, size, width, size).transpose(1, 2)
-    found = pattern_set(costs.reshape(-1, size * size).numpy(), round((1 - sparsity) * size * size))
-    patterns = torch.from_numpy(found).reshape(-1, size, size)
+    found = pattern_set(costs.reshape(-1, size * size).cpu().numpy(), round((1 - sparsity) * size * size))
+    patterns = torch.from_numpy(found).reshape(-1, size, size).to(weight.device)
     factor = torch.linalg.cholesky(padded, upper=True)
     mask = torch.zeros(current.shape, dtype=torch.bool)
     # The distinct rows of the patterns: a row of a tile is removed alone, since rows do not interact.

@@ -21,7 +21,7 @@ _TOGETHER = 64
 
 def nearest(weight: torch.Tensor, storage: Storage) -> torch.Tensor:
     """`weight` [rows, columns] as it is read again, each weight rounded by itself."""
-    stored, scales = storage.store_rows(weight.numpy())
+    stored, scales = storage.store_rows(weight.cpu().numpy())
     return torch.from_numpy(storage.read_rows(stored, scales)).to(weight)
 
 
@@ -37,7 +37,7 @@ def rounded(
     simple = nearest(weight, storage)
     result = simple.clone()
     largest = weight.abs().argmax(dim=1)
-    scales = storage.scales(weight.abs().amax(dim=1).numpy())
+    scales = storage.scales(weight.abs().amax(dim=1).cpu().numpy())
     for rows, kept in _batches(mask):
         # [patterns, rows], [patterns, columns]: columns that a pattern has fewer depend on nothing and are zero.
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(_restricted(second, kept)))
@@ -45,7 +45,7 @@ def rounded(
         present = kept >= 0
         part = weight[rows[:, :, None], kept.clamp(min=0)[:, None]] * present[:, None]
         held = (kept[:, None] == largest[rows][:, :, None]) & present[:, None]
-        _round_in_order(part, factor, held, None if scales is None else scales[rows.numpy()], storage)
+        _round_in_order(part, factor, held, None if scales is None else scales[rows.cpu().numpy()], storage)
         pattern, place = present.nonzero(as_tuple=True)
         result[rows[pattern], kept[pattern, place][:, None]] = part[pattern, :, place]
     change, simple_change = result - target, simple - target
@@ -101,7 +101,7 @@ def _round_in_order(
         errors = weight.new_empty(*weight.shape[:2], stop - start)
         for column in range(start, stop):
             now = weight[:, :, column].clone()
-            wanted = torch.where(held[:, :, column], at_first[:, :, column], now).numpy()
+            wanted = torch.where(held[:, :, column], at_first[:, :, column], now).cpu().numpy()
             read = torch.from_numpy(storage.read(storage.store(wanted, scales), scales)).to(weight)
             error = (now - read) / factor[:, column, column, None]
             weight[:, :, column] = read
