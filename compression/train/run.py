@@ -168,14 +168,14 @@ def _prepared(job: TrainingJob) -> Iterator[None]:
     for name, parameter in job.module.named_parameters():
         parameter.requires_grad_(not any(fnmatch.fnmatchcase(name, pattern) for pattern in job.freeze))
     products = torch.backends.cuda.matmul
-    precision = products.fp32_precision
+    allowed = products.allow_tf32
     try:
-        products.fp32_precision = "tf32"
+        products.allow_tf32 = True
         if not any(parameter.requires_grad for parameter in job.module.parameters()):
             raise TrainError(f"nothing is left to train: {', '.join(job.freeze)} freezes every parameter")
         yield
     finally:
-        products.fp32_precision = precision
+        products.allow_tf32 = allowed
         for part, rate in rates.items():
             part.p = rate
         for parameter, wanted in trained.items():
