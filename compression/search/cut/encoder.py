@@ -1,5 +1,6 @@
 """Where encoders of transformers keep their layers, heads and FFN: one table, and a module seen through it."""
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -87,6 +88,12 @@ class Encoder:
         holder, _, name = self.family.layers.rpartition(".")
         setattr(self.base.get_submodule(holder), name, nn.ModuleList([self.layers[number] for number in numbers]))
         self.config.num_hidden_layers = len(numbers)
+
+    def copy_layers(self) -> None:
+        """Gives each layer weights of its own, where `keep` took one several times."""
+        holder, _, name = self.family.layers.rpartition(".")
+        layers = nn.ModuleList([copy.deepcopy(layer) for layer in self.layers])
+        setattr(self.base.get_submodule(holder), name, layers)
 
     def attention(self, number: int) -> Any:
         """The module of layer `number` that holds the projections."""

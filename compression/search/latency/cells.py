@@ -1,0 +1,100 @@
+"""The parts that a model's time is the sum of, and which call of a dispatch belongs to which of them."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from ..cut.encoder import Encoder
+from ..spaces.plan import KINDS, LayerPlan
+
+if TYPE_CHECKING:
+    from secateur.runtime_targets.manifest import DispatchWork
+    from secateur.runtime_targets.profile import CallTime
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Cell:
+    """`part`: one of `KINDS`, a linear layer; `attention` or `ffn`, what else of a layer works on heads or neurons; or
+    `fixed`, what is outside of layers. `size`: the heads (`qkv`, `output`, `attention`) or neurons of the layer.
+    `scheme` is empty where it is dense."""
+
+    part: str
+    size: int = 0
+    scheme: str = ""
+    rate: float = 0.0
+
+
+FIXED = Cell("fixed")
+_SIDES = {"qkv": "heads", "output": "heads", "attention": "heads", "ffn_in": "ffn", "ffn_out": "ffn", "ffn": "ffn"}
+
+
+def cell_of(part: str, layer: LayerPlan) -> Cell:
+    """The cell of a part of a layer."""
+    size = int(getattr(layer, _SIDES[part]))
+    scheme, rate = layer.pruning.get(part, ("", 0.0))
+    return Cell(part, size, str(scheme), rate)
+
+
+def cells_of(layers: Sequence[LayerPlan]) -> Counter[Cell]:
+    """The cells of a model of these layers, and how often each is in it."""
+    found = Counter({FIXED: 1})
+    found.update(cell_of(part, layer) for layer in layers for part in _SIDES)
+    return found
+
+
+def times_of_cells(
+    calls: "Sequence[CallTime]",
+    outside_ms: float,
+    work: "Sequence[DispatchWork]",
+    module: nn.Module,
+    layers: Sequence[LayerPlan],
+) -> dict[Cell, float]:
+    """Milliseconds of each cell of a profiled model, the mean of those that are in it several times.
+
+    `work` says what each call of a dispatch is for: the n-th call of a kernel did the n-th work of that kernel. A call
+    belongs to the linear layer whose weights it reads, else to the side of the layer that its module is in. What a run
+    takes between dispatches (`outside_ms`) is shared by all calls alike.
+    """
+    parts = _parts(module)
+    entries: dict[str, list[DispatchWork]] = {}
+    for entry in work:
+        entries.setdefault(entry.kernel, []).append(entry)
+    times: Counter[Cell] = Counter()
+    gap = outside_ms / max(1, len(calls))
+    for call in calls:
+        known = entries.get(call.kernel)
+        times[_cell(known.pop(0) if known else None, parts, layers)] += call.min_ms + gap  # type: ignore[assignment]
+    counts = cells_of(layers)
+    return {cell: times[cell] / count for cell, count in counts.items()}
+
+
+def _parts(module: nn.Module) -> dict[str, tuple[int, str]]:
+    """By name of a module within a layer, the number of the layer and the part that its work belongs to."""
+    encoder = Encoder(module)
+    names = {found: name for name, found in module.named_modules()}
+    parts = {}
+    for number, layer in enumerate(encoder.layers):
+        side = f"{names[layer]}.{encoder.family.attention.partition('.')[0]}"
+        for inner in layer.modules():
+            name = names[inner]
+            parts[name] = (number, "attention" if name == side or name.startswith(f"{side}.") else "ffn")
+        linears = {"output": "gathers", "ffn_in": "expands", "ffn_out": "contracts"}
+        parts |= {names[encoder.linear(number, name)]: (number, kind) for kind, name in linears.items()}
+        parts |= {names[projection]: (number, "qkv") for projection in encoder.projections(number)}
+    return parts
+
+
+def _cell(entry: "DispatchWork | None", parts: dict[str, tuple[int, str]], layers: Sequence[LayerPlan]) -> Cell:
+    paths = [parts[path] for path in (entry.paths if entry is not None else ()) if path in parts]
+    if entry is None or not paths:
+        return FIXED
+    if entry.weight_bytes:
+        reading = [found for found in paths if found[1] in KINDS]
+        paths = reading or paths
+    number, part = paths[0]
+    if part in KINDS and not entry.weight_bytes:
+        part = "attention" if _SIDES[part] == "heads" else "ffn"
+    return cell_of(part, layers[number])

@@ -1,0 +1,181 @@
+"""Latencies of candidates: which cells they are made of, what measures them, and that sums agree with whole models."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from secateur.compression.latency.place import place_of
+from secateur.compression.search.cut import Architecture
+from secateur.compression.search.errors import SearchError
+from secateur.compression.search.latency import LatencyPredictor
+from secateur.compression.search.latency.cells import FIXED, Cell, cells_of, times_of_cells
+from secateur.compression.search.latency.covering import LAYERS, covering, model_of
+from secateur.compression.search.latency.table import CellTable, Whole, fitted
+from secateur.compression.search.spaces import architecture_space, compression_space
+from secateur.compression.search.spaces.building import plan_for
+from secateur.runtime_targets.manifest import DispatchWork
+from secateur.runtime_targets.profile import CallTime
+
+
+@pytest.fixture(scope="module")
+def dense():
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        vocab_size=60,
+        max_position_embeddings=40,
+    )
+    return transformers.BertForQuestionAnswering(config).eval()
+
+
+PRUNED = {
+    "heads.0": 3,
+    "ffn.1": 64,
+    "rate.ffn_in": 0.5,
+    "scheme.ffn_in": "bcr 4x1",
+    "rate.0.qkv": 0.75,
+    "scheme.0.qkv": "unstructured",
+}
+
+
+def test_cells_of_a_candidate(dense):
+    assert cells_of(plan_for(PRUNED, dense).layers) == {
+        FIXED: 1,
+        Cell("qkv", 3, "unstructured", 0.75): 1,
+        Cell("qkv", 4): 1,
+        Cell("output", 3): 1,
+        Cell("output", 4): 1,
+        Cell("attention", 3): 1,
+        Cell("attention", 4): 1,
+        Cell("ffn_in", 128, "bcr 4x1", 0.5): 1,
+        Cell("ffn_in", 64, "bcr 4x1", 0.5): 1,
+        Cell("ffn_out", 128): 1,
+        Cell("ffn_out", 64): 1,
+        Cell("ffn", 128): 1,
+        Cell("ffn", 64): 1,
+    }
+
+
+def call(kernel, ms):
+    return CallTime(kernel, 2 * ms, ms, ms, 1)
+
+
+def test_calls_belong_to_the_layer_whose_weights_they_read(dense):
+    layers = plan_for({"heads.1": 2}, dense).layers
+    module = model_of(layers, dense)
+    stem = "bert.encoder.layer."
+    work = [
+        DispatchWork(kernel="gather", paths=("bert.embeddings.word_embeddings",)),
+        DispatchWork(
+            kernel="qkv", paths=tuple(f"{stem}0.attention.self.{n}" for n in ("query", "key", "value")), weight_bytes=9
+        ),
+        DispatchWork(kernel="attention", paths=(f"{stem}0.attention.self",)),
+        DispatchWork(kernel="linear", paths=(f"{stem}0.attention.output.dense",), weight_bytes=9),
+        DispatchWork(kernel="norm", paths=(f"{stem}0.attention.output.LayerNorm",), weight_bytes=1),
+        # Rounds the inputs of a linear layer, whose weights it does not read.
+        DispatchWork(kernel="quantize", paths=(f"{stem}1.intermediate.dense",)),
+        DispatchWork(
+            kernel="linear", paths=(f"{stem}1.intermediate.intermediate_act_fn", f"{stem}1.intermediate.dense"),
+            weight_bytes=9,
+        ),
+        DispatchWork(kernel="norm", paths=(f"{stem}1.output.LayerNorm",), weight_bytes=1),
+    ]  # fmt: skip
+    calls = [call(entry.kernel, 2.0**number) for number, entry in enumerate(work)]
+    # The n-th call of a kernel did the n-th work of that kernel, whatever comes between; the last one nobody knows.
+    found = times_of_cells([*calls, call("copy", 1000)], 9 * 0.25, work, module, layers)
+    counts = cells_of(layers)
+    expected = Counter(
+        {
+            FIXED: 1 + 1000 + 0.5,
+            Cell("qkv", 4): 2.25,
+            Cell("attention", 4): 4 + 16 + 0.5,
+            Cell("output", 4): 8.25,
+            # Both layers have these cells: the mean.
+            Cell("ffn", 128): (32 + 128 + 0.5) / 2,
+            Cell("ffn_in", 128): 64.25 / 2,
+        }
+    )
+    assert found == {cell: pytest.approx(expected[cell]) for cell in counts}
+
+
+def test_models_cover_what_is_missing_and_little_else(dense):
+    generator = np.random.default_rng(0)
+    space = architecture_space(dense) + compression_space(dense, per="layer")
+    wanted = set()
+    for _ in range(40):
+        wanted |= set(cells_of(plan_for(space.sample(generator), dense).layers))
+    wanted = set(random.Random(0).sample(sorted(wanted - {FIXED}), 60))
+    models = covering(wanted, Architecture.of(dense))
+    covered = set().union(*(cells_of(layers) for layers in models))
+    assert wanted <= covered
+    assert all(len(layers) <= LAYERS for layers in models)
+    # Each layer has a missing cell, and no side is made twice.
+    layers = [layer for layers in models for layer in layers]
+    parts = Counter(cell.part for cell in wanted)
+    assert len(layers) <= max(
+        parts["qkv"] + parts["output"] + parts["attention"], parts["ffn_in"] + parts["ffn_out"] + parts["ffn"]
+    )
+    assert covering([], Architecture.of(dense)) == []
+
+
+def test_the_covering_model_has_the_cells(dense):
+    layers = plan_for(PRUNED, dense).layers
+    module = model_of((*layers, layers[0]), dense)
+    assert Architecture.of(module) == Architecture((0, 1, 2), (3, 4, 3), (128, 64, 128))
+    for number, layer in enumerate(module.bert.encoder.layer):
+        assert float((layer.intermediate.dense.weight == 0).float().mean()) == pytest.approx(0.5, abs=0.02)
+        zeros = float((layer.attention.self.query.weight == 0).float().mean())
+        assert zeros == pytest.approx(0.0 if number == 1 else 0.75, abs=0.02)
+    assert (
+        len(list(dense.parameters())) == 2 * 16 + 5 + 2
+        and not (dense.bert.encoder.layer[0].output.dense.weight == 0).any()
+    )
+    with torch.no_grad():
+        assert torch.isfinite(module(input_ids=torch.ones(1, 8, dtype=torch.int64)).start_logits).all()
+
+
+def test_slope_and_intercept_are_those_of_the_wholes():
+    wholes = [Whole(1.1 * cells + 0.02, cells, 5.0) for cells in (0.1, 0.5, 1.0)]
+    assert fitted(wholes) == pytest.approx((1.1, 0.02))
+    assert fitted([Whole(1.05, 1.0, 5.0), Whole(1.07, 1.02, 5.0)]) == pytest.approx((1.0, 0.05))
+    assert fitted([]) == (1.0, 0.0)
+
+
+def test_records_are_kept_by_what_figures_depend_on(tmp_path):
+    place, cell = place_of("host-cpu"), Cell("qkv", 4, "bcr 4x1", 0.5)
+    table = CellTable(place, {"hidden": 64}, tmp_path)
+    table.add({cell: 0.25, FIXED: 0.1}, [Whole(0.5, 0.4, 7.0)])
+    table.add({cell: 0.35}, [Whole(1.0, 1.0, 6.0)])
+    again = CellTable(place, {"hidden": 64}, tmp_path)
+    assert again.cells() == {cell: pytest.approx(0.3), FIXED: 0.1}
+    assert again.wholes() == [Whole(0.5, 0.4, 7.0), Whole(1.0, 1.0, 6.0)] and again.anchor_ms() == 6.0
+    other = CellTable(place, {"hidden": 32}, tmp_path)
+    assert not other.cells() and not other.wholes() and other.anchor_ms() is None
+
+
+def test_emulated_targets_are_refused(dense):
+    with pytest.raises(SearchError, match="timed on this machine, found 'qemu:cortex-a76'"):
+        LatencyPredictor(dense, target="qemu:cortex-a76")
+
+
+def test_a_prediction_is_near_the_whole_model_and_measured_once(dense, tmp_path):
+    stages = []
+    predictor = LatencyPredictor(dense, tokens=32, cache=tmp_path, progress=stages.append)
+    found = predictor.predict(PRUNED)
+    assert stages == ["compiling the dense model", "measuring layers, model 1 of 1"]
+    assert found.latency_ms > 0 and set(found.cells) == set(cells_of(plan_for(PRUNED, dense).layers))
+    # Other programs run beside tests: a wrong cell would be off by more.
+    assert predictor.time_whole(PRUNED) == pytest.approx(found.latency_ms, rel=0.6)
+    del stages[:]
+    fresh = LatencyPredictor(dense, tokens=32, cache=tmp_path, progress=stages.append)
+    assert fresh.predict(PRUNED).cells == found.cells and not stages
+    # Layers whose parts are known, put together anew.
+    fresh.predict({"layer.0": False, "ffn.1": 64, "rate.ffn_in": 0.5, "scheme.ffn_in": "bcr 4x1"})
+    assert not stages
