@@ -55,8 +55,8 @@ def test_a_layer_is_pruned_there_as_on_the_cpu(name, block, storage):
     if storage is None:
         for parameter, expected in wanted.state_dict().items():
             assert torch.equal(found.state_dict()[parameter], expected), parameter
-    # What is rounded may fall to the other side, and so may all that is rounded after it: products are summed in another
-    # order. It must be as good.
+    # A rounding may fall to the other side, and so may all that follow it: products are summed in another order. The
+    # result must be as good.
     assert _error(found) <= 1.2 * _error(wanted)
 
 
