@@ -4,8 +4,9 @@ import copy
 import dataclasses
 import hashlib
 import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from ..space import Candidate, candidate_line
 from .recipe import Recipe
 
 if TYPE_CHECKING:
+    from ..latency import LatencyPredictor
+    from ..spaces import Plan
     from .workbench import Workbench
 
 SHORT, FULL = Recipe(steps=100), Recipe(epochs=3)
@@ -30,14 +33,20 @@ class ModelEvaluator:
 
     Stages and their figures; METRIC is the task's, in percent (`f1`):
 
-        error    error           divergence from the dense model on `held_out` windows (`error.output_error`)
-        sample   METRIC_sample   on `examples` of the dev split, as inherited
-        short    METRIC_short    on the same after training by the recipe `short`
-        full     METRIC          on `scored` examples (None: all) after training by the recipe `full`
+        latency   latency_ms      predicted for one sequence of `window` tokens on `target` with `threads`
+                  weight_bytes    of what is not zero, as it is stored, without indices
+        error     error           divergence from the dense model on `held_out` windows (`error.output_error`)
+        sample    METRIC_sample   on `examples` of the dev split, as inherited
+        short     METRIC_short    on the same after training by the recipe `short`
+        full      METRIC          on `scored` examples (None: all) after training by the recipe `full`
+        compiled  measured_ms     of the whole model, compiled and verified: the trained one, where there is one
+                  bundle_bytes    of the bundle (`bundle`)
+                  memory_bytes    that a process takes more at its peak for the model
 
     Weights are inherited by statistics of `samples` windows of `window` tokens. `folder`: where statistics, and the
     models that are trained, are kept (`trained`), so that a training that was killed goes on. `data`: a file of the
-    task's, as `--data squad=FILE`. Everything is drawn by `seed`.
+    task's, as `--data squad=FILE`. Everything is drawn by `seed`. `records`: the folder where latencies of layers are
+    kept, by default the user's.
     """
 
     model: str
@@ -52,6 +61,9 @@ class ModelEvaluator:
     examples: int = 300
     scored: int | None = None
     seed: int = 0
+    target: str = "host-cpu"
+    threads: int = 1
+    records: Path | None = None
 
     @property
     def metric(self) -> str:
@@ -62,20 +74,24 @@ class ModelEvaluator:
     def stages(self) -> tuple[Stage, ...]:
         """The stages, the cheapest first."""
         return (
+            Stage("latency", target=self.target, seconds=3600),
             Stage("error", Objective("error"), seconds=1800),
             Stage("sample", Objective(f"{self.metric}_sample", largest=True), seconds=1800),
             Stage("short", Objective(f"{self.metric}_short", largest=True), seconds=_DAY),
             Stage("full", Objective(self.metric, largest=True), seconds=7 * _DAY),
+            Stage("compiled", target=self.target, seconds=3600),
         )
 
     def evaluate(self, candidate: Candidate, stage: str) -> Measurement:
         """The figures of a stage. What cannot be built or trained is a failure, in a sentence. Raises `SearchError` for
         another stage."""
         actions: dict[str, Callable[[Candidate], dict[str, float]]] = {
+            "latency": self._latency,
             "error": self._error,
             "sample": self._sample,
             "short": lambda given: self._train(given, "short"),
             "full": lambda given: self._train(given, "full"),
+            "compiled": self._compiled,
         }
         if stage not in actions:
             raise SearchError(f"the stages are {', '.join(actions)}, found '{stage}'")
@@ -90,8 +106,16 @@ class ModelEvaluator:
 
     def trained(self, candidate: Candidate, stage: str = "full") -> Path:
         """Where the candidate that a stage trains is a Hugging Face folder once that is done."""
-        key = hashlib.sha256(candidate_line(candidate).encode()).hexdigest()[:16]
-        return self.folder / "trained" / f"{key}-{stage}"
+        return self.folder / "trained" / f"{_key(candidate)}-{stage}"
+
+    def bundle(self, candidate: Candidate) -> Path:
+        """Where the candidate is a bundle once the stage `compiled` is done."""
+        return self.folder / "bundles" / _key(candidate)
+
+    def measure_layers(self, candidates: Sequence[Candidate]) -> None:
+        """Measures what the stage `latency` needs for many candidates at once, which takes far fewer compilations than
+        one candidate after the other. What is on record is not measured again."""
+        self._predictor().measure_cells([self._plan(candidate) for candidate in candidates])
 
     def prepare(self) -> "Workbench":
         """Loads what all candidates need and collects the statistics, once in this process."""
@@ -99,6 +123,46 @@ class ModelEvaluator:
 
         places = (self.model, self.task, self.data)
         return workbench(*places, self.window, self.samples, self.held_out, self.seed, self.folder / "statistics")
+
+    def _dense(self) -> Any:
+        from .workbench import loaded
+
+        return loaded(self.model, self.task, self.data)[0]
+
+    def _plan(self, candidate: Candidate) -> "Plan":
+        from ..spaces.building import plan_for
+
+        return plan_for(candidate, self._dense())
+
+    def _predictor(self) -> "LatencyPredictor":
+        from .workbench import predictor
+
+        return predictor(self.model, self.task, self.data, self.target, self.threads, self.window, self.records)
+
+    def _latency(self, candidate: Candidate) -> dict[str, float]:
+        from .size import weight_bytes
+
+        predicted = self._predictor().predict(candidate)
+        return {"latency_ms": predicted.latency_ms, "weight_bytes": weight_bytes(self._plan(candidate), self._dense())}
+
+    def _compiled(self, candidate: Candidate) -> dict[str, float]:
+        from secateur.frontends import load_model
+
+        folder, bundle = self.trained(candidate), self.bundle(candidate)
+        done = (folder / "training.json").is_file()
+        module = load_model(folder).module if done else self.prepare().build(candidate).cpu()
+        compiled = self._predictor().compiled(candidate, module)
+        if bundle.exists():
+            shutil.rmtree(bundle)
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        compiled.save(bundle)
+        figures = {
+            "measured_ms": self._predictor().time_whole(compiled).latency_ms,
+            "bundle_bytes": float(sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())),
+        }
+        for peak in compiled.peak_memory().values():
+            figures["memory_bytes"] = float(peak.model_bytes)
+        return figures
 
     def _error(self, candidate: Candidate) -> dict[str, float]:
         from .error import output_error
@@ -125,7 +189,7 @@ class ModelEvaluator:
 
         bench = self.prepare()
         module = bench.build(candidate).cpu()
-        pruned = any(layer.pruning for layer in bench.plan(candidate).layers)
+        pruned = any(layer.pruning for layer in self._plan(candidate).layers)
         out.parent.mkdir(parents=True, exist_ok=True)
         return TrainingJob(
             module,
@@ -154,3 +218,7 @@ class ModelEvaluator:
             limit=limit,
         )
         return float(scores.metrics[bench.task.metric])
+
+
+def _key(candidate: Candidate) -> str:
+    return hashlib.sha256(candidate_line(candidate).encode()).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """What all candidates of a search are made from, loaded once in a process: the dense model, inputs, statistics."""
 
+import copy
 import dataclasses
 import functools
 from pathlib import Path
@@ -15,9 +16,9 @@ from secateur.tasks import get_task
 from secateur.tasks.task import Arrays, Task
 
 from ..cut import Statistics, collect
+from ..latency import LatencyPredictor
 from ..space import Candidate
 from ..spaces.building import build, plan_for
-from ..spaces.plan import Plan
 
 _HELD_OUT = 1
 """Added to the seed that inputs for pruning are drawn by: the output error is found on others."""
@@ -39,10 +40,6 @@ class Workbench:
         """The candidate's module with the weights it inherits."""
         return build(candidate, self.dense, self.statistics, self.batches)
 
-    def plan(self, candidate: Candidate) -> Plan:
-        """What the candidate says."""
-        return plan_for(candidate, self.dense)
-
     def build_stored(self, candidate: Candidate) -> Any:
         """The same with the weights of its layers rounded to what they are stored as."""
         return self.store(candidate, self.build(candidate))
@@ -52,7 +49,7 @@ class Workbench:
 
         That is what compiling does to them; it also rounds embeddings, and activations in arithmetic on bytes.
         """
-        storage = self.plan(candidate).numbers.storage
+        storage = plan_for(candidate, self.dense).numbers.storage
         if storage.name != "f32":
             with torch.no_grad():
                 for layer in prunable_layers(module)[0].values():
@@ -62,14 +59,35 @@ class Workbench:
 
 
 @functools.lru_cache(maxsize=2)
+def loaded(model: str, task_name: str, data: Path | None) -> tuple[Any, Any, Task]:
+    """The dense module on the CPU, its tokenizer, and the task."""
+    task = get_task(task_name, data)
+    return *load_task_model(model, task), task
+
+
+@functools.lru_cache(maxsize=2)
+def predictor(
+    model: str,
+    task_name: str,
+    data: Path | None,
+    target: str,
+    threads: int,
+    window: int,
+    records: Path | None,
+) -> LatencyPredictor:
+    """What predicts and measures latencies of the candidates of a model's folder, for a window of so many tokens."""
+    dense, _, _ = loaded(model, task_name, data)
+    return LatencyPredictor(dense, target=target, threads=threads, tokens=window, cache=records)
+
+
+@functools.lru_cache(maxsize=2)
 def workbench(
     model: str, task_name: str, data: Path | None, window: int, samples: int, held_out: int, seed: int, cache: Path
 ) -> Workbench:
     """The workbench of a model's folder; statistics are kept in `cache`."""
-    task = get_task(task_name, data)
-    dense, tokenizer = load_task_model(model, task)
+    dense, tokenizer, task = loaded(model, task_name, data)
     if torch.cuda.is_available():
-        dense = dense.cuda()
+        dense = copy.deepcopy(dense).cuda()
     batches = task.calibration_inputs(tokenizer, samples=samples, window=window, seed=seed)
     others = task.calibration_inputs(tokenizer, samples=held_out, window=window, seed=seed + _HELD_OUT)
     return Workbench(dense, task, tokenizer, batches, others, collect(dense, batches, cache=cache))

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,10 +36,21 @@ _REPETITIONS, _RUNS = 5, 12
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """`latency_ms` of a candidate, in a quiet moment of this machine, and its `cells` as milliseconds."""
+    """`latency_ms` of a candidate, in a quiet moment of this machine, which is `ratio` times that of the dense model in
+    f32; and its `cells` as milliseconds."""
 
     latency_ms: float
+    ratio: float
     cells: dict[Cell, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """`latency_ms` of a compiled model: `ratio` of that of the dense model in f32, with which it ran in turns, times
+    that in the quietest moment so far."""
+
+    latency_ms: float
+    ratio: float
 
 
 class LatencyPredictor:
@@ -79,8 +89,8 @@ class LatencyPredictor:
         counts = cells_of(plan.layers)
         slope, intercept = fitted(wholes)
         quiet = self._quiet_ms()
-        latency = (slope * sum(known[cell] * count for cell, count in counts.items()) + intercept) * quiet
-        return Prediction(latency, {cell: known[cell] * count * quiet for cell, count in counts.items()})
+        ratio = slope * sum(known[cell] * count for cell, count in counts.items()) + intercept
+        return Prediction(ratio * quiet, ratio, {cell: known[cell] * count * quiet for cell, count in counts.items()})
 
     def measure_cells(self, plans: Sequence[Plan]) -> None:
         """Measures the cells of many plans that are not on record, in as few models as will do."""
@@ -96,14 +106,16 @@ class LatencyPredictor:
                 self._progress(f"measuring layers, model {number + 1} of {len(models)}")
                 self._measure(layers, table, numbers, missing)
 
-    def time_whole(self, candidate: Candidate, module: nn.Module | None = None) -> float:
-        """Milliseconds of a whole compiled model: its part of the latency of the dense one, with which it runs in
-        turns, times that in a quiet moment. `module`: the candidate's; by default one of its shape, pruned by
-        magnitude. It is verified against PyTorch."""
+    def compiled(self, candidate: Candidate, module: nn.Module | None = None) -> "CompiledModel":
+        """A whole compiled model, verified against PyTorch. `module`: the candidate's; by default one of its shape,
+        pruned by magnitude."""
         plan = plan_for(candidate, self._dense)
-        built = module if module is not None else self._shaped(plan)
-        runs = self._interleaved(self._compile(built, plan.numbers, verify=True))
-        return runs[0] * self._quiet_ms(runs[1])
+        return self._compile(module if module is not None else self._shaped(plan), plan.numbers, verify=True)
+
+    def time_whole(self, compiled: "CompiledModel") -> Timed:
+        """Times a compiled model in turns with the dense one."""
+        ratio = self._interleaved(compiled)
+        return Timed(ratio * self._quiet_ms(), ratio)
 
     def _own_layers(self) -> tuple[LayerPlan, ...]:
         own = self._architecture
@@ -126,7 +138,7 @@ class LatencyPredictor:
         """Records what is `wanted` of the cells of a model."""
         module = model_of(layers, self._dense)
         _, cells = self._profiled(self._compile(module, numbers, verify=False), module, layers)
-        table.add({cell: cost for cell, cost in cells.items() if cell in wanted}, [])
+        table.add_cells({cell: cost for cell, cost in cells.items() if cell in wanted})
 
     def _calibrate(self, table: CellTable, numbers: NumberFormat) -> None:
         """Records two whole models: a single small layer, and the dense one, with its cells: it has what is outside of
@@ -138,13 +150,16 @@ class LatencyPredictor:
             module = self._shaped(Plan(layers))
             compiled = self._anchor if numbers.is_f32 and layers != small else None
             compiled = compiled or self._compile(module, numbers, verify=False)
-            latency, anchor_ms = self._interleaved(compiled)
+            latency = self._interleaved(compiled)
             summed, cells = self._profiled(compiled, module, layers)
-            wholes.append(Whole(latency, summed, anchor_ms))
-        table.add(cells, wholes)
+            wholes.append(Whole(latency, summed))
+        for whole in wholes:
+            table.add_whole(whole)
+        # The last, for which is looked: a process that is killed before it calibrates anew.
+        table.add_cells(cells)
 
-    def _interleaved(self, compiled: "CompiledModel") -> tuple[float, float]:
-        """The latency of a model as a part of the anchor's, in turns with it, and that in milliseconds."""
+    def _interleaved(self, compiled: "CompiledModel") -> float:
+        """The latency of a model as a part of the anchor's, in turns with it. That one's is recorded."""
         from secateur.compiler.measure.timing import interleave
 
         anchor = self._anchor_model()
@@ -157,7 +172,8 @@ class LatencyPredictor:
                 runs = interleave(models, rounds=_RUNS)
                 ratios.append(runs["model"].min_ms / runs["anchor"].min_ms)
                 references.append(runs["anchor"].min_ms)
-        return statistics.median(ratios), statistics.median(references)
+        self._table(F32).add_anchor(statistics.median(references))
+        return statistics.median(ratios)
 
     def _profiled(
         self, compiled: "CompiledModel", module: nn.Module, layers: Sequence[LayerPlan]
@@ -206,9 +222,9 @@ class LatencyPredictor:
             cache=False,
         )
 
-    def _quiet_ms(self, now: float = math.inf) -> float:
-        """The anchor's latency in the quietest moment on record, or `now`."""
-        return min(now, self._table(F32).anchor_ms() or math.inf)
+    def _quiet_ms(self) -> float:
+        """The anchor's latency in the quietest moment on record."""
+        return self._table(F32).anchor_ms()
 
     def _place(self, numbers: NumberFormat) -> Place:
         return place_of(self._target, self._threads, numbers=numbers)

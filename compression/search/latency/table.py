@@ -5,6 +5,7 @@ in f32. So measurements of busy and of quiet moments go together.
 """
 
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Iterable, Mapping
@@ -25,11 +26,10 @@ _KIND = "search-latency"
 @dataclasses.dataclass(frozen=True)
 class Whole:
     """A model that was timed as a whole: its latency, and the sum of its cells in its own profile, both as parts of the
-    anchor's latency; `anchor_ms`: that one, in that moment."""
+    anchor's."""
 
     latency: float
     cells: float
-    anchor_ms: float
 
 
 class CellTable:
@@ -51,36 +51,40 @@ class CellTable:
         """What was timed as a whole."""
         return [Whole(*(float(r[f.name]) for f in dataclasses.fields(Whole))) for r in self._known("whole")]
 
-    def anchor_ms(self) -> float | None:
-        """The anchor's latency in the quietest moment on record, whatever ran beside it; None without a record."""
-        known = [float(r["anchor_ms"]) for r in self._known("whole", ("numbers",))]
-        return min(known, default=None)
+    def anchor_ms(self) -> float:
+        """The anchor's latency in the quietest moment on record; infinite without one."""
+        return min((float(record["ms"]) for record in self._known("anchor")), default=math.inf)
 
-    def add(self, cells: Mapping[Cell, float], wholes: Iterable[Whole]) -> None:
-        """Keeps what was measured."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        made = [self._record("cell", {"cell": dataclasses.asdict(c)}, cost=cost, time=now) for c, cost in cells.items()]
-        made += [self._record("whole", {}, **dataclasses.asdict(whole), time=now) for whole in wholes]
-        self._records.add(made)
+    def add_cells(self, cells: Mapping[Cell, float]) -> None:
+        """Keeps the costs of cells, as parts of the anchor's latency."""
+        self._records.add(
+            self._record("cell", {"cell": dataclasses.asdict(cell)}, {"cost": cost}) for cell, cost in cells.items()
+        )
+
+    def add_whole(self, whole: Whole) -> None:
+        """Keeps a whole model."""
+        self._records.add([self._record("whole", {}, dataclasses.asdict(whole))])
+
+    def add_anchor(self, milliseconds: float) -> None:
+        """Keeps what the anchor took in some moment."""
+        self._records.add([self._record("anchor", {}, {"ms": milliseconds})])
 
     def _op(self, what: str, more: Mapping[str, Any]) -> dict[str, Any]:
         return {"name": _KIND, "what": what, **self._about, **more}
 
-    def _record(self, what: str, more: Mapping[str, Any], **values: Any) -> Record:
-        target = self._place.target.description_text()
-        return new_record(_KIND, self._records.machine, self._op(what, more), target, **values)
+    def _record(self, what: str, more: Mapping[str, Any], values: Mapping[str, Any]) -> Record:
+        target, now = self._place.target.description_text(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return new_record(_KIND, self._records.machine, self._op(what, more), target, **values, time=now)
 
-    def _known(self, what: str, whatever: tuple[str, ...] = ()) -> list[Record]:
+    def _known(self, what: str) -> list[Record]:
         # A time is one of a processor.
-        here = new_record(_KIND, self._records.machine, {}, "")["processor"]
-        passed = ("cell", *whatever)
-        wanted = {name: value for name, value in self._op(what, {}).items() if name not in passed}
+        here, wanted = new_record(_KIND, self._records.machine, {}, "")["processor"], self._op(what, {})
         return [
             record
             for record in self._records.usable()
             if record["kind"] == _KIND
             and record["processor"] == here
-            and {name: value for name, value in record["op"].items() if name not in passed} == wanted
+            and {name: value for name, value in record["op"].items() if name != "cell"} == wanted
         ]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from secateur.benchmarks import search_latency
+from secateur.compression.search.latency.predictor import Prediction, Timed
 from secateur.compression.search.space import Dimension, Space
 
 
@@ -20,11 +21,14 @@ def fake(monkeypatch):
             calls.append(("cells", len(plans)))
 
         def predict(self, candidate):
-            return type("Prediction", (), {"latency_ms": 10 + candidate["heads.*"]})
+            return Prediction(0.0, 1 + candidate["heads.*"] / 10, {})
 
-        def time_whole(self, candidate):
-            calls.append(("whole", candidate["heads.*"]))
-            return 10.0
+        def compiled(self, candidate):
+            return candidate["heads.*"]
+
+        def time_whole(self, compiled):
+            calls.append(("whole", compiled))
+            return Timed(10.0, 1.0)
 
     space = Space("small", (Dimension("heads.*", (0, 1, 2)),))
     monkeypatch.setattr(search_latency, "LatencyPredictor", Predictor)

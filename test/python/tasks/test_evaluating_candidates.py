@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -13,7 +14,7 @@ from secateur.compression.search.evaluation import ModelEvaluator, Recipe
 from secateur.compression.search.evaluation.error import output_error
 from secateur.frontends import load_model
 from secateur.tasks import get_task
-from secateur.tasks.predict import load_tokenizer, torch_predict
+from secateur.tasks.predict import bundle_predict, load_tokenizer, torch_predict
 
 SMALL = {"heads.*": 1, "ffn.*": 32, "rate.ffn_in": 0.5, "scheme.ffn_in": "bcr 4x1"}
 
@@ -32,6 +33,7 @@ def evaluator(qa_folder, squad_path, tmp_path):
         samples=4,
         held_out=4,
         examples=3,
+        records=tmp_path / "records",
     )
 
 
@@ -73,19 +75,30 @@ def test_the_error_is_the_divergence_of_both_logits():
 
 def test_a_candidate_goes_through_all_stages(evaluator):
     evaluator = pickle.loads(pickle.dumps(evaluator))
+    evaluator.measure_layers([SMALL, {}])
     figures = {}
     for stage in evaluator.stages:
         found = evaluator.evaluate(SMALL, stage.name)
         assert found.failure is None and found.seconds > 0
-        assert stage.ranks.figure in found.figures
+        assert stage.ranks is None or stage.ranks.figure in found.figures
         figures |= found.figures
     assert figures["error"] > 0 and figures["relative_error"] > 0
+    assert figures["latency_ms"] > 0 and figures["measured_ms"] > 0 and figures["memory_bytes"] > 0
     module = load_model(evaluator.trained(SMALL)).module
     assert Architecture.of(module) == Architecture((0,), (1,), (32,))
     weight = module.bert.encoder.layer[0].intermediate.dense.weight
     assert int((weight == 0).sum()) == weight.numel() // 2
     inherited = evaluator.prepare().build(SMALL).bert.encoder.layer[0].intermediate.dense.weight
     assert torch.equal(weight == 0, inherited == 0) and not torch.equal(weight, inherited)
+    kept = {n: p.numel() if p.dim() == 1 or "emb" in n else int((p != 0).sum()) for n, p in module.named_parameters()}
+    assert figures["weight_bytes"] == 4 * sum(kept.values())
+    assert figures["bundle_bytes"] > figures["weight_bytes"]
+    # The trained model is what was compiled.
+    bundle = bundle_predict(evaluator.bundle(SMALL))
+    inputs = {name: array[:1] for name, array in evaluator.prepare().held_out[0].items()}
+    with torch.no_grad():
+        expected = module(**{name: torch.as_tensor(array) for name, array in inputs.items()})
+    np.testing.assert_allclose(bundle(inputs)["start_logits"], expected.start_logits.numpy(), atol=1e-3)
     # A second time the folder of the training answers.
     again = evaluator.evaluate(SMALL, "full")
     assert again.figures["f1"] == figures["f1"]
@@ -100,5 +113,5 @@ def test_rounded_weights_are_judged(evaluator):
 def test_what_cannot_be_is_a_failure_and_an_unknown_stage_an_error(evaluator):
     found = evaluator.evaluate({"heads.0": 3}, "error")
     assert "layer 0 of the model has 2 heads, found 3" in found.failure and not found.figures
-    with pytest.raises(SearchError, match="the stages are error, sample, short, full"):
+    with pytest.raises(SearchError, match="the stages are latency, error, sample, short, full, compiled, found"):
         evaluator.evaluate({}, "last")

@@ -1,0 +1,32 @@
+"""How many bytes a candidate's weights take, from what it says alone."""
+
+import numpy as np
+from torch import nn
+
+from ..cut.encoder import Encoder
+from ..spaces.plan import Plan
+
+
+def weight_bytes(plan: Plan, dense: nn.Module) -> float:
+    """Bytes of the weights and tables that are not zero, in the plan's storage, and of biases and norms in f32.
+
+    Indices and scales, a small part of that, are known once a model is compiled.
+    """
+    encoder = Encoder(dense)
+    inside = {id(parameter) for parameter in encoder.layers.parameters()}
+    kept = vectors = 0.0
+    for parameter in dense.parameters():
+        if id(parameter) not in inside:
+            if parameter.dim() > 1:
+                kept += parameter.numel()
+            else:
+                vectors += parameter.numel()
+    for layer in plan.layers:
+        hidden = encoder.linear(layer.number, "expands").in_features
+        features = layer.heads * encoder.head_size(layer.number)
+        sizes = {"qkv": 3 * features, "output": features, "ffn_in": layer.ffn, "ffn_out": layer.ffn}
+        for kind, size in sizes.items():
+            kept += size * hidden * (1 - layer.pruning[kind][1] if kind in layer.pruning else 1)
+        # The biases of the two that read, and two norms.
+        vectors += 3 * features + layer.ffn + 6 * hidden
+    return kept * np.dtype(plan.numbers.storage.dtype).itemsize + 4 * vectors
