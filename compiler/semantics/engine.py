@@ -16,6 +16,7 @@ from secateur.compiler.pipeline.diagnostics import DiagnosticLog
 from secateur.dialects.sparsity.reference_parts import dtype_of
 
 from .intrinsics import expand_intrinsics
+from .workgroup_threads import run_together, share, works_together
 
 _TORCH_TO_TENSORS = (
     # Ops that the importer kept whole (linear, gelu, layer_norm, ...) are decomposed here.
@@ -207,12 +208,20 @@ def call_kernel(
             found = f"{array.dtype}{list(array.shape)}"
             raise EngineError(f"expected operand {number} of kernel '{name}' to be {buffer}, found {found}")
     callees = "\n".join(str(op) for op in _callees(kernel, module))
+    together = works_together(kernel)
     with module.context, ir.Location.unknown():
-        outlined = ir.Module.parse(f"{callees}\n{_grid_loop(name, [str(t) for t in buffers], grid)}")
+        if together:
+            outlined, shared = share(ir.Module.parse(callees), grid, _ENTRY)
+            buffers += shared
+        else:
+            outlined = ir.Module.parse(f"{callees}\n{_grid_loop(name, [str(t) for t in buffers], grid)}")
     compiled = _compiled(outlined, lambda module: _Compiled(module, []))
     memory = [_aligned(array) for array in inputs]
-    memory += [_unwritten(b.shape, dtype_of(b.element_type)) for b in buffers[len(inputs) :]]
-    compiled.invoke(*map(_describe, memory))
+    memory += [_unwritten(*_shape_and_element(b)) for b in buffers[len(inputs) :]]
+    if together:
+        run_together(kernel, lambda place: compiled.invoke(*map(_describe, [*memory, place])))
+    else:
+        compiled.invoke(*map(_describe, memory))
     for number, (before, after) in enumerate(zip(inputs, memory, strict=False)):
         if number not in results and np.ascontiguousarray(before).tobytes() != after.tobytes():
             raise EngineError(f"kernel '{name}' writes to its operand {number}")
@@ -223,6 +232,14 @@ def _fits(array: np.ndarray, buffer: ir.MemRefType) -> bool:
     dynamic = ir.ShapedType.get_dynamic_size()
     same = all(d in (n, dynamic) for d, n in zip(buffer.shape, array.shape, strict=False))
     return same and array.ndim == buffer.rank and array.dtype == dtype_of(buffer.element_type)
+
+
+def _shape_and_element(buffer: ir.MemRefType) -> tuple[list[int], np.dtype]:
+    """Vectors as one more dimension."""
+    element = buffer.element_type
+    if isinstance(element, ir.VectorType):
+        return [*buffer.shape, *element.shape], dtype_of(element.element_type)
+    return list(buffer.shape), dtype_of(element)
 
 
 def _unwritten(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:

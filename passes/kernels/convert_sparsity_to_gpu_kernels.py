@@ -8,8 +8,7 @@ after:
         %tokens: index, %tile: index, %panel: index)
         attributes {sparsity.kernel, sparsity.threads = array<i64: 16, 4, 1>}
     %y = "sparsity.dispatch"(%x, %values, ...) {kernel = @gpu_linear_3072x768, grid = array<i64: 16, 384, 2>}
-    %scores = "sparsity.dispatch"(%y, %y, %mask) {kernel = @gpu_scores_12x64, ...}
-    %z = "sparsity.dispatch"(%scores, %y) {kernel = @gpu_context_12x64, ...}
+    %z = "sparsity.dispatch"(%y, %y, %y, %mask) {kernel = @gpu_attention_12x64, ...}
 
 A point of the grid is a thread; `sparsity.threads` of them in each direction are a workgroup. The other ops are left to
 `convert-sparsity-to-linalg`.
@@ -22,7 +21,7 @@ import dataclasses
 from collections.abc import Callable
 
 from torch_mlir import ir
-from torch_mlir.dialects import arith, func
+from torch_mlir.dialects import func
 
 from secateur.dialects.sparsity.kernel_ops import dispatch
 from secateur.dialects.sparsity.ops.attention import head_slices
@@ -30,11 +29,12 @@ from secateur.dialects.sparsity.rules import activation_of, features_of, layout_
 
 from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import TOKENS_OF_A_THREAD
-from .build import Lanes, Value, index
+from .build import Value
 from .convert_sparsity_to_kernels import kernel_memrefs
-from .elementwise import normalise_tokens
-from .gpu_attention import attention_grids, build_context, build_scores, fits_attention, threads_of
+from .gpu_attention import attention_grid, build_attention
 from .gpu_linear import build_gpu_linear
+from .gpu_norm import build_norm, norm_grid
+from .workgroups import threads_of
 
 THREADS = "sparsity.threads"
 # Threads of a workgroup: a whole subgroup of every phone's GPU, and half of what the Android baseline profile grants.
@@ -43,96 +43,44 @@ _WORKGROUP = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Kernel:
-    """A kernel of an op: its `name`, the types of its arguments without the place in the grid, the points of its grid,
-    the threads of a workgroup, and what adds its body: `build(arguments, place)`. `reads` are operands by name, the
-    results of kernels before it among them; `shape` is its result's."""
+    """A kernel of an op: its `name`, the points of its grid, the threads of a workgroup, and what adds its body:
+    `build(arguments, place)`, where the arguments are the op's operands by name and `result`."""
 
     name: str
-    memrefs: list[ir.MemRefType]
     grid: list[int]
     threads: list[int]
-    build: Callable[[list[Value], list[Value]], None]
-    reads: tuple[str, ...]
-    shape: list[int]
+    build: Callable[[dict[str, Value], list[Value]], None]
 
 
-def _linear(op: ir.OpView) -> list[_Kernel]:
+def _linear(op: ir.OpView) -> _Kernel | None:
     layout = layout_of(op)
     if layout is None or layout.tile()[0] % TOKENS_OF_A_THREAD or layout.tile()[1] != 1:
-        return []
+        return None
     batch, panels, _, tokens = layout.sizes(op.result.type.shape)
-    names = tuple(operands_by_name(op))
     activation = activation_of(op)
     suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
-
-    def build(arguments: list[Value], place: list[Value]) -> None:
-        build_gpu_linear(op, dict(zip((*names, "result"), arguments, strict=True)), place, panels)
-
     grid = [tokens // TOKENS_OF_A_THREAD, op.rows.type.shape[0], panels * batch]
     name = f"gpu_linear_{features_of(op, op.result)}x{features_of(op, op.x)}{suffix}"
-    shape = list(op.result.type.shape)
-    return [_Kernel(name, kernel_memrefs(op), grid, threads_of(grid, _WORKGROUP), build, names, shape)]
+    return _Kernel(name, grid, threads_of(grid, _WORKGROUP), lambda a, place: build_gpu_linear(op, a, place, panels))
 
 
-def _attention(op: ir.OpView) -> list[_Kernel]:
-    if not fits_attention(op):
-        return []
-    grids, operands = attention_grids(op), operands_by_name(op)
-    memrefs = {name: _memref(list(value.type.shape)) for name, value in operands.items()}
-    biases = tuple(name for name in ("key_bias", "bias") if name in operands)
-    first, scores, result = ("query", "key", *biases), _memref(grids.scores), list(op.result.type.shape)
-
-    def build_first(arguments: list[Value], place: list[Value]) -> None:
-        build_scores(op, dict(zip(first, arguments, strict=False)), arguments[-1], place)
-
-    def build_second(arguments: list[Value], place: list[Value]) -> None:
-        scores, value, written = arguments
-        build_context(op, {"value": value, "result": written}, scores, place, grids.features)
-
-    sizes = f"{op.heads.value}x{head_slices(op)[1]}"
-    return [
-        _Kernel(
-            f"gpu_scores_{sizes}",
-            [*(memrefs[name] for name in first), scores],
-            grids.scores_grid,
-            threads_of(grids.scores_grid, _WORKGROUP),
-            build_first,
-            first,
-            grids.scores,
-        ),
-        _Kernel(
-            f"gpu_context_{sizes}",
-            [scores, memrefs["value"], _memref(result)],
-            grids.context_grid,
-            threads_of(grids.context_grid, _WORKGROUP),
-            build_second,
-            (f"gpu_scores_{sizes}", "value"),
-            result,
-        ),
-    ]
+def _attention(op: ir.OpView) -> _Kernel | None:
+    sizes = attention_grid(op)
+    if sizes is None:
+        return None
+    name = f"gpu_attention_{op.heads.value}x{head_slices(op)[1]}"
+    return _Kernel(name, sizes.grid, [sizes.threads, 1, 1], lambda a, place: build_attention(op, a, place, sizes))
 
 
-def _layer_norm(op: ir.OpView) -> list[_Kernel]:
-    layout = layout_of(op)
-    if layout is None or layout.tile()[1] != 1:
-        return []
-    batch, panels, features, tokens = layout.sizes(op.result.type.shape)
-    names = tuple(operands_by_name(op))
-
-    def build(arguments: list[Value], place: list[Value]) -> None:
-        # A token a thread: there are few of them.
-        sequence = index(0) if batch == 1 else arith.divui(place[1], index(panels))
-        panel = place[1] if batch == 1 else arith.remui(place[1], index(panels))
-        given = dict(zip((*names, "result"), arguments, strict=True))
-        normalise_tokens(op, given, [sequence, panel], place[0], Lanes(1), 1)
-
-    grid, suffix = [tokens, panels * batch, 1], "_residual" if op.residual else ""
-    shape = list(op.result.type.shape)
-    threads = threads_of(grid, _WORKGROUP)
-    return [_Kernel(f"gpu_layer_norm_{features}{suffix}", kernel_memrefs(op), grid, threads, build, names, shape)]
+def _layer_norm(op: ir.OpView) -> _Kernel | None:
+    sizes = norm_grid(op)
+    if sizes is None:
+        return None
+    name = f"gpu_layer_norm_{features_of(op, op.result)}" + ("_residual" if op.residual else "")
+    return _Kernel(name, sizes.grid, [sizes.threads, 1, 1], lambda a, place: build_norm(op, a, place, sizes))
 
 
-_KERNELS: dict[str, Callable[[ir.OpView], list[_Kernel]]] = {
+_KERNELS: dict[str, Callable[[ir.OpView], _Kernel | None]] = {
     "sparsity.packed_linear": _linear,
     "sparsity.attention": _attention,
     "sparsity.layer_norm": _layer_norm,
@@ -149,29 +97,21 @@ class ConvertSparsityToGpuKernels(Pass):
         known: dict[str, str] = {}
         taken = {ir.StringAttr(f.attributes["sym_name"]).value for f in walk(module, "func.func")}
         for op in walk(module, *_KERNELS):
-            kernels = _KERNELS[op.operation.name](op)
-            if not kernels:
+            kernel = _KERNELS[op.operation.name](op)
+            if kernel is None:
                 continue
-            values = operands_by_name(op)
-            for kernel in kernels:
-                signature = _signature(op, kernel)
-                with op.location:
-                    if signature not in known:
-                        known[signature] = _unused(kernel.name, taken)
-                        _add(module, kernel, known[signature])
-                        context.count("kernels")
-                    with ir.InsertionPoint(op):
-                        kind = ir.RankedTensorType.get(kernel.shape, ir.F32Type.get())
-                        read = [values[name] for name in kernel.reads]
-                        new = dispatch([kind], read, known[signature], kernel.grid)
-                values[kernel.name] = new.result0
-                context.count("dispatches")
+            signature = _signature(op, kernel)
+            with op.location:
+                if signature not in known:
+                    known[signature] = _unused(kernel.name, taken)
+                    _add(module, op, kernel, known[signature])
+                    context.count("kernels")
+                with ir.InsertionPoint(op):
+                    operands = list(operands_by_name(op).values())
+                    new = dispatch([op.result.type], operands, known[signature], kernel.grid)
             op.result.replace_all_uses_with(new.result0)
             op.operation.erase()
-
-
-def _memref(shape: list[int]) -> ir.MemRefType:
-    return ir.MemRefType.get(shape, ir.F32Type.get())
+            context.count("dispatches")
 
 
 def _unused(name: str, taken: set[str]) -> str:
@@ -186,15 +126,17 @@ def _unused(name: str, taken: set[str]) -> str:
 def _signature(op: ir.OpView, kernel: _Kernel) -> str:
     """What two ops must have in common to share a kernel: all that a builder reads."""
     attributes = sorted(f"{name}={value}" for name, value in op.operation.attributes.items())
-    return "|".join([kernel.name, *map(str, kernel.memrefs), *attributes, str(kernel.grid), str(kernel.threads)])
+    memrefs = map(str, kernel_memrefs(op))
+    return "|".join([kernel.name, *memrefs, *attributes, str(kernel.grid), str(kernel.threads)])
 
 
-def _add(module: ir.Module, kernel: _Kernel, name: str) -> None:
-    types = [*kernel.memrefs, *[ir.IndexType.get()] * 3]
+def _add(module: ir.Module, op: ir.OpView, kernel: _Kernel, name: str) -> None:
+    types = [*kernel_memrefs(op), *[ir.IndexType.get()] * 3]
     added = func.FuncOp(name, (types, []), visibility="private", ip=ir.InsertionPoint.at_block_begin(module.body))
     added.attributes["sparsity.kernel"] = ir.UnitAttr.get()
     added.attributes[THREADS] = ir.DenseI64ArrayAttr.get(kernel.threads)
     block = added.add_entry_block()
     with ir.InsertionPoint(block):
-        kernel.build(list(block.arguments)[:-3], list(block.arguments)[-3:])
+        *arguments, x, y, z = block.arguments
+        kernel.build(dict(zip((*operands_by_name(op), "result"), arguments, strict=True)), [x, y, z])
         func.ReturnOp([])

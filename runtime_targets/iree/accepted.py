@@ -38,6 +38,9 @@ KERNEL_OPS = frozenset(
 )
 """What the body of a kernel may hold."""
 
+GPU_KERNEL_OPS = KERNEL_OPS | {"gpu.barrier", "memref.alloc"}
+"""What the body of a kernel for a GPU's threads may hold: workgroup memory too."""
+
 MAIN_OPS = frozenset(
     _names("arith", _ARITH)
     | _names("math", _MATH)

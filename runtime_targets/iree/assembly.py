@@ -32,7 +32,7 @@ from torch_mlir import ir
 from secateur.dialects.sparsity.attributes import TARGET
 from secateur.dialects.sparsity.state import State
 
-from .accepted import KERNEL_OPS, MAIN_OPS
+from .accepted import GPU_KERNEL_OPS, KERNEL_OPS, MAIN_OPS
 from .booleans import widen_booleans
 from .chains import Chains, chains_of, single
 from .in_outs import apart, keep, keep_arguments, tied_operands
@@ -168,7 +168,8 @@ def _convert(module: ir.Operation, weights: WeightGlobals, state: dict[str, Stat
             op.erase()
     for name, kernel in kernels.items():
         if name in called:
-            _check_ops(kernel, KERNEL_OPS | {"func.func"}, "a kernel")
+            accepted = GPU_KERNEL_OPS if threads_of(kernel) else KERNEL_OPS
+            _check_ops(kernel, accepted | {"func.func"}, "a kernel")
             scratch_bytes(kernel)
             build_executable(kernel, f"ex_{name}")
         kernel.erase()

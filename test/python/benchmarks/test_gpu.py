@@ -12,13 +12,13 @@ def test_kernels_of_a_layer_are_timed_beside_stock_iree(monkeypatch, capsys):
     monkeypatch.setattr(models, "TOKENS", 32)
     assert gpu.main(["--layer", "small", "--turns", "1", "--sparsity", "0.5", "--kernels"]) == 0
     text = capsys.readouterr().out
-    assert "50% 16x1" in text and "gpu_linear_96x32" in text and "gpu_context_2x16" in text
+    assert "50% 16x1" in text and "gpu_linear_96x32" in text and "gpu_attention_2x16" in text
     # The first table; the others have the kernels of each.
     lines = [line for line in text.splitlines() if line.startswith(("50%", "dense", "stock"))][:3]
     rows = {line.split("  ")[0]: line.split() for line in lines}
     assert {"50% 16x1", "dense", gpu.STOCK} <= set(rows)
-    # Four layers, two kernels of attention, two norms, and the way into panels and out of them.
-    assert rows["50% 16x1"][2] == rows["dense"][1] == "10"
+    # Four layers, attention, two norms, and the way into panels and out of them.
+    assert rows["50% 16x1"][2] == rows["dense"][1] == "9"
 
 
 def test_modules_for_another_machine_stay_in_a_folder(monkeypatch, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 from torch_mlir import ir
 
 from secateur.compiler.pipeline.context import make_context
-from secateur.runtime_targets.iree.accepted import KERNEL_OPS, MAIN_OPS
+from secateur.runtime_targets.iree.accepted import GPU_KERNEL_OPS, MAIN_OPS
 
 _T, _V, _M = "tensor<4x8xf32>", "vector<16xf32>", "memref<4x16xf32>"
 _ARGUMENTS = (
@@ -171,6 +171,8 @@ SAMPLES = {
     "tensor.insert": f"%x = tensor.insert %f into %t[%i, %i] : {_T}",
     "tensor.insert_slice": f"%x = tensor.insert_slice %q into %t[0, 0] [1, 8] [1, 1] : tensor<8xf32> into {_T}",
     "tensor.splat": "%x = tensor.splat %f : tensor<8xf32>",
+    "gpu.barrier": "gpu.barrier",
+    "memref.alloc": "%x = memref.alloc() : memref<16xvector<4xf32>, #gpu.address_space<workgroup>>",
     "memref.alloca": "%x = memref.alloca() : memref<16xf32>",
     "memref.cast": f"%x = memref.cast %m : {_M} to memref<?x16xf32>",
     "memref.collapse_shape": f"%x = memref.collapse_shape %m [[0, 1]] : {_M} into memref<64xf32>",
@@ -225,7 +227,7 @@ def context():
 
 
 def test_there_is_a_sample_of_every_op():
-    assert set(SAMPLES) == KERNEL_OPS | MAIN_OPS
+    assert set(SAMPLES) == GPU_KERNEL_OPS | MAIN_OPS
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
