@@ -119,8 +119,16 @@ class Worker:
 
 def next_finished(workers: Sequence[Worker]) -> Worker:
     """The first of the busy `workers` that has a result or is out of time."""
-    left = min(worker.deadline for worker in workers) - time.monotonic()
-    ready = wait(workers, timeout=max(0.0, left))  # type: ignore[arg-type]
+    found = finished_within(workers, float("inf"))
+    assert found is not None
+    return found
+
+
+def finished_within(workers: Sequence[Worker], seconds: float) -> Worker | None:
+    """The first of the busy `workers` that has a result or is out of time; None where none has within `seconds`."""
+    first = min(workers, key=lambda worker: worker.deadline)
+    left = first.deadline - time.monotonic()
+    ready = wait(workers, timeout=max(0.0, min(left, seconds)))  # type: ignore[arg-type]
     if ready:
         return ready[0]  # type: ignore[return-value]
-    return min(workers, key=lambda worker: worker.deadline)
+    return first if left <= seconds else None

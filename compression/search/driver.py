@@ -1,0 +1,165 @@
+"""Drives a search: proposes candidates, has their stages evaluated, and writes what came of them into the journal.
+
+All that a driver knows stands in the journal, and what it does next follows from that. So several drivers can work on
+one journal, each claiming what it evaluates, and one that is killed is replaced by giving the command again.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+from .halving import Budget, Halving
+from .journal import HEARTBEAT, LEASE, Journal, Line, driver_name
+from .measurement import Measurement, Stage
+from .proposals import Proposals
+from .trials import Trials
+from .workers.pool import Pool, Task
+
+# How long a driver waits for a result before it looks at what other drivers wrote.
+_LOOK = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a search is: what the driver knows, what runs now, and whether candidates are still proposed."""
+
+    trials: Trials
+    running: int
+    seconds: float
+    exploring: bool
+
+
+class Driver:
+    """One driver of a search; `run` ends when the budget is spent.
+
+    `proposals` are those that belong to the journal's header; `progress` is told after every result.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        trials: Trials,
+        proposals: Proposals,
+        pool: Pool,
+        budget: Budget,
+        progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self._journal, self._trials, self._proposals, self._pool = journal, trials, proposals, pool
+        self._budget, self._progress = budget, progress
+        self._halving = Halving(trials, journal, budget)
+        self._name = driver_name()
+        self._told: set[int] = set()
+        self._open: set[int] = set()
+        """Candidates whose outcome is not decided."""
+        self._running: dict[tuple[int, str], Task] = {}
+        self._said = 0.0
+
+    def run(self) -> None:
+        """Searches. An interrupt leaves claims of this driver void."""
+        try:
+            while self._turn():
+                pass
+        finally:
+            self._pool.close()
+            with self._journal.locked():
+                self._journal.append([{"kind": "alive", "driver": self._name, "until": 0.0}])
+
+    def _turn(self) -> bool:
+        """Begins what can begin and waits for a result; False when the search has ended."""
+        with self._journal.locked():
+            self._learn()
+            tasks, lines = self._claim()
+            if time.time() - self._said > HEARTBEAT:
+                lines.append({"kind": "alive", "driver": self._name, "until": time.time() + LEASE})
+            if lines:
+                self._journal.append(lines)
+                self._said = time.time()
+        for task in tasks:
+            self._pool.begin(task)
+            self._running[task.number, task.stage.name] = task
+        if not self._running and not self._journal.claims() and not tasks and self._is_over():
+            return False
+        if not self._running:
+            # Others evaluate what this driver waits for.
+            time.sleep(_LOOK / 10)
+            return True
+        for task, found in self._pool.finished(_LOOK):
+            self._record(task, found)
+            self._show()
+        return True
+
+    def _record(self, task: Task, found: Measurement) -> None:
+        self._running.pop((task.number, task.stage.name), None)
+        line = {"kind": "result", "number": task.number, "stage": task.stage.name, "figures": dict(found.figures)}
+        line |= {"failure": found.failure} if found.failure else {}
+        line |= {"seconds": round(found.seconds, 3), "driver": self._name}
+        with self._journal.locked():
+            self._journal.append([line])
+            self._learn()
+
+    def _learn(self) -> None:
+        """Takes in what stands in the journal, also what other drivers wrote."""
+        self._trials.refresh()
+        candidates = self._journal.candidates
+        while len(self._proposals.candidates) < len(candidates):
+            number = len(self._proposals.candidates)
+            self._tell_decided()
+            # The controllers make the proposal again; what stands in the journal counts, should it differ.
+            self._proposals.replay(candidates[number])
+            self._open.add(number)
+        self._tell_decided()
+
+    def _tell_decided(self) -> None:
+        for number in sorted(self._open):
+            trial = self._trials[number]
+            if trial.decided:
+                self._proposals.tell(number, None if trial.failure else trial.figures)
+                self._open.discard(number)
+
+    def _claim(self) -> tuple[list[Task], list[Line]]:
+        """The tasks to begin, and the lines that claim them; within the lock."""
+        tasks: list[Task] = []
+        lines: list[Line] = []
+        claims = dict(self._journal.claims())
+        free = self._pool.free
+        busy = {claim.place for claim in claims.values()} - {None}
+
+        def take(number: int, stage: Stage) -> bool:
+            place = self._pool.place(stage)
+            if place in busy:
+                return False
+            busy.add(place)
+            busy.discard(None)
+            claims[number, stage.name] = None  # type: ignore[assignment]
+            tasks.append(Task(number, self._journal.candidates[number], stage))
+            line = {"kind": "claim", "number": number, "stage": stage.name, "driver": self._name}
+            lines.append({**line, "until": time.time() + LEASE, "place": place})
+            return True
+
+        for number in sorted(self._open):
+            stage = self._trials.next_stage(number)
+            if len(tasks) < free and stage is not None and (number, stage.name) not in claims:
+                take(number, stage)
+        while len(tasks) < free and self._halving.exploring and (candidate := self._proposals.next()) is not None:
+            number = len(self._proposals.candidates) - 1
+            self._journal.candidates[number] = candidate
+            self._open.add(number)
+            lines.append({"kind": "candidate", "number": number, "candidate": candidate})
+            stage = self._trials.next_stage(number)
+            assert stage is not None
+            if not take(number, stage):
+                break
+        while len(tasks) < free and not self._open and not self._explores():
+            late = self._halving.late(claims)
+            if late is None or not take(late[0].number, late[1]):
+                break
+        return tasks, lines
+
+    def _explores(self) -> bool:
+        return self._halving.exploring and not self._proposals.exhausted
+
+    def _is_over(self) -> bool:
+        return not self._open and not self._explores() and self._halving.late(self._journal.claims()) is None
+
+    def _show(self) -> None:
+        self._progress(Progress(self._trials, len(self._running), self._journal.seconds, self._explores()))

@@ -1,0 +1,78 @@
+"""Evaluators for tests of drivers; processes import them from here."""
+
+import ctypes
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from secateur.compression.search.measurement import Measurement, Objective, Stage
+
+STAGES = (
+    Stage("cost", target="here"),
+    Stage("loss", Objective("loss")),
+    Stage("trained", Objective("trained"), seconds=30.0),
+)
+
+
+def _choices(candidate):
+    return [candidate[f"d{n}"] for n in range(5)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Smooth:
+    """The figures of `tables.py` in two stages, and a third whose figure is the loss again, turned by a little.
+
+    `seconds` that each stage takes; each evaluation adds a line to the file `log`.
+    """
+
+    log: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def stages(self):
+        return STAGES
+
+    def evaluate(self, candidate, stage):
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{stage} {_choices(candidate)} {os.getpid()}\n")
+        time.sleep(self.seconds)
+        from tables import figures
+
+        found = figures(candidate)
+        if stage == "trained":
+            return Measurement({"trained": found["loss"] + 0.01 * candidate["d0"]})
+        return Measurement({stage: found[stage]})
+
+
+@dataclasses.dataclass(frozen=True)
+class Hostile:
+    """Candidates that crash, hang, eat memory, return no number, no figures, or raise, by the choice of `d0`."""
+
+    @property
+    def stages(self):
+        return (Stage("loss", Objective("loss"), seconds=3.0),)
+
+    def evaluate(self, candidate, stage):
+        kind = candidate["d0"]
+        if kind == "crash":
+            ctypes.string_at(0)
+        elif kind == "hang":
+            time.sleep(3600)
+        elif kind == "memory":
+            found = [np.ones(1 << 28) for _ in range(20)]
+            return Measurement({"loss": float(len(found))})
+        elif kind == "nan":
+            return Measurement({"loss": float("nan")})
+        elif kind == "nothing":
+            return Measurement({})
+        elif kind == "raise":
+            raise ValueError("no such layer\nand more")
+        elif kind == "refuse":
+            return Measurement({}, "it does not fit")
+        elif kind == "exit":
+            os._exit(3)
+        return Measurement({"loss": 1.0})
