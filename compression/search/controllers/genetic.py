@@ -33,7 +33,8 @@ class Genetic:
         random = self._generator
         one, other = self._parent(), self._parent()
         alone = random.random() < _ALONE
-        child = {name: one[name] if alone or random.random() < 0.5 else other[name] for name in one}
+        mixed = {name: one[name] if alone or random.random() < 0.5 else other[name] for name in one}
+        child = self._space.canonical(mixed)
         if not self._space.allows(child):
             child = dict(one)
         changes = int(random.binomial(len(child), 1 / len(child)))

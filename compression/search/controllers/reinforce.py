@@ -41,18 +41,22 @@ class Policy(nn.Module):
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, places: list[int] | None, generator: torch.Generator | None = None
+        self, places: list[int | None] | None, generator: torch.Generator | None = None
     ) -> tuple[list[int], torch.Tensor, torch.Tensor]:
         """The places that were chosen (those given, or drawn), the logarithm of their probability, and the mean entropy
-        of the choices as a part of the largest there is."""
+        of the choices as a part of the largest there is. A place that is None means nothing, and is left out of both.
+        """
         x, state = self.start[None], None
         chosen, likely, entropy, free = [], torch.zeros(()), torch.zeros(()), 0
         for number, (seen, head) in enumerate(zip(self.seen, self.heads, strict=True)):
             state = self.cell(x, state)
             logits = head(state[0])[0].log_softmax(-1)
-            drawn = torch.multinomial(logits.exp(), 1, generator=generator) if places is None else places[number]
-            place = int(drawn)
+            given = None if places is None else places[number]
+            place = int(torch.multinomial(logits.exp(), 1, generator=generator)) if places is None else given or 0
             chosen.append(place)
+            if places is not None and given is None:
+                x = seen(torch.tensor([place]))
+                continue
             likely = likely + logits[place]
             if len(logits) > 1:
                 entropy = entropy - (logits.exp() * logits).sum() / np.log(len(logits))
@@ -104,10 +108,15 @@ class Reinforce:
         if candidate_line(candidate) not in self._mine:
             advantage = max(0.0, advantage)
         encoded = self._space.encode(candidate)
-        _, likely, entropy = self._policy([encoded[n] for n in self._order])
+        _, likely, entropy = self._policy([encoded[n] if self._means(n, candidate) else None for n in self._order])
         self._optimizer.zero_grad()
         (-advantage * likely - ENTROPY * entropy).backward()
         self._optimizer.step()
+
+    def _means(self, number: int, candidate: Candidate) -> bool:
+        """Whether a dimension means something in a candidate."""
+        other, choices = self._space.dimensions[number].when or ("", ())
+        return other not in candidate or candidate[other] in choices
 
     def _place(self, outcome: Outcome) -> float:
         """The part of the latest outcomes that are no better than this one, which is kept."""

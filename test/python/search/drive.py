@@ -1,4 +1,4 @@
-"""A program that searches: drive.py FOLDER SECONDS CANDIDATES."""
+"""A program that searches, once it has read a line: drive.py FOLDER SECONDS CANDIDATES."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,8 @@ from secateur.compression.search.halving import Budget
 from secateur.compression.search.search import search
 
 if __name__ == "__main__":
+    print("ready", flush=True)
+    sys.stdin.readline()
     folder = Path(sys.argv[1])
     evaluator = Smooth(str(folder / "log"), float(sys.argv[2]))
     budget = Budget(candidates=int(sys.argv[3]))

@@ -65,9 +65,19 @@ def test_workers_change_nothing_but_the_time(evaluators, tmp_path):
 
 
 def _drive(folder, seconds):
+    """A process that has all it needs and waits for a line."""
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
     arguments = [sys.executable, str(HERE / "drive.py"), str(folder), str(seconds), str(COUNT)]
-    return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(arguments, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def _go(*processes):
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 def _finish(process):
@@ -84,6 +94,7 @@ def test_killed_at_any_moment_a_search_ends_as_if_undisturbed(evaluators, tmp_pa
     for _ in range(3):
         process = _drive(folder, 0.05)
         size = journal.stat().st_size if journal.exists() else 0
+        _go(process)
         end = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < end:
             if journal.exists() and journal.stat().st_size > size:
@@ -92,7 +103,9 @@ def test_killed_at_any_moment_a_search_ends_as_if_undisturbed(evaluators, tmp_pa
         time.sleep(dice.uniform(0.0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    _finish(_drive(folder, 0.0))
+    process = _drive(folder, 0.0)
+    _go(process)
+    _finish(process)
     _, trials = open_search(folder / "search")
     assert _results(trials) == _results(undisturbed)
     # Nothing that was written down is evaluated again: at most what the two workers of each killed driver had.
@@ -105,6 +118,7 @@ def test_two_drivers_share_the_work(evaluators, tmp_path):
     folder = tmp_path / "two"
     folder.mkdir()
     drivers = [_drive(folder, 0.2) for _ in range(2)]
+    _go(*drivers)
     for driver in drivers:
         _finish(driver)
     _, trials = open_search(folder / "search")
