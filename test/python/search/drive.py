@@ -13,6 +13,6 @@ if __name__ == "__main__":
     print("ready", flush=True)
     sys.stdin.readline()
     folder = Path(sys.argv[1])
-    evaluator = Smooth(str(folder / "log"), float(sys.argv[2]))
+    evaluator = Smooth(str(folder / "log"), float(sys.argv[2]), target=None)
     budget = Budget(candidates=int(sys.argv[3]))
     search(SPACE, evaluator, GOAL, folder / "search", budget=budget, workers=2, at_once=4)

@@ -10,12 +10,6 @@ import numpy as np
 
 from secateur.compression.search.measurement import Measurement, Objective, Stage
 
-STAGES = (
-    Stage("cost", target="here"),
-    Stage("loss", Objective("loss")),
-    Stage("trained", Objective("trained"), seconds=30.0),
-)
-
 
 def _choices(candidate):
     return [candidate[f"d{n}"] for n in range(5)]
@@ -25,15 +19,20 @@ def _choices(candidate):
 class Smooth:
     """The figures of `tables.py` in two stages, and a third whose figure is the loss again, turned by a little.
 
-    `seconds` that each stage takes; each evaluation adds a line to the file `log`.
+    `seconds` that each stage takes; the first measures on `target`; each evaluation adds a line to the file `log`.
     """
 
     log: str | None = None
     seconds: float = 0.0
+    target: str | None = "here"
 
     @property
     def stages(self):
-        return STAGES
+        return (
+            Stage("cost", target=self.target),
+            Stage("loss", Objective("loss")),
+            Stage("trained", Objective("trained"), seconds=30.0),
+        )
 
     def evaluate(self, candidate, stage):
         if self.log:

@@ -163,7 +163,7 @@ def test_what_cannot_be_searched_is_a_sentence(evaluators, tmp_path):
     with pytest.raises(SearchError, match="at least one goal"):
         search(SPACE, evaluators.Smooth(), (), tmp_path, budget=budget)
     with pytest.raises(SearchError, match="cannot be sent to another process"):
-        search(SPACE, _Unpicklable(evaluators.STAGES), GOAL, tmp_path / "a", budget=budget)
+        search(SPACE, _Unpicklable(evaluators.Smooth().stages), GOAL, tmp_path / "a", budget=budget)
     with pytest.raises(SearchError, match="there is no search in"):
         open_search(tmp_path / "nothing")
     Journal(tmp_path / "journal.jsonl").begin({"space": "other"})
