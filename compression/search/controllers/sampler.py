@@ -94,7 +94,7 @@ class Gp(Sampler):
 class Nsga2(Sampler):
     """NSGA-II, with a small population: a search has hundreds of candidates, not thousands."""
 
-    POPULATION = 16
+    POPULATION = 8
 
     def _sampler(self, seed: int) -> BaseSampler:
         return NSGAIISampler(seed=seed, population_size=self.POPULATION)
