@@ -168,10 +168,11 @@ class Schedule(Described, name="schedule"):
     `row_tile` output rows in registers; `token_vectors` vectors of tokens in registers; `unroll` columns
     per iteration; `tile_group` tiles of rows that take turns on each block of tokens (1, or absent: a tile does all its
     tokens first); `workgroups` pieces that rows are cut into; `row_vectors` vectors of rows in registers: rows, not
-    tokens, are the lanes then, and `token_vectors` counts tokens (absent: tokens are the lanes).
+    tokens, are the lanes then, and `token_vectors` counts tokens (absent: tokens are the lanes); `column_pieces`
+    threads of a GPU that share the columns of a tile.
     """
 
-    OPTIONAL = ("row_tile", "token_vectors", "unroll", "tile_group", "workgroups", "row_vectors")
+    OPTIONAL = ("row_tile", "token_vectors", "unroll", "tile_group", "workgroups", "row_vectors", "column_pieces")
 
 
 class Numbers(Described, name="numbers"):

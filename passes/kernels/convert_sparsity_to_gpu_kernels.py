@@ -28,13 +28,11 @@ from secateur.dialects.sparsity.ops.attention import head_slices
 from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
-from ..target import TOKENS_OF_A_THREAD
 from .build import Value
 from .convert_sparsity_to_kernels import kernel_memrefs
 from .gpu_attention import attention_grid, build_attention
-from .gpu_linear import build_gpu_linear
+from .gpu_linear import build_gpu_linear, linear_threads
 from .gpu_norm import build_norm, norm_grid
-from .workgroups import threads_of
 
 THREADS = "sparsity.threads"
 # Threads of a workgroup: a whole subgroup of every phone's GPU, and half of what the Android baseline profile grants.
@@ -53,15 +51,15 @@ class _Kernel:
 
 
 def _linear(op: ir.OpView) -> _Kernel | None:
-    layout = layout_of(op)
-    if layout is None or layout.tile()[0] % TOKENS_OF_A_THREAD or layout.tile()[1] != 1:
+    threads = linear_threads(op, _WORKGROUP)
+    if threads is None:
         return None
-    batch, panels, _, tokens = layout.sizes(op.result.type.shape)
+    batch, panels, _, _ = layout_of(op).sizes(op.result.type.shape)
     activation = activation_of(op)
     suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
-    grid = [tokens // TOKENS_OF_A_THREAD, op.rows.type.shape[0], panels * batch]
+    grid = [threads.runs * threads.pieces, op.rows.type.shape[0], panels * batch]
     name = f"gpu_linear_{features_of(op, op.result)}x{features_of(op, op.x)}{suffix}"
-    return _Kernel(name, grid, threads_of(grid, _WORKGROUP), lambda a, place: build_gpu_linear(op, a, place, panels))
+    return _Kernel(name, grid, threads.workgroup, lambda a, place: build_gpu_linear(op, a, place, panels, threads))
 
 
 def _attention(op: ir.OpView) -> _Kernel | None:

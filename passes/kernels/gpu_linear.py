@@ -1,20 +1,30 @@
-"""The kernel of `sparsity.packed_linear` on a GPU: a thread computes one tile of rows for one vector of tokens.
+"""The kernel of `sparsity.packed_linear` on a GPU: a thread computes one tile of rows for some vectors of tokens.
 
 Neighbouring threads have neighbouring tokens, so that they read neighbouring memory: a column of `x` in a feature-major
 panel is one run of tokens. All threads of a tile walk the same column list, so that no thread waits for another's
-branch, and its weights and indices are one address for all of them. There is no shared memory, no barrier and no
-subgroup operation: the code is right for any number of lanes.
+branch, and its weights and indices are one address for all of them.
+
+A layer with few rows and many columns would have few threads. With `column_pieces`, that many threads of a workgroup
+take turns in the columns of a tile: thread `p` of `n` has columns p, p + n, p + 2n and so on. All write their sums to
+workgroup memory, and behind one barrier each adds up and finishes a part of the tile's rows. There is no subgroup
+operation: the code is right for any number of lanes.
 """
 
-from torch_mlir import ir
-from torch_mlir.dialects import arith, math, vector
+import dataclasses
+import functools
+from collections.abc import Iterator
 
+from torch_mlir import ir
+from torch_mlir.dialects import arith, math, memref, vector
+
+from secateur.dialects.sparsity.attributes import SCHEDULE
 from secateur.dialects.sparsity.packed_tiles import row_masks_of
-from secateur.dialects.sparsity.rules import activation_of
+from secateur.dialects.sparsity.rules import activation_of, layout_of
 
 from ..target import TOKENS_OF_A_THREAD
-from .build import Lanes, Value, add, index, load_index, loop, mul
+from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
 from .linear import bits
+from .workgroups import WORKGROUP_BYTES, barrier, shared_memory
 
 
 def _activate(kind: str, x: Value, lanes: Lanes) -> Value:
@@ -37,47 +47,126 @@ def _activate(kind: str, x: Value, lanes: Lanes) -> Value:
     return arith.mulf(arith.mulf(x, lanes.constant(0.5)), arith.addf(inner, one))
 
 
-def build_gpu_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value], panels: int) -> None:
-    """Adds the kernel's body. `place` is (vector of tokens in the panel, tile, panel of all sequences)."""
-    a, lanes = arguments, Lanes(TOKENS_OF_A_THREAD)
-    token, tile = mul(place[0], TOKENS_OF_A_THREAD), place[1]
+@dataclasses.dataclass(frozen=True)
+class LinearThreads:
+    """Who computes what: a thread has `vectors` of a panel's tokens, `runs` threads a panel; `pieces` of them share the
+    columns of a tile. `tiles`: tiles of rows in a workgroup."""
+
+    vectors: int
+    runs: int
+    pieces: int
+    tiles: int
+
+    @property
+    def workgroup(self) -> list[int]:
+        """Threads of a workgroup in the directions of the grid: (runs of all pieces, tiles, panels)."""
+        return [self.runs * self.pieces, self.tiles, 1]
+
+
+def linear_threads(op: ir.OpView, most: int) -> LinearThreads | None:
+    """The threads of an op in panels, `most` in a workgroup; None where its layout does not fit."""
+    layout = layout_of(op)
+    if layout is None or layout.tile()[0] % TOKENS_OF_A_THREAD or layout.tile()[1] != 1:
+        return None
+    schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
+    all_vectors = layout.tile()[0] // TOKENS_OF_A_THREAD
+    vectors = largest_divisor(all_vectors, schedule.get("token_vectors", 1))
+    runs = all_vectors // vectors
+    pieces, sums = schedule.get("column_pieces", 1), 4 * TOKENS_OF_A_THREAD * op.row_tile.value * vectors
+    # Each finishes as many rows as the others, and the sums of all fit the memory.
+    while pieces > 1 and (op.row_tile.value % pieces or pieces * runs > most or pieces * runs * sums > WORKGROUP_BYTES):
+        pieces -= 1
+    tiles = most // (runs * pieces)
+    if pieces > 1:
+        tiles = min(tiles, WORKGROUP_BYTES // (pieces * runs * sums))
+    return LinearThreads(vectors, runs, pieces, largest_divisor(op.rows.type.shape[0], max(1, tiles)))
+
+
+def build_gpu_linear(
+    op: ir.OpView, arguments: dict[str, Value], place: list[Value], panels: int, threads: LinearThreads
+) -> None:
+    """Adds the kernel's body. `place` is (run of tokens in the panel, of all pieces; tile; panel of all sequences)."""
+    a, lanes, tile = arguments, Lanes(TOKENS_OF_A_THREAD), place[1]
+    run = place[0] if threads.pieces == 1 else arith.remui(place[0], index(threads.runs))
+    # A thread's vectors lie apart, so that those of neighbours are neighbours.
+    tokens = [mul(add(run, i * threads.runs), TOKENS_OF_A_THREAD) for i in range(threads.vectors)]
     # Of one sequence the panel is the number itself.
     batch = index(0) if op.result.type.shape[0] == 1 else arith.divui(place[2], index(panels))
     panel = place[2] if op.result.type.shape[0] == 1 else arith.remui(place[2], index(panels))
     masks, row_tile = row_masks_of(op), op.row_tile.value
     # Weights of four rows are one load where every column has weights for all rows.
     in_vectors = masks == [2**row_tile - 1] and row_tile % TOKENS_OF_A_THREAD == 0
-    rows = [load_index(a["rows"], tile, index(i)) for i in range(row_tile)]
-    biases = [lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0) for row in rows]
-    # Scales come before the bias: then the sums begin at zero.
-    sums = [lanes.constant(0.0)] * row_tile if "scales" in a else biases
+    if threads.pieces > 1:
+        shared = shared_memory([threads.pieces, row_tile, threads.vectors, threads.runs * threads.tiles], lanes.type)
+    sums = [[lanes.constant(0.0)] * threads.vectors for _ in range(row_tile)]
     weight = load_index(a["offsets"], tile)
 
-    def weights(first: Value, count: int) -> list[Value]:
-        if not in_vectors:
-            loaded = [lanes.load_weights(a["values"], [add(first, n)], 1) for n in range(count)]
-            return [lanes.spread(vector.extract(v, [], [0])) for v in loaded]
-        loaded = [lanes.load_weights(a["values"], [add(first, n)]) for n in range(0, count, TOKENS_OF_A_THREAD)]
-        return [lanes.spread(vector.extract(v, [], [i])) for v in loaded for i in range(TOKENS_OF_A_THREAD)]
+    def weights(first: Value, count: int) -> Iterator[Value]:
+        width = TOKENS_OF_A_THREAD if in_vectors else 1
+        for n in range(0, count, width):
+            loaded = lanes.load_weights(a["values"], [add(first, n)], width)
+            for i in range(width):
+                yield lanes.spread(vector.extract(loaded, [], [i]))
 
+    piece = index(0) if threads.pieces == 1 else arith.divui(place[0], index(threads.runs))
     for s, mask in enumerate(masks):
         used = bits(mask)
 
         def column(at: Value, carried: list[Value], used: list[int] = used) -> list[Value]:
             *totals, first = carried
             source = load_index(a["columns"], at)
-            x = lanes.load(a["x"], [batch, panel, source, token])
-            new = [vector.fma(w, x, total) for w, total in zip(weights(first, len(used)), totals, strict=True)]
-            return [*new, add(first, len(used))]
+            x = [lanes.load(a["x"], [batch, panel, source, token]) for token in tokens]
+            new = []
+            for n, w in enumerate(weights(first, len(used))):
+                own = totals[n * len(x) : (n + 1) * len(x)]
+                new += [vector.fma(w, value, total) for value, total in zip(x, own, strict=True)]
+            return [*new, add(first, threads.pieces * len(used))]
 
         start, stop = (load_index(a["segments"], tile, index(s), index(end)) for end in range(2))
-        *new, weight = loop(start, stop, 1, [*(sums[i] for i in used), weight], column)
-        for i, total in zip(used, new, strict=True):
-            sums[i] = total
-    for row, total, bias in zip(rows, sums, biases, strict=True):
-        if "scales" in a:
-            total = vector.fma(total, lanes.spread_load(a["scales"], [row]), bias)
-        value = _activate(activation_of(op), total, lanes)
-        if "residual" in a:
-            value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, token]))
-        lanes.store(value, a["result"], [batch, panel, row, token])
+        own = weight if threads.pieces == 1 else arith.addi(weight, mul(piece, len(used)))
+        first = start if threads.pieces == 1 else arith.addi(start, piece)
+        carried = [*(total for i in used for total in sums[i]), own]
+        *new, after = loop(first, stop, threads.pieces, carried, column)
+        weight = after if threads.pieces == 1 else arith.addi(weight, mul(arith.subi(stop, start), len(used)))
+        for n, i in enumerate(used):
+            sums[i] = new[n * threads.vectors : (n + 1) * threads.vectors]
+
+    def finish(first: Value, totals: list[list[Value]]) -> None:
+        """Writes the tile's rows from `first` on."""
+        for i, of_row in enumerate(totals):
+            row = load_index(a["rows"], tile, add(first, i))
+            bias = lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0)
+            for total, token in zip(of_row, tokens, strict=True):
+                if "scales" in a:
+                    total = vector.fma(total, lanes.spread_load(a["scales"], [row]), bias)
+                elif "bias" in a:
+                    total = arith.addf(total, bias)
+                value = _activate(activation_of(op), total, lanes)
+                if "residual" in a:
+                    value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, token]))
+                lanes.store(value, a["result"], [batch, panel, row, token])
+
+    if threads.pieces == 1:
+        finish(index(0), sums)
+    else:
+        local = arith.addi(mul(arith.remui(tile, index(threads.tiles)), threads.runs), run)
+        finish(*_sums_of_all_pieces(sums, shared, piece, local, threads))
+
+
+def _sums_of_all_pieces(
+    sums: list[list[Value]], shared: Value, piece: Value, local: Value, threads: LinearThreads
+) -> tuple[Value, list[list[Value]]]:
+    """The first of the rows that a thread finishes, and their sums. `sums` are its own, of all rows of its tile;
+    `shared` is memory for those of the workgroup; `local` tells apart its threads of one piece."""
+    rows = len(sums) // threads.pieces
+    for i, of_row in enumerate(sums):
+        for j, total in enumerate(of_row):
+            memref.store(total, shared, [piece, index(i), index(j), local])
+    barrier()
+    first, totals = mul(piece, rows), []
+    for i in range(rows):
+        at = add(first, i)
+        of_row = [[memref.load(shared, [index(p), at, index(j), local]) for p in range(threads.pieces)]
+                  for j in range(threads.vectors)]  # fmt: skip
+        totals.append([functools.reduce(arith.addf, parts) for parts in of_row])
+    return first, totals

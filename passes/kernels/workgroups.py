@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch_mlir import ir
 from torch_mlir.dialects import gpu, memref
 
-from .build import Value, largest_divisor
+from .build import Value
 
 WORKGROUP_BYTES = 16384
 """Memory that every GPU with Vulkan grants a workgroup (`maxComputeSharedMemorySize`)."""
@@ -24,9 +24,3 @@ def shared_memory(shape: Sequence[int], vector: ir.Type) -> Value:
 def barrier() -> None:
     """Waits for the other threads of the workgroup: what they wrote before can be read behind."""
     gpu.barrier()
-
-
-def threads_of(grid: list[int], most: int) -> list[int]:
-    """Threads of a workgroup for a grid: all of its first direction, `most` together at most."""
-    first = largest_divisor(grid[0], most)
-    return [first, largest_divisor(grid[1], max(1, most // first)), 1]

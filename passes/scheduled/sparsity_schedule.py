@@ -11,8 +11,8 @@ one-column blocks) any row tile can share loads of x, and the one with the best 
 tiles need fewer loads per multiply-add, but pad bands that they do not divide. Elsewhere rows of a tile differ, and
 four rows keep the number of row masks (15) small. For NEON, row tile and token vectors are those with the fewest
 instructions for the band, or, on bytes, for the columns that neighbouring rows share, and four columns make an
-iteration (`schedule_by_lane.py`). On a GPU a thread has a tile for four tokens: the tallest whose sums fit a thread's
-registers, as long as enough threads are left to fill the GPU. Options force a value for all layers; an existing
+iteration (`schedule_by_lane.py`). On a GPU a thread has as many sums as its registers hold, and where few threads are
+left, several share the columns of a tile (`schedule_threads.py`). Options force a value for all layers; an existing
 schedule stays.
 
 With few tokens to a sequence, rows are the lanes (`row_vectors`, see `sparsity-pack-rows`), as long as that beats lanes
@@ -27,16 +27,18 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import SCHEDULE, Bcr, Dense, Schedule, numbers_of
 from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, PassFailure, walk
-from ..target import TOKENS_OF_A_THREAD, TargetDescription, target_of
+from ..target import TargetDescription, target_of
 from .schedule_by_lane import UNROLL, default_block, default_mixed_block
 from .schedule_records import chosen_schedules, code_generator, record_key, signature_of, target_text
 from .schedule_space import KNOBS, is_legal, is_mixed, layer_of
+from .schedule_threads import schedule_of_threads
 from .sparsity_pack_rows import default_row_vectors
 from .sparsity_reorder import kept_columns
 
@@ -45,12 +47,10 @@ MASKED_ROW_TILE = 4
 TOKEN_VECTORS = 4
 # Rows that tell enough of what neighbours have in common.
 _ROWS_LOOKED_AT = 1024
-# The fields of the schedule that an option gives to all layers.
-_FIELDS = tuple(knob.name for knob in KNOBS)
+# The fields of the schedule that an option gives to all layers; the tuner, which is for CPUs, has no use for the last.
+_FIELDS = (*(knob.name for knob in KNOBS), "column_pieces")
 # Fraction of the multiply-add peak reached by the number of rows that share a load of x (one core, AVX-512).
 _THROUGHPUT = {1: 0.35, 2: 0.6, 3: 0.75, 4: 0.9, 5: 0.95, 6: 1.0}
-# A thread of a GPU loads weights of as many rows as it has tokens.
-_TILES_OF_THREADS = (4, 8, 16)
 
 
 def default_row_tile(
@@ -69,8 +69,6 @@ def default_row_tile(
         band = rows
     else:
         return MASKED_ROW_TILE
-    if target.threads:
-        return _row_tile_of_threads(band, rows, tokens, target)
     if target.by_lane:
         return default_block(band, target, on_bytes=on_bytes)["row_tile"]
     # Sums, the vectors of x and one spare for the weight have to fit the registers.
@@ -79,22 +77,15 @@ def default_row_tile(
     return max(candidates, key=lambda tile: (band / (-(-band // tile) * tile) * _THROUGHPUT[tile], tile))
 
 
-def _row_tile_of_threads(band: int, rows: int, tokens: int, target: TargetDescription) -> int:
-    """The tile with the fewest loads for bands of `band` rows, among those that fit and leave threads enough."""
-
-    def fits(tile: int) -> bool:
-        # Sums, the vector of x, the weights of a column, and two for addresses.
-        return tile + 1 + tile // TOKENS_OF_A_THREAD + 2 <= target.registers
-
-    def threads(tile: int) -> int:
-        return -(-tokens // TOKENS_OF_A_THREAD) * -(-rows // tile)
-
-    def cost(tile: int) -> float:
-        # For a column: a multiply-add a row, and loads of x and of weights.
-        return -(-band // tile) * (tile + 1 + tile / TOKENS_OF_A_THREAD)
-
-    tiles = [tile for tile in _TILES_OF_THREADS if fits(tile)] or [_TILES_OF_THREADS[0]]
-    return min([tile for tile in tiles if threads(tile) >= target.threads] or tiles[:1], key=cost)
+def _of_threads(encoding: ir.Attribute | None, weight: np.ndarray, tokens: int, target: TargetDescription,
+                row_tile: int) -> dict[str, int]:  # fmt: skip
+    """The block of a GPU's thread, where neighbouring rows share their columns; else only the masked tile."""
+    rows = len(weight)
+    if is_mixed(encoding):
+        return {"row_tile": row_tile or MASKED_ROW_TILE}
+    band = min(encoding.values()["block_rows"], rows) if isinstance(encoding, Bcr) else rows
+    columns = max(1, round(np.count_nonzero(weight) / rows))
+    return schedule_of_threads(band, rows, columns, tokens, target, row_tile)
 
 
 def default_schedule(
@@ -105,6 +96,9 @@ def default_schedule(
     encoding = encoding_of(weight) if weight is not None else None
     tokens = math.prod(op.x.type.shape[:-1])
     rows, on_bytes = op.weight.type.shape[0], numbers_of(op).arithmetic.rounds_activations
+    if target.threads:
+        array = np.ones(op.weight.type.shape) if weight is None else context.array(weight)
+        return {**_of_threads(encoding, array, tokens, target, row_tile), "workgroups": 1}
     block = {"token_vectors": TOKEN_VECTORS}
     if target.by_lane and on_bytes and is_mixed(encoding) and not row_tile:
         keep = kept_columns(op, context.array(weight)[:_ROWS_LOOKED_AT], encoding)

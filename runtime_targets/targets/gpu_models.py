@@ -54,4 +54,4 @@ _TABLE = (
 
 GPU_MODELS = {row[0]: GpuModel(*row) for row in _TABLE}
 DEFAULT_GPU = "vp_android_baseline_2022"
-LLVMPIPE = GpuModel("llvmpipe", 8, True, 16, 32, 1024, "vulkan:8", "Mesa's GPU in software, for checks without a GPU")
+LLVMPIPE = GpuModel("llvmpipe", 8, True, 24, 32, 1024, "vulkan:8", "Mesa's GPU in software, for checks without a GPU")

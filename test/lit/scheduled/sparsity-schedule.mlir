@@ -56,38 +56,46 @@ module attributes {sparsity.target = #sparsity.target<{vector_bytes = 32 : i64, 
 
 // -----
 
-// On a GPU a thread has a tile of rows for four tokens: the tallest that its registers hold, if threads enough are left.
+// On a GPU a thread has as many sums as its registers hold, eight rows for two vectors of tokens; where that leaves too
+// few threads, several share the columns of a tile.
 module attributes {sparsity.target = #sparsity.target<{vector_bytes = 16 : i64, registers = 24 : i64, threads = 512 : i64}>} {
   // CHECK-LABEL: func.func @threads
-  func.func @threads(%x: tensor<128x16xf32>) -> (tensor<128x256xf32>, tensor<128x128xf32>, tensor<128x32xf32>, tensor<128x264xf32>) {
-    %d = "sparsity.weight"() {source = dense<1.0> : tensor<256x16xf32>} : () -> tensor<256x16xf32>
-    %b = "sparsity.weight"() {source = dense<1.0> : tensor<128x16xf32>} : () -> tensor<128x16xf32>
-    %s = "sparsity.weight"() {source = dense<1.0> : tensor<32x16xf32>} : () -> tensor<32x16xf32>
-    %e = "sparsity.weight"() {source = dense<1.0> : tensor<264x16xf32>, sparsity.encoding = #sparsity.bcr<{block_rows = 24 : i64, block_columns = 1 : i64}>} : () -> tensor<264x16xf32>
-    // 32 runs of four tokens times 16 tiles of 16 rows.
-    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 16
-    %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<256x16xf32>) -> tensor<128x256xf32>
-    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8
-    %2 = "sparsity.linear"(%x, %b) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<128x16xf32>) -> tensor<128x128xf32>
-    // No tile leaves as many.
+  func.func @threads(%x: tensor<128x64xf32>) -> (tensor<128x256xf32>, tensor<128x128xf32>, tensor<128x32xf32>, tensor<128x264xf32>, tensor<128x264xf32>) {
+    %d = "sparsity.weight"() {source = dense<1.0> : tensor<256x64xf32>} : () -> tensor<256x64xf32>
+    %b = "sparsity.weight"() {source = dense<1.0> : tensor<128x64xf32>} : () -> tensor<128x64xf32>
+    %s = "sparsity.weight"() {source = dense<1.0> : tensor<32x64xf32>} : () -> tensor<32x64xf32>
+    %e = "sparsity.weight"() {source = dense<1.0> : tensor<264x64xf32>, sparsity.encoding = #sparsity.bcr<{block_rows = 12 : i64, block_columns = 1 : i64}>} : () -> tensor<264x64xf32>
+    %m = "sparsity.weight"() {source = dense<1.0> : tensor<264x64xf32>, sparsity.encoding = #sparsity.unstructured<{}>} : () -> tensor<264x64xf32>
+    // 16 runs of eight tokens times 32 tiles of eight rows.
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8 : i64, token_vectors = 2 : i64, workgroups = 1 : i64}>
+    %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x64xf32>, tensor<256x64xf32>) -> tensor<128x256xf32>
+    // CHECK: "sparsity.linear"{{.*}}<{column_pieces = 2 : i64, row_tile = 8 : i64, token_vectors = 2 : i64
+    %2 = "sparsity.linear"(%x, %b) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x64xf32>, tensor<128x64xf32>) -> tensor<128x128xf32>
+    // Eight rows for one vector, in four pieces; two vectors would leave half of the threads.
+    // CHECK: "sparsity.linear"{{.*}}<{column_pieces = 4 : i64, row_tile = 8 : i64, token_vectors = 1 : i64
+    %3 = "sparsity.linear"(%x, %s) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x64xf32>, tensor<32x64xf32>) -> tensor<128x32xf32>
+    // Tiles of eight would fill up bands of twelve.
     // CHECK: "sparsity.linear"{{.*}}<{row_tile = 4
-    %3 = "sparsity.linear"(%x, %s) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<32x16xf32>) -> tensor<128x32xf32>
-    // Tiles of 16 would fill up bands of 24.
-    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8
-    %4 = "sparsity.linear"(%x, %e) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<264x16xf32>) -> tensor<128x264xf32>
-    return %1, %2, %3, %4 : tensor<128x256xf32>, tensor<128x128xf32>, tensor<128x32xf32>, tensor<128x264xf32>
+    %4 = "sparsity.linear"(%x, %e) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x64xf32>, tensor<264x64xf32>) -> tensor<128x264xf32>
+    // Rows that differ.
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 4 : i64, workgroups = 1 : i64}>
+    %5 = "sparsity.linear"(%x, %m) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x64xf32>, tensor<264x64xf32>) -> tensor<128x264xf32>
+    return %1, %2, %3, %4, %5 : tensor<128x256xf32>, tensor<128x128xf32>, tensor<128x32xf32>, tensor<128x264xf32>, tensor<128x264xf32>
   }
 }
 
 // -----
 
-// Fewer registers, lower tiles.
+// Fewer registers, fewer sums; few columns are not worth sharing.
 module attributes {sparsity.target = #sparsity.target<{vector_bytes = 16 : i64, registers = 16 : i64, threads = 512 : i64}>} {
   // CHECK-LABEL: func.func @few_registers_of_threads
-  func.func @few_registers_of_threads(%x: tensor<128x16xf32>) -> tensor<128x256xf32> {
+  func.func @few_registers_of_threads(%x: tensor<128x16xf32>, %y: tensor<128x8xf32>) -> (tensor<128x256xf32>, tensor<128x64xf32>) {
     %d = "sparsity.weight"() {source = dense<1.0> : tensor<256x16xf32>} : () -> tensor<256x16xf32>
-    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8
+    %b = "sparsity.weight"() {source = dense<1.0> : tensor<64x8xf32>} : () -> tensor<64x8xf32>
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 8 : i64, token_vectors = 1
     %1 = "sparsity.linear"(%x, %d) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x16xf32>, tensor<256x16xf32>) -> tensor<128x256xf32>
-    return %1 : tensor<128x256xf32>
+    // CHECK: "sparsity.linear"{{.*}}<{row_tile = 4 : i64, token_vectors = 1 : i64, workgroups = 1 : i64}>
+    %2 = "sparsity.linear"(%y, %b) {operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<128x8xf32>, tensor<64x8xf32>) -> tensor<128x64xf32>
+    return %1, %2 : tensor<128x256xf32>, tensor<128x64xf32>
   }
 }

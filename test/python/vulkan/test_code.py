@@ -107,3 +107,18 @@ def test_a_module_says_how_many_lanes_it_relies_on(build):
     signature = text.split('secateur.signature = "')[1].split('"}')[0]
     assert json.loads(signature.replace("\\22", '"').replace('\\"', '"'))["subgroup"] == 16
     assert "subgroup" not in build("android-vulkan").assembly.text.split("secateur.signature")[1][:400]
+
+
+@pytest.mark.parametrize(("rows", "vectors", "pieces"), [(8, 2, 4), (8, 1, 2), (16, 2, 1), (4, 2, 4)])
+@pytest.mark.parametrize("target", ["vulkan-llvmpipe", "android-vulkan:valhall4"])
+def test_threads_that_share_columns_agree_with_pytorch(lavapipe, target, rows, vectors, pieces):
+    """Two sequences of two panels each, the second one not full; columns that no number of pieces divides."""
+    torch.manual_seed(3)
+    layers = torch.nn.Sequential(torch.nn.Linear(77, 48), torch.nn.GELU(), torch.nn.Linear(48, 96, bias=False))
+    module = prune_model(layers.eval(), parse_scheme("bcr", "16x1"), 0.6)[0]
+    schedule = {"row_tile": rows, "token_vectors": vectors, "column_pieces": pieces}
+    compiled = compile_model(module, {"input": torch.randn(2, 50, 77)}, target=target, schedule=schedule)
+    (report,) = compiled.report.targets
+    assert report.statistics["convert-sparsity-to-gpu-kernels"]["dispatches"] == 2
+    assert report.verification, report.unverified_reason
+    assert max(difference.relative_l2 for difference in report.verification) < 1e-6
