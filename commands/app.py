@@ -10,7 +10,7 @@ import typer
 from secateur.dialects.errors import SecateurError
 from secateur.dialects.standard_streams import open_streams, writing_output
 
-from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, serve, targets, tune
+from . import bench, compile, deploy, eval, finetune, inspect, profile, prune, qa, run, search, serve, targets, tune
 from .grouped_help import GroupedCommand
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("finetune", cls=GroupedCommand, epilog=finetune.EXAMPLE)(finetune.co
 app.command("eval", cls=GroupedCommand, epilog=eval.EXAMPLE)(eval.command)
 app.command("bench", cls=GroupedCommand, epilog=bench.EXAMPLE)(bench.command)
 app.command("tune", cls=GroupedCommand, epilog=tune.EXAMPLE)(tune.command)
+app.command("search", cls=GroupedCommand, epilog=search.EXAMPLE)(search.command)
 app.command("profile", cls=GroupedCommand, epilog=profile.EXAMPLE)(profile.command)
 app.command("deploy", cls=GroupedCommand, epilog=deploy.EXAMPLE)(deploy.command)
 app.command("targets", cls=GroupedCommand, epilog=targets.EXAMPLE)(targets.command)

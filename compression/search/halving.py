@@ -2,7 +2,8 @@
 
 A part of the budget is for proposing candidates, whose stages run until all figures are there that the goals ask for;
 the other parts, equally large, are for the stages after these, one for each. To such a stage come the best of the stage
-before it, for all goals in turns: a `reduction`th of them, and as many as the time allows.
+before it, for all goals in turns: a `reduction`th of them, and as many as the time allows. A late stage that measures
+on a device takes all: it costs little beside what the candidates have been through.
 Source: Jamieson and Talwalkar 2016; what a stage costs is not known before, so time is shared out, not candidates.
 """
 
@@ -64,7 +65,7 @@ class Halving:
         finals = self._trials.finals
         for place, stage in enumerate(finals):
             before = self._trials.stages[self._trials.stages.index(stage) - 1].name
-            wanted = self._wanted(before)
+            wanted = self._wanted(stage, before)
             here = [t for t in wanted if stage.name not in t.stages and (t.number, stage.name) not in claims]
             if here and self._has_time(stage, place, len(finals)):
                 return here[0], stage
@@ -73,11 +74,12 @@ class Halving:
                 return None
         return None
 
-    def _wanted(self, before: str) -> list[Trial]:
-        """The best of the stage `before`, for all goals in turns, as many as the reduction leaves."""
+    def _wanted(self, stage: Stage, before: str) -> list[Trial]:
+        """The best of the stage `before`, for all goals in turns, as many as the reduction leaves; all of them where
+        `stage` measures what has been paid for."""
         lists = [self._trials.ranked(goal, before) for goal in self._trials.goals]
         passed = {trial.number for trials in lists for trial in trials}
-        count = max(len(lists), math.ceil(len(passed) / self._budget.reduction))
+        count = len(passed) if stage.target else max(len(lists), math.ceil(len(passed) / self._budget.reduction))
         chosen: dict[int, Trial] = {}
         for place in range(max(map(len, lists), default=0)):
             for trials in lists:

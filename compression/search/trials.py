@@ -104,15 +104,16 @@ class Trials:
     def ranked(self, goal: Goal, after: str | None = None) -> list[Trial]:
         """The trials that keep the limits of a goal, the best first.
 
-        `after`: only those that passed this stage, by what was known then; a late stage compares by the objective that
-        ranks it, all others by the goal.
+        `after`: only those that passed this stage, by what was known then; late stages compare by the objective that
+        ranks them or the late stage before, all others by the goal.
         """
         trials = [t for t in self.all() if after is None or after in t.stages]
         trials = [t for t in trials if t.outcome(goal, after).feasible]
-        stage = next((s for s in self.finals if s.name == after), None)
-        if stage is not None and stage.ranks is not None:
-            objective = stage.ranks
-            return sorted(trials, key=lambda t: (objective.loss(t.figures_at(stage.name)), t.number))
+        late = [stage.name for stage in self.finals]
+        passed = self.finals[: late.index(after) + 1] if after in late else ()
+        objective = next((stage.ranks for stage in reversed(passed) if stage.ranks is not None), None)
+        if objective is not None and after is not None:
+            return sorted(trials, key=lambda t: (objective.loss(t.figures_at(after)), t.number))
         return [trials[n] for n in best_first([trial.outcome(goal, after) for trial in trials])]
 
     def winner(self, goal: Goal) -> Trial | None:
