@@ -149,12 +149,12 @@ def collect(
 
 def _structure(reader: nn.Linear, moments: Moments, group: int, damping: float) -> Structure:
     weight = reader.weight.detach().double().cpu()
-    covariance = moments.centred() / max(1, moments.tokens)
+    covariance = moments.centred().cpu() / max(1, moments.tokens)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(covariance, damping)))
     order, added, _ = emptied(weight, inverse, len(weight), group)
     lost = torch.from_numpy(added[0]).cumsum(0) / max(output_error(weight, covariance), torch.finfo(torch.float64).tiny)
     errors = torch.cat([torch.zeros(1), lost.float()])
-    return Structure(group, moments.mean().float(), covariance.float(), torch.from_numpy(order[0]), errors)
+    return Structure(group, moments.mean().float().cpu(), covariance.float(), torch.from_numpy(order[0]), errors)
 
 
 def digest_of_encoder(module: nn.Module) -> str:
