@@ -177,7 +177,7 @@ def command(
             target=target,
             threads=threads,
         )
-        if not (out / JOURNAL).exists():
+        if ray is None and not (out / JOURNAL).exists():
             _measure_layers(judge, searched, seed, tell)
         evaluator = Without(judge, _TRAIN[train])
         pool = None

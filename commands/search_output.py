@@ -25,9 +25,10 @@ def progress_words(progress: "Progress", goals: "list[Goal]", seconds: float | N
     failed = sum(t.failure is not None for t in trials)
     words = [f"{len(trials)} candidates" + (f" ({failed} failed)" if failed else "")]
     for goal in goals:
-        best = progress.trials.winner(goal)
-        if best is not None and "latency_ms" in best.figures:
-            words.append(f"{best.figures['latency_ms']:.3g} ms error {best.figures.get('error', float('nan')):.3g}")
+        if len(goal.objectives) > 1:
+            words.append(f"{len(progress.trials.front(goal))} in front")
+        elif (best := progress.trials.winner(goal)) is not None:
+            words.append(", ".join(f"{name} {best.figures[name]:.3g}" for name in sorted(goal.figures)))
     words.append(f"{progress.running} running")
     if seconds is not None:
         words.append(f"{max(0.0, seconds - progress.seconds) / 60:.0f} min left")
@@ -45,17 +46,12 @@ def finish(output: Output, out: Path, trials: "Trials", judge: Any, references: 
         if best is None:
             winners.append({"goal": said(goal), "missed": missed(trials, goal)})
             continue
-        folder, bundle = judge.trained(best.candidate), judge.bundle(best.candidate)
-        places = {"folder": folder, "bundle": bundle}
-        winners.append(
-            {
-                "goal": said(goal),
-                "number": best.number,
-                "candidate": best.candidate,
-                "figures": best.figures,
-                **{name: str(place) for name, place in places.items() if place.exists()},
-            }
-        )
+        # Of several objectives there is no single best.
+        for trial in trials.front(goal) if len(goal.objectives) > 1 else [best]:
+            places = {"folder": judge.trained(trial.candidate), "bundle": judge.bundle(trial.candidate)}
+            found = {"number": trial.number, "candidate": trial.candidate, "figures": trial.figures}
+            found |= {name: str(place) for name, place in places.items() if place.exists()}
+            winners.append({"goal": said(goal), **found})
     value = {"candidates": len(trials.all()), "winners": winners, "report": [str(file) for file in files]}
 
     def show(console: "Console") -> None:

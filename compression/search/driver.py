@@ -56,6 +56,9 @@ class Driver:
 
     def run(self) -> None:
         """Searches. An interrupt leaves claims of this driver void."""
+        # Controllers may need minutes for proposals that were made before; nobody is to wait for them.
+        self._journal.refresh()
+        self._learn()
         try:
             while self._turn():
                 pass
@@ -71,9 +74,9 @@ class Driver:
             tasks, lines = self._claim()
             if time.time() - self._said > HEARTBEAT:
                 lines.append({"kind": "alive", "driver": self._name, "until": time.time() + LEASE})
+                self._said = time.time()
             if lines:
                 self._journal.append(lines)
-                self._said = time.time()
         for task in tasks:
             self._pool.begin(task)
             self._running[task.number, task.stage.name] = task

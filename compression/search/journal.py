@@ -58,11 +58,11 @@ def _started(process: int) -> str:
     return "0"
 
 
-def _is_gone(driver: str) -> bool:
-    """Whether a driver of this machine has ended; False for one of another machine."""
+def _is_gone(driver: str, until: float) -> bool:
+    """Whether a driver has ended: of this machine its process, of another one the time `until` which it holds on."""
     host, process, started = driver.rsplit(":", 2)
-    if host != socket.gethostname():
-        return False
+    if host != socket.gethostname() or not until:
+        return until < time.time()
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -178,12 +178,10 @@ class Journal:
 
     def claims(self) -> Mapping[Key, Claim]:
         """What is being evaluated, by drivers that live."""
-        now = time.time()
         gone: dict[str, bool] = {}
         for claim in self._claims.values():
             if claim.driver not in gone:
-                until = max(claim.until, self._alive.get(claim.driver, 0.0))
-                gone[claim.driver] = until < now or _is_gone(claim.driver)
+                gone[claim.driver] = _is_gone(claim.driver, self._alive.get(claim.driver, claim.until))
         self._claims = {key: claim for key, claim in self._claims.items() if not gone[claim.driver]}
         return self._claims
 

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from .measurement import Goal
 
 
@@ -65,19 +67,23 @@ def ranks(outcomes: Sequence[Outcome]) -> list[int]:
 
     Source: non-dominated sorting, Deb et al. 2002.
     """
-    if all(len(outcome.losses) <= 1 for outcome in outcomes):
-        keys = [(not o.feasible, o.violation, o.losses if o.feasible else ()) for o in outcomes]
-        places = {key: number for number, key in enumerate(sorted(set(keys)))}
-        return [places[key] for key in keys]
-    beaten_by = [{m for m, other in enumerate(outcomes) if other.dominates(one)} for one in outcomes]
-    found = [-1] * len(outcomes)
-    left, front = set(range(len(outcomes))), 0
-    while left:
-        first = {n for n in left if not beaten_by[n] & left}
-        for n in first:
-            found[n] = front
-        left -= first
-        front += 1
+    found, front = [0] * len(outcomes), 0
+    feasible = np.array([n for n, outcome in enumerate(outcomes) if outcome.feasible], dtype=int)
+    losses = np.array([outcomes[n].losses for n in feasible])
+    if len(feasible):
+        one, other = losses[:, None], losses[None]
+        dominates = (one <= other).all(axis=-1) & (one < other).any(axis=-1)
+        left = np.ones(len(feasible), dtype=bool)
+        while left.any():
+            first = left & ~dominates[left].any(axis=0)
+            for n in feasible[first]:
+                found[n] = front
+            left &= ~first
+            front += 1
+    missed = {n: outcome.violation for n, outcome in enumerate(outcomes) if not outcome.feasible}
+    places = {violation: front + place for place, violation in enumerate(sorted(set(missed.values())))}
+    for n, violation in missed.items():
+        found[n] = places[violation]
     return found
 
 
