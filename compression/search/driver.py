@@ -116,24 +116,25 @@ class Driver:
         for number in sorted(self._open):
             trial = self._trials[number]
             if trial.decided:
-                self._proposals.tell(number, None if trial.failure else trial.figures)
+                # What later stages find, or that they fail, is not told: a search that goes on would propose otherwise.
+                self._proposals.tell(number, trial.decision)
                 self._open.discard(number)
 
     def _claim(self) -> tuple[list[Task], list[Line]]:
         """The tasks to begin, and the lines that claim them; within the lock."""
         tasks: list[Task] = []
         lines: list[Line] = []
-        claims = dict(self._journal.claims())
+        claims = self._journal.claims()
+        taken = set(claims)
+        busy = {claim.place for claim in claims.values() if claim.place}
         free = self._pool.free
-        busy = {claim.place for claim in claims.values()} - {None}
 
         def take(number: int, stage: Stage) -> bool:
             place = self._pool.place(stage)
             if place in busy:
                 return False
-            busy.add(place)
-            busy.discard(None)
-            claims[number, stage.name] = None  # type: ignore[assignment]
+            busy.update({place} if place else ())
+            taken.add((number, stage.name))
             tasks.append(Task(number, self._journal.candidates[number], stage))
             line = {"kind": "claim", "number": number, "stage": stage.name, "driver": self._name}
             lines.append({**line, "until": time.time() + LEASE, "place": place})
@@ -141,7 +142,7 @@ class Driver:
 
         for number in sorted(self._open):
             stage = self._trials.next_stage(number)
-            if len(tasks) < free and stage is not None and (number, stage.name) not in claims:
+            if len(tasks) < free and stage is not None and (number, stage.name) not in taken:
                 take(number, stage)
         while len(tasks) < free and self._halving.exploring and (candidate := self._proposals.next()) is not None:
             number = len(self._proposals.candidates) - 1
@@ -149,11 +150,10 @@ class Driver:
             self._open.add(number)
             lines.append({"kind": "candidate", "number": number, "candidate": candidate})
             stage = self._trials.next_stage(number)
-            assert stage is not None
-            if not take(number, stage):
+            if stage is None or not take(number, stage):
                 break
         while len(tasks) < free and not self._open and not self._explores():
-            late = self._halving.late(claims)
+            late = self._halving.late(taken)
             if late is None or not take(late[0].number, late[1]):
                 break
         return tasks, lines
@@ -162,7 +162,7 @@ class Driver:
         return self._halving.exploring and not self._proposals.exhausted
 
     def _is_over(self) -> bool:
-        return not self._open and not self._explores() and self._halving.late(self._journal.claims()) is None
+        return not self._open and not self._explores() and self._halving.late(set(self._journal.claims())) is None
 
     def _show(self) -> None:
         self._progress(Progress(self._trials, len(self._running), self._journal.seconds, self._explores()))

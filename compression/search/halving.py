@@ -10,7 +10,7 @@ Source: Jamieson and Talwalkar 2016; what a stage costs is not known before, so 
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from .journal import Journal, Key
 from .measurement import Stage
@@ -59,7 +59,7 @@ class Halving:
         # Before the first candidate is through: stages that rank are late ones, but for the first of them.
         return max(0, sum(stage.ranks is not None for stage in self._trials.stages) - 1)
 
-    def late(self, claims: Mapping[Key, object]) -> tuple[Trial, Stage] | None:
+    def late(self, claims: Collection[Key]) -> tuple[Trial, Stage] | None:
         """The next candidate of a late stage, when exploring has ended and all of that is decided; None where there
         is nothing to begin now. `claims`: what is being evaluated."""
         finals = self._trials.finals

@@ -14,7 +14,7 @@ class Trial:
     """A candidate and what came of it.
 
     `stages` that it went through, in order; `known`: the figures of it after each of them; `failure`: why it gave none
-    at the last one; `decided`: whether it failed, missed limits of all goals, or has all figures that they ask for.
+    at the last one; `decision`: the figures by which it first missed limits of all goals or had all that they ask for.
     """
 
     number: int
@@ -22,7 +22,12 @@ class Trial:
     stages: tuple[str, ...] = ()
     known: tuple[dict[str, float], ...] = ()
     failure: str | None = None
-    decided: bool = False
+    decision: dict[str, float] | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether controllers can be told what came of it: its decision, or that it failed."""
+        return self.failure is not None or self.decision is not None
 
     @property
     def figures(self) -> dict[str, float]:
@@ -71,7 +76,7 @@ class Trials:
         figures: dict[str, float] = {}
         done: list[str] = []
         known = []
-        failure = None
+        failure = decision = None
         for stage in self.stages:
             found = self._journal.results.get((number, stage.name))
             if found is None:
@@ -82,13 +87,14 @@ class Trials:
             known.append(figures)
             if failure:
                 break
+            # Who misses a limit of every goal needs no further figures.
+            hopeless = all(outcome_of(goal, figures).violation > 0 for goal in self.goals)
+            if decision is None and (hopeless or self._wanted <= figures.keys()):
+                decision = figures
         lacking = sorted(self._wanted - figures.keys())
-        if lacking and not failure and len(done) == len(self.stages):
+        if decision is None and not failure and len(done) == len(self.stages):
             failure = f"no stage gives the figure '{lacking[0]}' that the search asks for"
-        # Who misses a limit of every goal needs no further figures.
-        hopeless = bool(done) and all(outcome_of(goal, figures).violation > 0 for goal in self.goals)
-        decided = bool(failure) or hopeless or not lacking
-        return Trial(number, candidate, tuple(done), tuple(known), failure, decided)
+        return Trial(number, candidate, tuple(done), tuple(known), failure, decision)
 
     def next_stage(self, number: int) -> Stage | None:
         """The stage that an undecided trial comes to; None for a decided one."""
@@ -98,8 +104,10 @@ class Trials:
     @property
     def finals(self) -> tuple[Stage, ...]:
         """The stages after those that decide, for the best."""
-        whole = [len(t.stages) for t in self.all() if t.decided and not t.failure and self._wanted <= t.figures.keys()]
-        return self.stages[min(whole) :] if whole else ()
+        for trial in self.all():
+            if trial.decision is not None and self._wanted <= trial.decision.keys():
+                return self.stages[trial.known.index(trial.decision) + 1 :]
+        return ()
 
     def ranked(self, goal: Goal, after: str | None = None) -> list[Trial]:
         """The trials that keep the limits of a goal, the best first.

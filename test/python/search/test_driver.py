@@ -57,6 +57,15 @@ def test_a_search_goes_through_the_stages(evaluators, tmp_path):
     assert [t.candidate for t in more.all()][:COUNT] == [t.candidate for t in found] and len(more.all()) == COUNT + 2
 
 
+def test_what_late_stages_find_changes_no_proposal(evaluators, tmp_path):
+    def searched(folder, count):
+        budget = Budget(candidates=count, reduction=2)
+        return search(SPACE, evaluators.Smooth(fickle=True), GOAL, tmp_path / folder, budget=budget, at_once=2)
+
+    assert any(t.failure for t in searched("twice", 20).all())
+    assert [t.candidate for t in searched("twice", 30).all()] == [t.candidate for t in searched("once", 30).all()]
+
+
 def test_workers_change_nothing_but_the_time(evaluators, tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "three").mkdir()

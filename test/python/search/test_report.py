@@ -71,7 +71,7 @@ def test_importance_is_that_of_what_the_figure_depends_on():
     for number in range(200):
         candidate = {name: int(random.integers(4)) for name in "abc"}
         value = 10.0 * candidate["a"] + 3.0 * candidate["b"] + random.normal()
-        trials.append(Trial(number, candidate, ("s",), ({"x": value},), None, True))
+        trials.append(Trial(number, candidate, ("s",), ({"x": value},)))
     found = dict(importance(trials, Objective("x")))
     assert list(found) == ["a", "b", "c"] and found["a"] > 0.8 and 0.03 < found["b"] < 0.2 and found["c"] < 0.02
 
