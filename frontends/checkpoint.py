@@ -136,14 +136,16 @@ def _positions(module: nn.Module) -> int | None:
 
 
 def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], folder: Path) -> None:
-    """Gives linear layers the size that the checkpoint has."""
+    """Gives linear layers the size that the checkpoint has: a smaller one, or any where the config says that the model
+    was cut (`secateur.compression.search.cut`)."""
+    cut = isinstance(getattr(getattr(module, "config", None), "cut", None), dict)
     for entry in mismatched:
         key, found, expected = entry[0], tuple(entry[1]), tuple(entry[2])
         path, _, name = key.rpartition(".")
         part = module.get_submodule(path)
-        smaller = len(found) == len(expected) and all(f <= e for f, e in zip(found, expected, strict=True))
+        fits = len(found) == len(expected) and (cut or all(f <= e for f, e in zip(found, expected, strict=True)))
         tensor = _of_checkpoint(key, found, module, state)
-        if not isinstance(part, nn.Linear) or not smaller or tensor is None:
+        if not isinstance(part, nn.Linear) or not fits or tensor is None:
             raise FrontendError(
                 f"'{key}' in '{folder}' has shape {list(found)}, expected {list(expected)}; only linear layers may be"
                 " smaller than the config says"
@@ -152,7 +154,7 @@ def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], 
         if name == "weight":
             part.out_features, part.in_features = found
             attention = module.get_submodule(path.rpartition(".")[0])
-            if found[0] < expected[0] and hasattr(attention, "attention_head_size"):
+            if found[0] != expected[0] and hasattr(attention, "attention_head_size"):
                 set_heads(attention, found[0])
 
 

@@ -1,4 +1,4 @@
-"""Smaller encoders cut out of a trained one: whole layers, attention heads and FFN neurons, what stays corrected.
+"""Smaller encoders cut out of a trained one: layers, heads, FFN neurons, hidden features.
 
 Imports torch.
 """

@@ -11,6 +11,7 @@ from .encoder import Encoder
 @dataclasses.dataclass(frozen=True)
 class Architecture:
     """`layers`: numbers of layers of the dense model, rising; `heads` and `ffn` (neurons): one number for each of them.
+    `hidden`: features of the stream between layers, a multiple of a head's; None: as the dense model has them.
 
     Raises `SearchError` where these contradict each other.
     """
@@ -18,6 +19,7 @@ class Architecture:
     layers: tuple[int, ...]
     heads: tuple[int, ...]
     ffn: tuple[int, ...]
+    hidden: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "ffn"):
@@ -49,6 +51,14 @@ class Architecture:
         encoder, dense = Encoder(module), Architecture.of(module)
         if self.layers[-1] >= len(dense.layers):
             raise SearchError(f"the model has {len(dense.layers)} layers, from 0; found layer {self.layers[-1]}")
+        size = encoder.head_size(0)
+        if self.hidden is not None and (not 0 < self.hidden <= encoder.hidden or self.hidden % size):
+            raise SearchError(
+                f"the hidden width is a multiple of {size}, the features of a head, up to {encoder.hidden}; found"
+                f" {self.hidden}"
+            )
+        if self.hidden not in (None, encoder.hidden):
+            _check_hidden(module, encoder, self.hidden)
         for place, number in enumerate(self.layers):
             for what, wanted, most in (
                 ("heads", self.heads[place], dense.heads[number]),
@@ -62,3 +72,16 @@ class Architecture:
                     f"the layers of a model of the type '{kind}' share a bias for each head, so that all of them keep"
                     f" their {dense.heads[number]} heads; found {self.heads[place]} in layer {number}"
                 )
+
+
+def _check_hidden(module: nn.Module, encoder: Encoder, hidden: int | None) -> None:
+    name = type(module).__name__
+    if getattr(module, "get_output_embeddings", lambda: None)() is not None:
+        # Its weights are those of the embedding of words.
+        raise SearchError(f"the hidden width of a {name} stays: its outputs are words")
+    if encoder.family.bias_of_heads:
+        # The config says the number of heads by the hidden width, and the size of the bias by that.
+        raise SearchError(f"the hidden width of a {name} stays: its layers share a bias for each head")
+    if getattr(encoder.config, "embedding_size", None) == hidden:
+        # Transformers would leave out the projection behind them.
+        raise SearchError(f"the hidden width of this {name} is not {hidden}, that of its embeddings")

@@ -13,6 +13,7 @@ from secateur.frontends.attention_heads import set_heads
 from .architecture import Architecture
 from .encoder import Encoder, narrowed
 from .statistics import Statistics, Structure
+from .stream import cut_stream
 
 NOTE = (
     "The layers of this model differ in heads or FFN width, which the config of transformers cannot say:"
@@ -27,7 +28,8 @@ def cut_model(
 
     The linear layer that reads heads (neurons) gets the weights W_S = W C[:, S] C[S, S]^-1 for the kept columns S,
     where C is the (damped) covariance of its inputs in the dense model, and its bias takes up the mean of what went:
-    the least error of its output. Projections and the first layer of the FFN lose rows. `num_hidden_layers` of the
+    the least error of its output. Projections and the first layer of the FFN lose rows. With a `hidden` width all
+    readers of the stream are solved for in this way, and norms are fitted (see `stream`). `num_hidden_layers` of the
     config is the number of layers; what else the config cannot say stands in its entry `cut`, with a sentence for
     whoever opens it.
 
@@ -37,6 +39,8 @@ def cut_model(
     statistics.check(module)
     result: Any = copy.deepcopy(module).eval()
     encoder = Encoder(result)
+    if architecture.hidden not in (None, encoder.hidden):
+        cut_stream(result, statistics.stream, architecture.hidden, damping)
     for place, number in enumerate(architecture.layers):
         heads, width = architecture.heads[place], architecture.ffn[place]
         if heads < encoder.heads(number):

@@ -116,6 +116,11 @@ class Encoder:
         """Heads of a layer."""
         return self.projections(number)[0].out_features // self.head_size(number)
 
+    @property
+    def hidden(self) -> int:
+        """Features of the stream between layers."""
+        return self.linear(0, "expands").in_features
+
     def width(self, number: int) -> int:
         """Neurons of a layer's FFN."""
         return self.linear(number, "expands").out_features

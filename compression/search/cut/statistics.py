@@ -27,12 +27,15 @@ from secateur.dialects.output_places import write_whole
 
 from ..errors import SearchError
 from .encoder import Encoder
+from .stream import Reader, Stream, collect_norms, reading_layers, stream_of
 
 Batches = Sequence[Mapping[str, "np.ndarray | torch.Tensor"]]
 
 PARTS = {"heads": "gathers", "ffn": "contracts"}
 """What can be cut within a layer, and the linear layer that reads it."""
-_FORMAT = 1
+_FORMAT = 2
+_STREAM = "stream."
+_MEAN, _COVARIANCE, _NORM = (f"{_STREAM}{name}." for name in ("mean", "covariance", "norm"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +64,11 @@ class Structure:
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """`structures` of a dense model by layer and part (`2.heads`, `0.ffn`); `model`: a digest of its weights."""
+    """`structures` of a dense model by layer and part (`2.heads`, `0.ffn`), and its `stream`; `model`: a digest of its
+    weights."""
 
     structures: Mapping[str, Structure]
+    stream: Stream
     model: str
 
     def of(self, layer: int, part: str) -> Structure:
@@ -87,6 +92,13 @@ class Statistics:
             for name, structure in self.structures.items()
             for field in ("mean", "covariance", "order", "errors")
         }
+        tensors |= {f"{_STREAM}{name}": getattr(self.stream, name).contiguous() for name in ("order", "errors")}
+        for name, reader in self.stream.readers.items():
+            tensors |= {
+                f"{_MEAN}{name}": reader.mean.contiguous(),
+                f"{_COVARIANCE}{name}": reader.covariance.contiguous(),
+            }
+        tensors |= {f"{_NORM}{name}": inputs.contiguous() for name, inputs in self.stream.norms.items()}
         groups = json.dumps({name: structure.group for name, structure in self.structures.items()})
         write_whole(file, save(tensors, {"format": str(_FORMAT), "model": self.model, "groups": groups}))
 
@@ -103,7 +115,14 @@ class Statistics:
                 name: Structure(group, *(tensors[f"{name}.{f}"] for f in ("mean", "covariance", "order", "errors")))
                 for name, group in json.loads(about["groups"]).items()
             }
-            return cls(structures, about["model"])
+            readers = {
+                name.removeprefix(_MEAN): Reader(mean, tensors[_COVARIANCE + name.removeprefix(_MEAN)])
+                for name, mean in tensors.items()
+                if name.startswith(_MEAN)
+            }
+            norms = {name.removeprefix(_NORM): t for name, t in tensors.items() if name.startswith(_NORM)}
+            stream = Stream(tensors[f"{_STREAM}order"], tensors[f"{_STREAM}errors"], readers, norms)
+            return cls(structures, stream, about["model"])
         except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
             raise SearchError(f"'{file}' holds no statistics of this version: {error}") from None
 
@@ -132,7 +151,11 @@ def collect(
         for part, linear in PARTS.items()
     }
     progress(0, len(readers), "calibration inputs")
-    moments = Calibration(module, batches).moments({name: [reader] for name, reader in readers.items()})
+    groups = reading_layers(module)
+    calibration = Calibration(module, batches)
+    uses = {name: [reader] for name, reader in readers.items()} | {name: [group[0]] for name, group in groups.items()}
+    moments = calibration.moments(uses)
+    norms = collect_norms(module, calibration, len(batches))
     structures = {}
     for done, (name, reader) in enumerate(readers.items()):
         progress(done, len(readers), name)
@@ -140,7 +163,8 @@ def collect(
         group = encoder.head_size(int(number)) if part == "heads" else 1
         structures[name] = _structure(reader, moments.pop(name)[0], group, damping)
     progress(len(readers), len(readers), "")
-    found = Statistics(structures, model)
+    reading = {name: Reader(*_mean_and_covariance(moments[name][0])) for name in groups if name in moments}
+    found = Statistics(structures, stream_of(groups, reading, norms, damping), model)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         found.save(file)
@@ -149,12 +173,17 @@ def collect(
 
 def _structure(reader: nn.Linear, moments: Moments, group: int, damping: float) -> Structure:
     weight = reader.weight.detach().double().cpu()
-    covariance = moments.centred().cpu() / max(1, moments.tokens)
+    mean, covariance = _mean_and_covariance(moments)
+    covariance = covariance.double()
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(covariance, damping)))
     order, added, _ = emptied(weight, inverse, len(weight), group)
     lost = torch.from_numpy(added[0]).cumsum(0) / max(output_error(weight, covariance), torch.finfo(torch.float64).tiny)
     errors = torch.cat([torch.zeros(1), lost.float()])
-    return Structure(group, moments.mean().float().cpu(), covariance.float(), torch.from_numpy(order[0]), errors)
+    return Structure(group, mean, covariance.float(), torch.from_numpy(order[0]), errors)
+
+
+def _mean_and_covariance(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+    return moments.mean().float().cpu(), (moments.centred() / max(1, moments.tokens)).float().cpu()
 
 
 def digest_of_encoder(module: nn.Module) -> str:

@@ -1,5 +1,7 @@
 """How many bytes a candidate's weights take, from what it says alone."""
 
+import math
+
 import numpy as np
 from torch import nn
 
@@ -13,16 +15,18 @@ def weight_bytes(plan: Plan, dense: nn.Module) -> float:
     Indices and scales, a small part of that, are known once a model is compiled.
     """
     encoder = Encoder(dense)
+    hidden = plan.hidden or encoder.hidden
     inside = {id(parameter) for parameter in encoder.layers.parameters()}
     kept = vectors = 0.0
     for parameter in dense.parameters():
         if id(parameter) not in inside:
+            # Whatever is as wide as the stream becomes as wide as that.
+            size = math.prod(hidden if length == encoder.hidden else length for length in parameter.shape)
             if parameter.dim() > 1:
-                kept += parameter.numel()
+                kept += size
             else:
-                vectors += parameter.numel()
+                vectors += size
     for layer in plan.layers:
-        hidden = encoder.linear(layer.number, "expands").in_features
         features = layer.heads * encoder.head_size(layer.number)
         sizes = {"qkv": 3 * features, "output": features, "ffn_in": layer.ffn, "ffn_out": layer.ffn}
         for kind, size in sizes.items():

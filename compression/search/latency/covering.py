@@ -14,6 +14,7 @@ from secateur.frontends.attention_heads import set_heads
 
 from ..cut import Architecture
 from ..cut.encoder import Encoder, narrowed
+from ..cut.stream import Reader, Stream, cut_stream, reading_layers, stream_norms
 from ..spaces.building import pruned_layers
 from ..spaces.plan import LayerPlan, Plan, scheme_named
 from .cells import Cell
@@ -58,13 +59,16 @@ def _place(position: int, heads: int, ffn: int, dense: Architecture) -> int:
 
 
 @torch.no_grad()
-def model_of(layers: Sequence[LayerPlan], dense: nn.Module) -> Any:
-    """A module on the CPU with these layers: the first heads and neurons of the dense model's, pruned by magnitude.
+def model_of(layers: Sequence[LayerPlan], dense: nn.Module, hidden: int | None = None) -> Any:
+    """A module on the CPU with these layers: the first heads and neurons of the dense model's, and of its `hidden`
+    features, pruned by magnitude.
 
     It is there to be timed, and computes nothing of use. Its table of words has few rows.
     """
     result: Any = copy.deepcopy(dense).cpu().eval()
     encoder = Encoder(result)
+    if hidden not in (None, encoder.hidden):
+        cut_stream(result, _first_features(result), hidden, damping=0.0)
     encoder.keep([layer.number for layer in layers])
     # Several positions may have one layer of the dense model.
     encoder.copy_layers()
@@ -83,6 +87,19 @@ def model_of(layers: Sequence[LayerPlan], dense: nn.Module) -> Any:
     words.num_embeddings = result.config.vocab_size = len(words.weight)
     prune_as_planned(Plan(tuple(layers)), result)
     return result
+
+
+def _first_features(module: nn.Module) -> Stream:
+    """As if the last features went first and all were independent."""
+    width = Encoder(module).hidden
+    alike = Reader(torch.zeros(width), torch.eye(width))
+    tokens = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
+    return Stream(
+        torch.arange(width).flip(0),
+        torch.zeros(width + 1),
+        dict.fromkeys(reading_layers(module), alike),
+        dict.fromkeys(stream_norms(module), tokens),
+    )
 
 
 def prune_as_planned(plan: Plan, module: nn.Module) -> None:

@@ -1,9 +1,9 @@
 """Predicts the latency of candidates, measures what it lacks for that, and times whole models beside the prediction."""
 
 import contextlib
-import copy
 import dataclasses
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,10 @@ from .table import CellTable, Whole, fitted
 if TYPE_CHECKING:
     from secateur.compiler.build.compiled_model import CompiledModel
 
-# A figure is the median over repetitions of the fastest of its runs, as in `secateur.compression.latency`: where other
-# programs run, the middle one tells of them.
+# Of a dispatch the median over repetitions of the fastest of its calls, as in `secateur.compression.latency`; of whole
+# models the median of so many rounds.
 _REPETITIONS, _RUNS = 5, 12
+_ROUNDS = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ class LatencyPredictor:
         candidate, `CompileError` and what else compiling raises."""
         plan = plan_for(candidate, self._dense)
         self.measure_cells([plan])
-        table = self._table(plan.numbers)
+        table = self._table(plan.numbers, plan.hidden)
         known, wholes = table.cells(), table.wholes()
         counts = cells_of(plan.layers)
         slope, intercept = fitted(wholes)
@@ -94,17 +95,18 @@ class LatencyPredictor:
 
     def measure_cells(self, plans: Sequence[Plan]) -> None:
         """Measures the cells of many plans that are not on record, in as few models as will do."""
-        for numbers in {plan.numbers for plan in plans}:
-            table = self._table(numbers)
-            wanted = set().union(*(cells_of(plan.layers) for plan in plans if plan.numbers == numbers))
-            known = table.cells()
-            if FIXED not in known:
-                self._calibrate(table, numbers)
+        kinds = {(plan.numbers, plan.hidden): plan for plan in plans}
+        for (numbers, hidden), kind in kinds.items():
+            table = self._table(numbers, hidden)
+            alike = [plan for plan in plans if (plan.numbers, plan.hidden) == (numbers, hidden)]
+            wanted = set().union(*(cells_of(plan.layers) for plan in alike))
+            if FIXED not in table.cells():
+                self._calibrate(table, kind)
             missing = wanted - set(table.cells())
             models = covering(missing, self._architecture)
             for number, layers in enumerate(models):
                 self._progress(f"measuring layers, model {number + 1} of {len(models)}")
-                self._measure(layers, table, numbers, missing)
+                self._measure(dataclasses.replace(kind, layers=layers), table, missing)
 
     def compiled(self, candidate: Candidate, module: nn.Module | None = None) -> "CompiledModel":
         """A whole compiled model, verified against PyTorch. `module`: the candidate's; by default one of its shape,
@@ -126,35 +128,32 @@ class LatencyPredictor:
         return (LayerPlan(0, max(1, own.heads[0] // 4), max(16, own.ffn[0] // 8), {}),)
 
     def _shaped(self, plan: Plan) -> Any:
-        """A module of the plan's layers with the dense model's embeddings."""
-        module = model_of(plan.layers, self._dense)
-        module.set_input_embeddings(copy.deepcopy(self._dense.get_input_embeddings()).cpu())  # type: ignore[operator]
-        module.config.vocab_size = self._dense.config.vocab_size  # type: ignore[union-attr]
+        """A module of the plan's sizes with as many words as the dense model has."""
+        module = model_of(plan.layers, self._dense, plan.hidden)
+        words, few = self._dense.get_input_embeddings(), module.get_input_embeddings()  # type: ignore[operator]
+        few.weight = nn.Parameter(words.weight.detach()[:, : few.embedding_dim].cpu().clone())
+        few.num_embeddings = module.config.vocab_size = len(few.weight)
         return module
 
-    def _measure(
-        self, layers: tuple[LayerPlan, ...], table: CellTable, numbers: NumberFormat, wanted: set[Cell]
-    ) -> None:
+    def _measure(self, plan: Plan, table: CellTable, wanted: set[Cell]) -> None:
         """Records what is `wanted` of the cells of a model."""
-        module = model_of(layers, self._dense)
-        _, cells = self._profiled(self._compile(module, numbers, verify=False), module, layers)
+        module = model_of(plan.layers, self._dense, plan.hidden)
+        _, cells = self._profiled(self._compile(module, plan.numbers, verify=False), module, plan.layers)
         table.add_cells({cell: cost for cell, cost in cells.items() if cell in wanted})
 
-    def _calibrate(self, table: CellTable, numbers: NumberFormat) -> None:
-        """Records two whole models: a single small layer, and the dense one, with its cells: it has what is outside of
-        layers as candidates have it."""
+    def _calibrate(self, table: CellTable, kind: Plan) -> None:
+        """Records two whole models of the numbers and the hidden width of a plan: a single small layer, and the dense
+        model's layers, with their cells: that has what is outside of layers as candidates have it."""
         own = self._architecture
         small = (LayerPlan(0, max(1, own.heads[0] // 4), max(16, own.ffn[0] // 8), {}),)
-        wholes = []
         for layers in (small, self._own_layers()):
-            module = self._shaped(Plan(layers))
-            compiled = self._anchor if numbers.is_f32 and layers != small else None
-            compiled = compiled or self._compile(module, numbers, verify=False)
+            plan = dataclasses.replace(kind, layers=layers)
+            module = self._shaped(plan)
+            compiled = self._anchor if plan == Plan(self._own_layers()) else None
+            compiled = compiled or self._compile(module, plan.numbers, verify=False)
             latency = self._interleaved(compiled)
             summed, cells = self._profiled(compiled, module, layers)
-            wholes.append(Whole(latency, summed))
-        for whole in wholes:
-            table.add_whole(whole)
+            table.add_whole(Whole(latency, summed))
         # The last, for which is looked: a process that is killed before it calibrates anew.
         table.add_cells(cells)
 
@@ -165,15 +164,19 @@ class LatencyPredictor:
         anchor = self._anchor_model()
         ids = np.ones((self._batch, self._tokens), np.int64)
         arrays = {"input_ids": ids, "attention_mask": ids}
-        models = {"anchor": lambda: anchor.run(arrays), "model": lambda: compiled.run(arrays)}
-        ratios, references = [], []
+        # Of one thread the time that it had a core: what other programs take does not count.
+        clock = time.thread_time if self._threads == 1 else time.perf_counter
+
+        def seconds(model: "CompiledModel") -> float:
+            began = clock()
+            model.run(arrays)
+            return clock() - began
+
+        models = {"anchor": lambda: seconds(anchor), "model": lambda: seconds(compiled)}
         with timing_lock():
-            for _ in range(_REPETITIONS):
-                runs = interleave(models, rounds=_RUNS)
-                ratios.append(runs["model"].min_ms / runs["anchor"].min_ms)
-                references.append(runs["anchor"].min_ms)
-        self._table(F32).add_anchor(statistics.median(references))
-        return statistics.median(ratios)
+            runs = interleave(models, rounds=_ROUNDS, reported=True)
+        self._table(F32).add_anchor(runs["anchor"].median_ms)
+        return runs["model"].median_ms / runs["anchor"].median_ms
 
     def _profiled(
         self, compiled: "CompiledModel", module: nn.Module, layers: Sequence[LayerPlan]
@@ -229,11 +232,12 @@ class LatencyPredictor:
     def _place(self, numbers: NumberFormat) -> Place:
         return place_of(self._target, self._threads, numbers=numbers)
 
-    def _table(self, numbers: NumberFormat) -> CellTable:
+    def _table(self, numbers: NumberFormat, hidden: int | None = None) -> CellTable:
         encoder, own = Encoder(self._dense), self._architecture
         about = {
             "model": encoder.config.model_type,
-            "hidden": encoder.layers[0].get_submodule(encoder.family.expands).in_features,  # type: ignore[union-attr]
+            "width": encoder.hidden,
+            "hidden": hidden or encoder.hidden,
             "head": encoder.head_size(0),
             "activation": str(getattr(encoder.config, "hidden_act", getattr(encoder.config, "activation", ""))),
             "layers": [list(own.heads), list(own.ffn)],

@@ -30,6 +30,7 @@ def architecture_of(plan: Plan) -> Architecture:
         tuple(layer.number for layer in plan.layers),
         tuple(layer.heads for layer in plan.layers),
         tuple(layer.ffn for layer in plan.layers),
+        plan.hidden,
     )
 
 

@@ -45,6 +45,15 @@ def architecture_space(
     return Space("architecture", tuple(dimensions), (FewestLayers(min(fewest_layers, len(dense.layers))),))
 
 
+def hidden_space(module: Any, *, hidden: Sequence[int] | None = None) -> Space:
+    """The hidden width of the whole model: by default down to half of it, as multiples of two heads' features."""
+    from ..cut.encoder import Encoder
+
+    full, size = Encoder(module).hidden, Encoder(module).head_size(0)
+    given = tuple(hidden) if hidden is not None else tuple(range(full, full // 2 - 1, -2 * size))
+    return Space("hidden", (Dimension("hidden", given),))
+
+
 def uniform_space(
     module: Any,
     *,
@@ -96,6 +105,7 @@ def compression_space(
 
 SPACES: dict[str, Callable[[Any], Space]] = {
     "architecture": architecture_space,
+    "hidden": hidden_space,
     "uniform": uniform_space,
     "compression": compression_space,
     "layers": lambda module: dataclasses.replace(compression_space(module, per="layer"), name="layers"),

@@ -2,6 +2,7 @@
 
     layer.3           true, or false: the layer is left out; or `layers`: "0,2,5", all that stay
     heads.3  ffn.3    heads and FFN neurons of layer 3 of the dense model; `heads.*`: of each layer without its own
+    hidden            features of the stream between layers
     rate.WHERE        fraction of zeros, 0: the layer stays dense
     scheme.WHERE      scheme and block of the zeros, such as "bcr 4x1"
     numbers           "f32", "f16", "int8": the weights; "int8 x int8": weights and arithmetic
@@ -25,7 +26,7 @@ KINDS = ("qkv", "output", "ffn_in", "ffn_out")
 """The linear layers of a layer: query, key and value; what reads the heads; the two of the FFN."""
 
 _WHERE = rf"(?:\*|\d+|(?:\d+\.)?(?:{'|'.join(KINDS)}))"
-_NAMES = re.compile(rf"layers|numbers|layer\.\d+|(?:heads|ffn)\.(?:\d+|\*)|(?:rate|scheme)\.{_WHERE}")
+_NAMES = re.compile(rf"layers|hidden|numbers|layer\.\d+|(?:heads|ffn)\.(?:\d+|\*)|(?:rate|scheme)\.{_WHERE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +42,12 @@ class LayerPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The layers that stay, in order, and the format that the model is compiled in."""
+    """The layers that stay, in order, the format that the model is compiled in, and its hidden width (None: as it
+    is)."""
 
     layers: tuple[LayerPlan, ...]
     numbers: NumberFormat = F32
+    hidden: int | None = None
 
 
 def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) -> Plan:
@@ -57,7 +60,7 @@ def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) 
         if not _NAMES.fullmatch(name):
             raise SearchError(
                 f"a candidate says nothing with '{name}'; accepted are layers, layer.N, heads.N, heads.*, ffn.N, ffn.*,"
-                f" rate.WHERE and scheme.WHERE (a layer, one of {', '.join(KINDS)}, or both as in 0.qkv), numbers"
+                f" hidden, numbers, rate.WHERE and scheme.WHERE (a layer, one of {', '.join(KINDS)}, or both: 0.qkv)"
             )
     layers = []
     for number in _kept(candidate, len(heads)):
@@ -79,7 +82,10 @@ def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) 
         layers.append(LayerPlan(number, *sizes, pruning))  # type: ignore[arg-type]
     if not layers:
         raise SearchError("the candidate leaves out all layers; at least one stays")
-    return Plan(tuple(layers), numbers_named(candidate.get("numbers", "f32")))
+    hidden = candidate.get("hidden")
+    if hidden is not None and (isinstance(hidden, bool) or not isinstance(hidden, int)):
+        raise SearchError(f"'hidden' is a whole number, found {hidden!r}")
+    return Plan(tuple(layers), numbers_named(candidate.get("numbers", "f32")), hidden)
 
 
 def _first(candidate: Candidate, what: str, places: tuple[str, ...], otherwise: Choice) -> Choice:

@@ -92,6 +92,7 @@ def test_the_most_particular_name_counts():
         ({"layer.5": True}, "the candidate names 'layer.5'"),
         ({f"layer.{n}": False for n in range(3)}, "leaves out all layers"),
         ({"ffn.*": "many"}, "whole numbers, found"),
+        ({"hidden": 1.5}, "'hidden' is a whole number, found 1.5"),
         ({"numbers": "f32 x int8"}, "arithmetic in int8 takes weights of int8"),
     ],
 )
@@ -100,7 +101,7 @@ def test_what_says_nothing_is_a_sentence(candidate, message):
         plan_of(candidate, HEADS, FFN)
 
 
-@pytest.mark.parametrize("names", ["architecture", "uniform", "compression", "layers", "architecture,layers"])
+@pytest.mark.parametrize("names", ["architecture", "uniform", "compression", "layers", "architecture,hidden,layers"])
 def test_every_candidate_of_a_made_space_is_in_the_model(dense, names):
     space = pickle.loads(pickle.dumps(space_named(names, dense)))
     generator = np.random.default_rng(0)
@@ -113,6 +114,7 @@ def test_every_candidate_of_a_made_space_is_in_the_model(dense, names):
             tuple(layer.number for layer in plan.layers),
             tuple(layer.heads for layer in plan.layers),
             tuple(layer.ffn for layer in plan.layers),
+            plan.hidden,
         ).check(dense)
         assert all(layer.number in range(3) for layer in plan.layers)
 
@@ -151,6 +153,7 @@ def test_a_line_alone_rebuilds_the_model(dense, batches, statistics):
         {
             "layer.1": False,
             "heads.0": 3,
+            "hidden": 24,
             "ffn.2": 48,
             "rate.ffn_in": 0.5,
             "scheme.ffn_in": "bcr 4x1",
@@ -164,7 +167,7 @@ def test_a_line_alone_rebuilds_the_model(dense, batches, statistics):
     for number in (0, 1):
         weight = encoder.linear(number, "expands").weight.detach()
         assert float((weight == 0).float().mean()) == pytest.approx(0.5, abs=0.02)
-        bands = weight.reshape(-1, 4, 32)
+        bands = weight.reshape(-1, 4, 24)
         assert torch.equal((bands == 0).all(1), (bands == 0).any(1))
         rates = [float((p.weight == 0).float().mean()) for p in encoder.projections(number)]
         assert rates == pytest.approx([0.75 if number else 0.0] * 3, abs=0.01)
