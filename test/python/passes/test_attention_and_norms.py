@@ -15,6 +15,8 @@ LOWERINGS = {
     "linalg": "convert-sparsity-to-linalg",
     "linalg-in-panels": "sparsity-layout,convert-sparsity-to-linalg",
 }
+# Of a head: two pieces for threads of a GPU, which share their scores.
+DEPTH = 12
 TARGET = "sparsity.target = #sparsity.target<{vector_bytes = 32 : i64, registers = 16 : i64}>"
 
 
@@ -34,8 +36,8 @@ def compare(text: str, inputs: list[np.ndarray], pipeline: str) -> None:
 
 
 def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bool, bias: list[int] | None) -> str:
-    """An attention of batch 2 and depth 6 as text; `bias` gives its first two dimensions."""
-    q, k = f"tensor<2x{tokens}x{heads * 6}xf32>", f"tensor<2x{tokens}x{kv_heads * 6}xf32>"
+    """An attention of batch 2 as text; `bias` gives its first two dimensions."""
+    q, k = f"tensor<2x{tokens}x{heads * DEPTH}xf32>", f"tensor<2x{tokens}x{kv_heads * DEPTH}xf32>"
     types, names = [q, k, k], ["%q", "%k", "%v"]
     if key_bias:
         types, names = [*types, f"tensor<2x{tokens}xf32>"], [*names, "%m"]
@@ -65,6 +67,7 @@ def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bo
         (20, 2, 2, True, False, [2, 1]),
         # More keys than scores fit the scratch memory: block by block.
         (400, 2, 1, True, True, None),
+        (300, 2, 1, False, False, None),
         (520, 2, 2, False, True, [1, 2]),
     ],
 )
@@ -74,7 +77,7 @@ def test_attention(lowering, tokens, heads, kv_heads, causal, key_bias, bias):
     def draw(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape).astype(np.float32)
 
-    inputs = [draw(2, tokens, heads * 6), draw(2, tokens, kv_heads * 6), draw(2, tokens, kv_heads * 6)]
+    inputs = [draw(2, tokens, n * DEPTH) for n in (heads, kv_heads, kv_heads)]
     if key_bias:
         mask = np.zeros((2, tokens), dtype=np.float32)
         mask[0, tokens // 2 :] = -np.inf
@@ -88,7 +91,7 @@ def test_attention(lowering, tokens, heads, kv_heads, causal, key_bias, bias):
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_a_nan_reaches_the_result(lowering):
-    inputs = [np.ones((2, 16, 12), dtype=np.float32) for _ in range(3)]
+    inputs = [np.ones((2, 16, 2 * DEPTH), dtype=np.float32) for _ in range(3)]
     inputs[0][1, 3, 2] = np.nan
     compare(attention(16, 2, 2, False, False, None), inputs, LOWERINGS[lowering])
 
