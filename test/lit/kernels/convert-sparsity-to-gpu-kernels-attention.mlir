@@ -33,23 +33,37 @@ func.func @attention(%q: tensor<1x1x16x16xf32>, %k: tensor<1x1x16x16xf32>, %v: t
 // -----
 
 // More keys than fit the workgroup's memory (128 of 16 queries) come in tiles; a barrier stands before the next one, and
-// the last one is cut off. What was summed up with a smaller largest score is scaled.
+// the last one is cut off. What was summed up with a smaller largest score is scaled. Few tiles follow each other.
 // CHECK: func.func private @gpu_attention_1x32(
 // CHECK-SAME: sparsity.threads = array<i64: 16, 1, 1>
 // CHECK: memref.alloc() : memref<128x4xvector<4xf32>
-// CHECK: scf.for {{.*}} iter_args
+// CHECK-NOT: scf.if
+// CHECK-COUNT-2: gpu.barrier
 // CHECK: scf.for
 // CHECK: scf.if
 // CHECK: gpu.barrier
 // CHECK: math.exp
 // CHECK-COUNT-9: arith.mulf
-// CHECK: gpu.barrier
-// CHECK-NEXT: scf.yield
+// CHECK-NOT: gpu.barrier
 // CHECK-LABEL: func.func @tiles
 func.func @tiles(%q: tensor<1x3x32x64xf32>) -> tensor<1x3x32x64xf32> {
   // CHECK: grid = array<i64: 64, 3, 1>
   %0 = "sparsity.attention"(%q, %q, %q) {heads = 1 : i64, kv_heads = 1 : i64, scale = 0.5 : f64, causal = false, layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<1x3x32x64xf32>, tensor<1x3x32x64xf32>, tensor<1x3x32x64xf32>) -> tensor<1x3x32x64xf32>
   return %0 : tensor<1x3x32x64xf32>
+}
+
+// -----
+
+// Many are a loop.
+// CHECK: func.func private @gpu_attention_1x32(
+// CHECK: scf.for %[[FIRST:[a-z0-9]+]] = {{.*}} iter_args({{.*}}, {{.*}}, {{.*}}, {{.*}}, {{.*}}, {{.*}}, {{.*}}, {{.*}}, {{.*}}, {{.*}})
+// CHECK-NOT: scf.if
+// CHECK-COUNT-2: gpu.barrier
+// CHECK-NEXT: scf.yield
+// CHECK-LABEL: func.func @loop
+func.func @loop(%q: tensor<1x10x32x64xf32>) -> tensor<1x10x32x64xf32> {
+  %0 = "sparsity.attention"(%q, %q, %q) {heads = 1 : i64, kv_heads = 1 : i64, scale = 0.5 : f64, causal = false, layout = #sparsity.layout<{panel = 64 : i64, inner = 1 : i64}>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0>} : (tensor<1x10x32x64xf32>, tensor<1x10x32x64xf32>, tensor<1x10x32x64xf32>) -> tensor<1x10x32x64xf32>
+  return %0 : tensor<1x10x32x64xf32>
 }
 
 // -----

@@ -69,6 +69,8 @@ def attention(tokens: int, heads: int, kv_heads: int, causal: bool, key_bias: bo
         (400, 2, 1, True, True, None),
         (300, 2, 1, False, False, None),
         (520, 2, 2, False, True, [1, 2]),
+        # On a GPU, so many tiles are a loop.
+        (600, 2, 1, False, False, None),
     ],
 )
 def test_attention(lowering, tokens, heads, kv_heads, causal, key_bias, bias):

@@ -37,6 +37,8 @@ def compare(text, inputs, kernel):
         # Three tiles of keys, the last one cut off.
         (1, 300, 2, 2, 32, False, True),
         (1, 300, 2, 1, 32, True, False),
+        # Six tiles: a loop.
+        (1, 700, 1, 1, 16, False, True),
         # The second sequence is masked whole.
         (2, 40, 4, 2, 64, True, True),
         # Ten pieces of a head; two vectors of queries for 32 pieces.
