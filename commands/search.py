@@ -153,6 +153,7 @@ def command(
         from secateur.compression.search.halving import Budget
         from secateur.compression.search.measurement import Goal, Limit, Objective
         from secateur.compression.search.part import Without
+        from secateur.compression.search.scaled import scaled_evenly
         from secateur.compression.search.search import JOURNAL, search
         from secateur.compression.search.spaces import space_named
         from secateur.compression.train.task_model import load_task_model
@@ -195,6 +196,7 @@ def command(
             seed=seed,
             workers=jobs,
             at_once=at_once,
+            first=scaled_evenly(searched),
             pool=pool,
             progress=lambda progress: tell(progress_words(progress, goals, seconds)),
         )

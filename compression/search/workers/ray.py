@@ -71,8 +71,8 @@ class RayPool:
 
     @property
     def free(self) -> int:
-        """CPUs of the cluster without a task of this pool."""
-        return max(0, int(self._ray.cluster_resources().get("CPU", 0)) - len(self._busy))
+        """Tasks that Ray takes: as many as the cluster has CPUs, and as many to go on with at once."""
+        return max(0, 2 * int(self._ray.cluster_resources().get("CPU", 0)) - len(self._busy))
 
     def place(self, stage: Stage) -> str | None:
         """None: Ray lends a device to one task at a time."""

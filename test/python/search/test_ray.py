@@ -9,6 +9,7 @@ import pytest
 
 from secateur.compression.search.errors import SearchError
 from secateur.compression.search.halving import Budget
+from secateur.compression.search.part import Without
 from secateur.compression.search.search import search
 from secateur.compression.search.workers import Task
 from secateur.compression.search.workers.ray import RayPool, resource_of
@@ -32,10 +33,15 @@ def cluster(monkeypatch):
     made.shutdown()
 
 
+def _slow(evaluators, folder):
+    """A second a stage, on no device, and no late stage."""
+    return Without(evaluators.Smooth(str(folder / "log"), 1.0, target=None), ("trained",))
+
+
 def _timed(evaluators, folder, pool, count):
     began = time.monotonic()
-    evaluator = evaluators.Smooth(str(folder / "log"), 1.0, target=None)
-    budget = Budget(candidates=count, reduction=count)
+    evaluator = _slow(evaluators, folder)
+    budget = Budget(candidates=count)
     trials = search(SPACE, evaluator, GOAL, folder / "search", budget=budget, at_once=8, controller="random", pool=pool)
     return trials, time.monotonic() - began
 
@@ -46,7 +52,7 @@ def test_a_search_on_two_nodes(evaluators, cluster, tmp_path):
         RayPool(evaluator)
     for name in ("one", "two", "phone"):
         (tmp_path / name).mkdir()
-    slow = evaluators.Smooth(str(tmp_path / "log"), 1.0, target=None)
+    slow = _slow(evaluators, tmp_path)
     one, seconds = _timed(evaluators, tmp_path / "one", RayPool(slow), 10)
     cluster.add_node(num_cpus=1, resources={resource_of("phone"): 1})
     cluster.wait_for_nodes()
