@@ -207,10 +207,10 @@ class LatencyPredictor:
     def _anchor_model(self) -> "CompiledModel":
         if self._anchor is None:
             self._progress("compiling the dense model")
-            self._anchor = self._compile(self._shaped(Plan(self._own_layers())), F32, verify=False)
+            self._anchor = self._compile(self._shaped(Plan(self._own_layers())), F32, verify=False, cache=True)
         return self._anchor
 
-    def _compile(self, module: Any, numbers: NumberFormat, *, verify: bool) -> "CompiledModel":
+    def _compile(self, module: Any, numbers: NumberFormat, *, verify: bool, cache: bool = False) -> "CompiledModel":
         from secateur.compiler.driver import compile_model
         from secateur.frontends import example_inputs_for
 
@@ -222,7 +222,7 @@ class LatencyPredictor:
             arithmetic=numbers.arithmetic.name,
             threads=self._threads,
             verify=verify,
-            cache=False,
+            cache=cache,
         )
 
     def _quiet_ms(self) -> float:
