@@ -15,6 +15,9 @@ from ..search import open_search
 from ..space import Choice
 from ..trials import Trial, Trials
 
+# With fewer candidates chance explains as much as any choice.
+_FEW = 12
+
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
@@ -109,9 +112,11 @@ def missed(trials: Trials, goal: Goal) -> str | None:
 
 def importance(trials: Sequence[Trial], objective: Objective) -> list[tuple[str, float]]:
     """For each dimension the part of the variance of an objective that lies between its choices (the correlation ratio
-    of Pearson 1905), corrected for what chance gives to as many groups; 0 or more, the largest first."""
+    of Pearson 1905), corrected for what chance gives to as many groups; the largest first, without those that explain
+    nothing. Empty for fewer than a dozen candidates.
+    """
     known = [t for t in trials if not t.failure and objective.figure in t.figures]
-    if len(known) < 3:
+    if len(known) < _FEW:
         return []
     losses = np.array([objective.loss(t.figures) for t in known])
     # By place: one bad candidate is not to decide on everything.
@@ -126,7 +131,8 @@ def importance(trials: Sequence[Trial], objective: Objective) -> list[tuple[str,
             continue
         between = sum(len(g) * (statistics.fmean(g) - places.mean()) ** 2 for g in groups.values())
         within = (total - between) / (len(known) - len(groups))
-        found.append((name, max(0.0, (between - (len(groups) - 1) * within) / total)))
+        part = (between - (len(groups) - 1) * within) / total
+        found += [(name, part)] if part > 0 else []
     return sorted(found, key=lambda pair: -pair[1])
 
 

@@ -73,13 +73,17 @@ def _page(found: Sequence[Facts], references: Sequence[Reference]) -> str:
 
 
 def _winner(facts: Facts, trial: Trial) -> str:
-    figures = _table(("figure", "value"), [(name, f"{value:.5g}") for name, value in trial.figures.items()])
+    figures = _table(("figure", "value"), [(name, _number(value)) for name, value in trial.figures.items()])
     shared = [f"{n} = {v}" for n, v in trial.candidate.items() if not any(p.isdigit() for p in n.split("."))]
     drawing = layers(trial.candidate, facts.choices, f"candidate {trial.number}")
     return (
         f"<p>Candidate {trial.number}, after {html.escape(', '.join(trial.stages))}. {html.escape(', '.join(shared))}"
         f"</p>{drawing}{figures}"
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
