@@ -1,3 +1,4 @@
+import dataclasses
 import statistics
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_the_same_calls_give_the_same_proposals(name):
 def test_keeps_rules_takes_failures_and_finds_a_front(name):
     if name == "gp":
         pytest.importorskip("scipy")
-    space = Space("ruled", SPACE.dimensions, (lambda c: (c["d0"] + c["d1"]) % 3 != 0,))
+    depends = dataclasses.replace(SPACE.dimensions[4], when=("d0", (2, 3, 4)))
+    space = Space("ruled", (*SPACE.dimensions[:4], depends), (lambda c: (c["d0"] + c["d1"]) % 3 != 0,))
     controller = make_controller(name, space, FRONT, 0)
     proposals = Proposals(space, [FRONT], [controller])
     outcomes = []
@@ -64,7 +66,7 @@ def test_keeps_rules_takes_failures_and_finds_a_front(name):
     count = 14 if name == "gp" else 40
     for number in range(count):
         candidate = proposals.next()
-        assert space.allows(candidate)
+        assert space.allows(candidate) and candidate == space.canonical(candidate)
         found = None if number % 7 == 3 else figures(candidate)
         outcomes.append(outcome_of(FRONT, found))
         proposals.tell(number, found)
