@@ -140,18 +140,30 @@ class Driver:
             lines.append({**line, "until": time.time() + LEASE, "place": place})
             return True
 
-        for number in sorted(self._open):
-            stage = self._trials.next_stage(number)
-            if len(tasks) < free and stage is not None and (number, stage.name) not in taken:
-                take(number, stage)
-        while len(tasks) < free and self._halving.exploring and (candidate := self._proposals.next()) is not None:
+        def propose() -> int | None:
+            candidate = self._proposals.next() if self._halving.exploring else None
+            if candidate is None:
+                return None
             number = len(self._proposals.candidates) - 1
             self._journal.candidates[number] = candidate
             self._open.add(number)
             lines.append({"kind": "candidate", "number": number, "candidate": candidate})
+            return number
+
+        waiting = 0
+        for number in sorted(self._open):
             stage = self._trials.next_stage(number)
-            if stage is None or not take(number, stage):
+            if stage is not None and (number, stage.name) not in taken:
+                began = len(tasks) < free and take(number, stage)
+                waiting += not began
+        while len(tasks) < free and (new := propose()) is not None:
+            stage = self._trials.next_stage(new)
+            waiting += stage is None or not take(new, stage)
+            if waiting:
                 break
+        if not tasks and not waiting:
+            # All are busy: what comes next is thought of now, for a controller may need a while.
+            propose()
         while len(tasks) < free and not self._open and not self._explores():
             late = self._halving.late(taken)
             if late is None or not take(late[0].number, late[1]):
