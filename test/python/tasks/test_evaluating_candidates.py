@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from secateur.compression.latency import LatencyError
 from secateur.compression.search.cut import Architecture
 from secateur.compression.search.errors import SearchError
 from secateur.compression.search.evaluation import ModelEvaluator, Recipe
@@ -115,3 +116,18 @@ def test_what_cannot_be_is_a_failure_and_an_unknown_stage_an_error(evaluator):
     assert "layer 0 of the model has 2 heads, found 3" in found.failure and not found.figures
     with pytest.raises(SearchError, match="the stages are latency, error, sample, short, full, compiled, found"):
         evaluator.evaluate({}, "last")
+
+
+def test_what_the_target_cannot_do_keeps_nothing_else_from_being_measured(evaluator, monkeypatch):
+    measured = []
+
+    class Predictor:
+        def measure_cells(self, plans):
+            if plans[0].numbers.arithmetic.name == "int8":
+                raise LatencyError("no arithmetic in int8")
+            measured.append([plan.layers[0].heads for plan in plans])
+
+    monkeypatch.setattr(ModelEvaluator, "_predictor", lambda self: Predictor())
+    bytes_ = {"numbers": "int8 x int8"}
+    evaluator.measure_layers([bytes_, {"heads.*": 1}, {"numbers": "f16"}, {}, {**bytes_, "heads.*": 1}])
+    assert measured == [[1, 2], [2]]
