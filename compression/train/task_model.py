@@ -6,10 +6,12 @@ from typing import Any
 from .errors import TrainError
 
 
-def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = None, seed: int = 0) -> tuple[Any, Any]:
+def load_task_model(
+    folder: str | Path, task: Any, weights: str | Path | None = None, seed: int = 0, *, new_head: bool = True
+) -> tuple[Any, Any]:
     """The module (fp32, evaluation mode) and the tokenizer of a folder, as `task.model_class`.
 
-    A head that the folder lacks gets random weights from `seed`. `weights` is a safetensors file of part of the model
+    A head that the folder lacks gets random weights from `seed`, or is an error without `new_head`. `weights` is a safetensors file of part of the model
     to be laid over it. Raises `TrainError` where the folder cannot be loaded, or the file has names or shapes that
     the model has not; `TaskError` where its labels do not fit the task.
     """
@@ -32,7 +34,7 @@ def load_task_model(folder: str | Path, task: Any, weights: str | Path | None = 
     wanted = class_for(getattr(transformers, task.model_class), config, path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = load_model(folder, wanted.__name__, config=config, new_head=True).module
+        module = load_model(folder, wanted.__name__, config=config, new_head=new_head).module
     tokenizer = load_tokenizer(folder)
     if weights is not None:
         lay_over(module, Path(weights))

@@ -62,7 +62,8 @@ class Workbench:
 def loaded(model: str, task_name: str, data: Path | None) -> tuple[Any, Any, Task]:
     """The dense module on the CPU, its tokenizer, and the task."""
     task = get_task(task_name, data)
-    return *load_task_model(model, task), task
+    # Candidates inherit what the dense model can do: one that is not trained on the task can nothing.
+    return *load_task_model(model, task, new_head=False), task
 
 
 @functools.lru_cache(maxsize=2)

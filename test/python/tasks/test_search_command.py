@@ -58,3 +58,11 @@ def test_what_cannot_be_searched_is_a_sentence(searched, more, words):
     done = searched(*more)
     assert done.code == 2 and words in done.err, done.err
     assert "Traceback" not in done.err
+
+
+def test_a_model_that_is_not_trained_on_the_task_is_refused(qa_folder):
+    from secateur.compression.search.evaluation.workbench import loaded
+    from secateur.frontends import FrontendError
+
+    with pytest.raises(FrontendError, match="has no weights for .*classifier"):
+        loaded(str(qa_folder), "sentiment", None)
