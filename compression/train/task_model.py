@@ -11,9 +11,9 @@ def load_task_model(
 ) -> tuple[Any, Any]:
     """The module (fp32, evaluation mode) and the tokenizer of a folder, as `task.model_class`.
 
-    A head that the folder lacks gets random weights from `seed`, or is an error without `new_head`. `weights` is a safetensors file of part of the model
-    to be laid over it. Raises `TrainError` where the folder cannot be loaded, or the file has names or shapes that
-    the model has not; `TaskError` where its labels do not fit the task.
+    A head that the folder lacks gets random weights from `seed`, or is an error without `new_head`. `weights` is a
+    safetensors file of part of the model to be laid over it. Raises `TrainError` where the folder cannot be loaded, or
+    the file has names or shapes that the model has not; `TaskError` where its labels do not fit the task.
     """
     import torch
     import transformers

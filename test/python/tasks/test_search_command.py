@@ -64,5 +64,5 @@ def test_a_model_that_is_not_trained_on_the_task_is_refused(qa_folder):
     from secateur.compression.search.evaluation.workbench import loaded
     from secateur.frontends import FrontendError
 
-    with pytest.raises(FrontendError, match="has no weights for .*classifier"):
+    with pytest.raises(FrontendError, match=r"has no weights for .*classifier"):
         loaded(str(qa_folder), "sentiment", None)
