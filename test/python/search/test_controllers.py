@@ -34,12 +34,12 @@ def _place(candidates):
 
 
 # A proposal of the Gaussian process takes half a second: few, and so many that chance finds less.
-_COUNT, _SEEDS = {"gp": 40}, {"gp": 1}
+_COUNT, _SEEDS = {"gp": 40}, {"gp": 1, "reinforce": 3}
 
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_finds_better_candidates_than_chance(name):
-    count, seeds = _COUNT.get(name, 120), range(_SEEDS.get(name, 3))
+    count, seeds = _COUNT.get(name, 120), range(_SEEDS.get(name, 7))
     found = [_place(_search(name, count, seed)) for seed in seeds]
     drawn = [_place(_search("random", count, seed)) for seed in range(15)]
     # Of 284 candidates that keep the limit.
