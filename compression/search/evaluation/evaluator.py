@@ -40,7 +40,8 @@ class ModelEvaluator:
         sample    METRIC_sample   on `examples` of the dev split, as inherited
         short     METRIC_short    on the same after training by the recipe `short`
         full      METRIC          on `scored` examples (None: all) after training by the recipe `full`
-        compiled  measured_ms     of the whole model, compiled and verified: the trained one, where there is one
+        compiled  measured_ms     of the whole model, compiled and verified: the trained one, where there is one; from
+                                  then on it is `latency_ms`, too, so that limits are kept by what was measured
                   bundle_bytes    of the bundle (`bundle`)
                   memory_bytes    that a process takes more at its peak for the model
 
@@ -164,8 +165,10 @@ class ModelEvaluator:
             shutil.rmtree(bundle)
         bundle.parent.mkdir(parents=True, exist_ok=True)
         compiled.save(bundle)
+        measured = self._predictor().time_whole(compiled).latency_ms
         figures = {
-            "measured_ms": self._predictor().time_whole(compiled).latency_ms,
+            "measured_ms": measured,
+            "latency_ms": measured,
             "bundle_bytes": float(sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())),
         }
         for peak in compiled.peak_memory().values():
