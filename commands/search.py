@@ -31,16 +31,21 @@ def command(
             "--out",
             "-o",
             metavar="DIR",
-            rich_help_panel="Search",
+            rich_help_panel="Model and data",
             help="Folder of the search: its journal, models, report.",
         ),
     ] = None,
     task: Annotated[
-        str, typer.Option(metavar="squad|sentiment", rich_help_panel="Search", help="What candidates are scored on.")
+        str,
+        typer.Option(
+            metavar="squad|sentiment", rich_help_panel="Model and data", help="What candidates are scored on."
+        ),
     ] = "squad",
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel="Search", help="The task on data of your own, with its labels."),
+        typer.Option(
+            metavar="FILE", rich_help_panel="Model and data", help="The task on data of your own, with its labels."
+        ),
     ] = None,
     space: Annotated[
         str,
@@ -75,10 +80,11 @@ def command(
         int | None, typer.Option(min=1, metavar="N", rich_help_panel="Search", help="Candidates to propose at most.")
     ] = None,
     train: Annotated[
-        str, typer.Option(metavar="none|short|full", rich_help_panel="Search", help="The longest training of the best.")
+        str,
+        typer.Option(metavar="none|short|full", rich_help_panel="Training", help="The longest training of the best."),
     ] = "full",
     epochs: Annotated[
-        float, typer.Option(min=0.0, metavar="N", rich_help_panel="Search", help="Epochs of the full training.")
+        float, typer.Option(min=0.0, metavar="N", rich_help_panel="Training", help="Epochs of the full training.")
     ] = 3.0,
     seed: Annotated[
         int, typer.Option(min=0, metavar="SEED", rich_help_panel="Search", help="Of everything drawn.")

@@ -155,7 +155,10 @@ def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], 
             part.out_features, part.in_features = found
             attention = module.get_submodule(path.rpartition(".")[0])
             if found[0] != expected[0] and hasattr(attention, "attention_head_size"):
-                set_heads(attention, found[0])
+                try:
+                    set_heads(attention, found[0])
+                except FrontendError as error:
+                    raise FrontendError(f"'{key}' in '{folder}': {error}") from None
 
 
 def _of_checkpoint(

@@ -68,7 +68,11 @@ class ProcessEndedError(SessionError):
 
 
 class LavapipeSession:
-    """A `Session` on lavapipe with `lanes` lanes. Raises `SessionError` as one does, `ProcessEndedError` among them."""
+    """A `Session` on lavapipe with `lanes` lanes. Raises `SessionError` as one does, `ProcessEndedError` among them.
+
+    A driver that loses the device while parameters are loaded, as that of Mesa 22.3 does now and then where other
+    processes use it too, is started once more.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,16 @@ class LavapipeSession:
         parameters: Archives = None,
         lanes: int = 8,
     ) -> None:
+        given = module if isinstance(module, bytes) else str(module)
+        try:
+            self._load(lanes, given, parameters)
+        except ProcessEndedError as error:
+            if _LOST not in str(error):
+                raise
+            self._load(lanes, given, parameters)
+
+    def _load(self, lanes: int, module: str | bytes, parameters: Archives) -> None:
+        """Starts the process and loads the module in it; where that fails there is no process left."""
         environment = {**os.environ, **lavapipe_environment(lanes)}
         ours, theirs = socket.socketpair()
         with theirs:
@@ -87,8 +101,7 @@ class LavapipeSession:
             )
         self._connection = Connection(ours.detach())
         try:
-            given = module if isinstance(module, bytes) else str(module)
-            self._call("load", given, archive_paths(parameters))
+            self._call("load", module, archive_paths(parameters))
         except BaseException:
             self.close()
             raise
