@@ -5,6 +5,7 @@ largest resident set of this process and that of its largest child, IREE's compi
 Linux keeps the peak of every process (`VmHWM`); `ru_maxrss` would count that of the parent in its children too.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -55,7 +56,10 @@ def main() -> int:
 
     from . import models
 
-    module, inputs = models.pruned(models.bert_base(), "bcr", "4x16", 0.9), models.bert_inputs()
+    parser = argparse.ArgumentParser(prog="python -m secateur.benchmarks.compile_cost")
+    parser.add_argument("--layers", type=int, default=12, help="encoder layers")
+    module = models.pruned(models.bert_base(parser.parse_args().layers), "bcr", "4x16", 0.9)
+    inputs = models.bert_inputs()
     watch = ChildrenPeak()
     watch.start()
     began = time.perf_counter()

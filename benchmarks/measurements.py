@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from . import models
@@ -151,10 +150,10 @@ def linear_1_token(shop: Workshop, rounds: int) -> Record:
 def compilation(shop: Workshop, rounds: int) -> Record:
     """BERT-base from the module to a saved bundle without the cache: seconds, and memory of all processes."""
     shop.progress("compiling BERT-base in a process of its own")
-    program = Path(__file__).with_name("compile_cost.py")
     environment = {**os.environ, "SECATEUR_CACHE": "off"}
     environment.pop("OMP_NUM_THREADS", None)
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-m", f"{__package__}.compile_cost"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"compiling BERT-base failed: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])

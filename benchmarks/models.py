@@ -15,9 +15,9 @@ BYTES = {"weights": "int8", "arithmetic": "int8"}
 """Options of `compile_model` for a model on bytes."""
 
 
-def bert_base() -> "torch.nn.Module":
+def bert_base(layers: int = 12) -> "torch.nn.Module":
     """BERT-base without its pooler: 12 layers, hidden size 768, 12 heads, FFN 3072."""
-    return _bert()
+    return _bert(num_hidden_layers=layers)
 
 
 def minilm_l6() -> "torch.nn.Module":
