@@ -5,7 +5,6 @@ from secateur.compiler.verify.op_by_op import check_ops
 from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from secateur.compiler.verify.verification_place import Place, session_at, verification_place
 from secateur.runtime_targets.bundle import Bundle
-from secateur.runtime_targets.iree.lavapipe import ProcessEndedError
 from secateur.runtime_targets.runner import Runner
 
 from .compile_options import Options
@@ -49,27 +48,16 @@ def verify_build(
 def _compare(
     place: Place, bundle: Bundle, name: str, reference: ReferenceOutputs, threads: int
 ) -> list[comparison.Difference]:
-    """Runs the code of the target `name` on the reference's inputs.
-
-    Where the process of a driver ends in a call, all of it is done once more: lavapipe of Mesa 22.3 crashes now and
-    then, with code that runs the next time (one run in 45 of the same model).
-    """
-
-    def compare() -> list[comparison.Difference]:
-        with session_at(place, bundle, name, threads) as session:
-            runner = Runner(bundle.manifest, session)
-            return comparison.verify(
-                lambda arrays: list(runner.run(arrays).values()),
-                reference.outputs,
-                reference.cases,
-                [spec.name for spec in bundle.manifest.function().outputs],
-                reference.accepted,
-            )
-
-    try:
-        return compare()
-    except ProcessEndedError:
-        return compare()
+    """Runs the code of the target `name` on the reference's inputs."""
+    with session_at(place, bundle, name, threads) as session:
+        runner = Runner(bundle.manifest, session)
+        return comparison.verify(
+            lambda arrays: list(runner.run(arrays).values()),
+            reference.outputs,
+            reference.cases,
+            [spec.name for spec in bundle.manifest.function().outputs],
+            reference.accepted,
+        )
 
 
 def note_of(report: TargetReport) -> str:

@@ -39,21 +39,31 @@ def test_threads_are_refused(bundle):
         profile(bundle, threads=2)
 
 
-def test_a_driver_that_waits_for_itself_is_ended_and_started_again(lavapipe, bundle, monkeypatch):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda command, seconds: subprocess.TimeoutExpired(command, seconds),
+        lambda command, seconds: profiling.ToolEndedError("'iree-benchmark-module' failed: VK_ERROR_DEVICE_LOST"),
+    ],
+    ids=["waits for itself", "loses the device"],
+)
+def test_a_driver_that_fails_once_is_started_again(lavapipe, bundle, monkeypatch, fault):
     ends = []
 
-    def hanging(command, seconds=None):
+    def failing(command, seconds=None):
         if "iree-benchmark-module" in command[0] and len(ends) < 1:
             ends.append(seconds)
-            raise subprocess.TimeoutExpired(command, seconds)
+            raise fault(command, seconds)
         return run(command, seconds)
 
     run = profiling._run
-    monkeypatch.setattr(profiling, "_run", hanging)
+    monkeypatch.setattr(profiling, "_run", failing)
     assert profile(bundle, runs=2).rows and ends[0] > 30
+
+
+def test_a_driver_that_never_answers_is_told(lavapipe, bundle, monkeypatch):
     monkeypatch.setattr(profiling, "_START_SECONDS", 0)
     monkeypatch.setattr(profiling, "_RUN_SECONDS", 1e-3)
-    monkeypatch.setattr(profiling, "_run", run)
     with pytest.raises(BundleError, match="did not end on the GPU within"):
         profile(bundle, runs=2)
 
