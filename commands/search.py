@@ -203,6 +203,7 @@ def command(
             workers=jobs,
             at_once=at_once,
             first=scaled_evenly(searched),
+            about=judge.about(),
             pool=pool,
             progress=lambda progress: tell(progress_words(progress, goals, seconds)),
         )

@@ -1,7 +1,7 @@
 """A search from its parts: a space, an evaluator, goals, a controller, and the folder that keeps the journal."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def search(
     workers: int = 1,
     at_once: int | None = None,
     first: Sequence[Candidate] = (),
+    about: Mapping[str, Any] | None = None,
     memory_bytes: int | None = None,
     pool: Pool | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
@@ -43,10 +44,11 @@ def search(
     `folder` keeps the journal: the same call again goes on where a search ended, and several processes that make it at
     the same time share the work. Each goal has a controller of the kind `controller` (`CONTROLLERS`, or `module:Class`)
     with a `seed` of its own, and these propose in turns; all learn from all candidates. `first`: candidates to try
-    before theirs. `workers` processes of this machine evaluate, each with `memory_bytes` of its own (0: any), or a
-    `pool` does (`RayPool`). `at_once`: how many candidates may be under way in all drivers together (default: twice the
-    workers and two more); what is proposed depends on it, but on nothing else of the machines. `progress` is told after
-    each result.
+    before theirs. `about`: values that JSON has, by name, of all else that figures depend on, such as a digest of a
+    model; a journal whose figures depend on others is refused. `workers` processes of this machine evaluate, each with
+    `memory_bytes` of its own (0: any), or a `pool` does (`RayPool`). `at_once`: how many candidates may be under way in
+    all drivers together (default: twice the workers and two more); what is proposed depends on it, but on nothing else
+    of the machines. `progress` is told after each result.
 
     Raises `SearchError`: for a space without candidates, for a folder with the journal of another search.
     """
@@ -60,7 +62,7 @@ def search(
     journal = Journal(Path(folder) / JOURNAL)
     journal.refresh()
     lag = at_once or (journal.header or {}).get("at_once") or 2 * workers + 2
-    journal.begin(_header(space, evaluator, goals, controller, seed, lag, first))
+    journal.begin({**_header(space, evaluator, goals, controller, seed, lag, first), **(about or {})})
     controllers = [make_controller(controller, space, goal, seed + n) for n, goal in enumerate(goals)]
     proposals = Proposals(space, goals, controllers, seed, lag, first)
     trials = Trials(journal, evaluator.stages, goals)

@@ -40,8 +40,7 @@ class ModelEvaluator:
         sample    METRIC_sample   on `examples` of the dev split, as inherited
         short     METRIC_short    on the same after training by the recipe `short`
         full      METRIC          on `scored` examples (None: all) after training by the recipe `full`
-        compiled  measured_ms     of the whole model, compiled and verified: the trained one, where there is one; from
-                                  then on it is `latency_ms`, too, so that limits are kept by what was measured
+        compiled  measured_ms     of the whole model, compiled and verified: the trained one, where there is one
                   bundle_bytes    of the bundle (`bundle`)
                   memory_bytes    that a process takes more at its peak for the model
 
@@ -83,6 +82,18 @@ class ModelEvaluator:
             Stage("full", Objective(self.metric, largest=True), seconds=7 * _DAY),
             Stage("compiled", target=self.target, seconds=3600),
         )
+
+    def about(self) -> dict[str, Any]:
+        """What all figures depend on, as values that JSON has: weights and data as hashes, and the settings. Where
+        files and records lie is no part of it. Loads the model."""
+        from secateur.compiler.build.cache import hash_file
+        from secateur.compression.train.job import weights_hash
+
+        places = ("model", "folder", "records", "data")
+        settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in places}
+        # The data is a file, or a folder of files.
+        files = [] if self.data is None else sorted(self.data.iterdir()) if self.data.is_dir() else [self.data]
+        return {"weights": weights_hash(self._dense()), "data": [hash_file(file) for file in files], **settings}
 
     def evaluate(self, candidate: Candidate, stage: str) -> Measurement:
         """The figures of a stage. What cannot be built or trained is a failure, in a sentence. Raises `SearchError` for
@@ -165,10 +176,8 @@ class ModelEvaluator:
             shutil.rmtree(bundle)
         bundle.parent.mkdir(parents=True, exist_ok=True)
         compiled.save(bundle)
-        measured = self._predictor().time_whole(compiled).latency_ms
         figures = {
-            "measured_ms": measured,
-            "latency_ms": measured,
+            "measured_ms": self._predictor().time_whole(compiled).latency_ms,
             "bundle_bytes": float(sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())),
         }
         for peak in compiled.peak_memory().values():

@@ -3,8 +3,9 @@
 import copy
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +20,9 @@ from ..cut import Statistics, collect
 from ..latency import LatencyPredictor
 from ..space import Candidate
 from ..spaces.building import build, plan_for
+
+_Rest = ParamSpec("_Rest")
+_Result = TypeVar("_Result")
 
 _HELD_OUT = 1
 """Added to the seed that inputs for pruning are drawn by: the output error is found on others."""
@@ -58,7 +62,29 @@ class Workbench:
         return module
 
 
-@functools.lru_cache(maxsize=2)
+def _once(
+    function: Callable[Concatenate[str, str, Path | None, _Rest], _Result],
+) -> Callable[Concatenate[str, str, Path | None, _Rest], _Result]:
+    """Keeps what `function` returned, as long as neither the model's files nor the data changed."""
+
+    @functools.lru_cache(maxsize=2)
+    def kept(files: Any, model: str, task: str, data: Path | None, *rest: Any, **named: Any) -> _Result:
+        return function(model, task, data, *rest, **named)
+
+    @functools.wraps(function)
+    def call(model: str, task: str, data: Path | None, *rest: _Rest.args, **named: _Rest.kwargs) -> _Result:
+        return kept((*_state(Path(model)), *_state(data)), model, task, data, *rest, **named)
+
+    return call
+
+
+def _state(place: Path | None) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a file, or of those in a folder; nothing of what is not there."""
+    files = [] if place is None else sorted(place.rglob("*")) if place.is_dir() else [place]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+@_once
 def loaded(model: str, task_name: str, data: Path | None) -> tuple[Any, Any, Task]:
     """The dense module on the CPU, its tokenizer, and the task."""
     task = get_task(task_name, data)
@@ -66,7 +92,7 @@ def loaded(model: str, task_name: str, data: Path | None) -> tuple[Any, Any, Tas
     return *load_task_model(model, task, new_head=False), task
 
 
-@functools.lru_cache(maxsize=2)
+@_once
 def predictor(
     model: str,
     task_name: str,
@@ -81,7 +107,7 @@ def predictor(
     return LatencyPredictor(dense, target=target, threads=threads, tokens=window, cache=records)
 
 
-@functools.lru_cache(maxsize=2)
+@_once
 def workbench(
     model: str, task_name: str, data: Path | None, window: int, samples: int, held_out: int, seed: int, cache: Path
 ) -> Workbench:
