@@ -52,8 +52,8 @@ def command(
         typer.Option(
             metavar="NAMES",
             rich_help_panel="Search",
-            help="What to choose: architecture, hidden (its width), compression (per kind of layer), layers (per "
-            "layer), uniform; several with commas.",
+            help="What to choose: architecture, hidden (its width), embeddings (factored), compression (per kind of "
+            "layer), layers (per layer), uniform; several with commas.",
         ),
     ] = "architecture,compression",
     latency: Annotated[

@@ -15,6 +15,7 @@ from .attention_heads import set_heads
 from .checkpoint_files import read_state_dict
 from .errors import FrontendError
 from .hub import model_folder
+from .low_rank import restore_low_rank
 from .model_config import find_class, first_line, quiet_transformers, read_config, skeleton_of
 from .pruned_state import fold_masks
 from .quantized import quantized_by, unpacked
@@ -51,7 +52,8 @@ def load_model(
     Weights come from `model.safetensors` or `pytorch_model.bin`, in one file or several with an index; nothing is
     executed that a checkpoint holds. Packed weights are unpacked where the package for that is installed (see
     `quantized`). `weight_orig` with `weight_mask` become `weight`. Linear layers that are smaller than the config says
-    (removed heads or neurons) keep the checkpoint's size.
+    (removed heads or neurons) keep the checkpoint's size, and a factored embedding of words is as it was saved (see
+    `low_rank`).
 
     `config` takes the place of the folder's own. `new_head`: what stands outside of the bare model, and its pooler, may
     be missing, and has random numbers then. Raises `FrontendError`.
@@ -90,7 +92,8 @@ def load_model(
             raise FrontendError(
                 f"'{source}' cannot be loaded as {model_class.__name__}: {first_line(error)}"
             ) from error
-    _resize(module, info["mismatched_keys"], state, source)
+    low_rank = restore_low_rank(module, lambda key: _of_checkpoint(key, module, state))
+    _resize(module, [entry for entry in info["mismatched_keys"] if entry[0] not in low_rank], state, source)
     _check_missing(module, sorted(info["missing_keys"]), source, new_head)
     check_finite(dict(module.named_parameters()), f"'{folder}'")
     module.eval()
@@ -144,7 +147,7 @@ def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], 
         path, _, name = key.rpartition(".")
         part = module.get_submodule(path)
         fits = len(found) == len(expected) and (cut or all(f <= e for f, e in zip(found, expected, strict=True)))
-        tensor = _of_checkpoint(key, found, module, state)
+        tensor = _of_checkpoint(key, module, state, found)
         if not isinstance(part, nn.Linear) or not fits or tensor is None:
             raise FrontendError(
                 f"'{key}' in '{folder}' has shape {list(found)}, expected {list(expected)}; only linear layers may be"
@@ -162,12 +165,12 @@ def _resize(module: nn.Module, mismatched: Any, state: dict[str, torch.Tensor], 
 
 
 def _of_checkpoint(
-    key: str, shape: tuple[int, ...], module: nn.Module, state: dict[str, torch.Tensor]
+    key: str, module: nn.Module, state: Mapping[str, torch.Tensor], shape: tuple[int, ...] | None = None
 ) -> torch.Tensor | None:
     # A checkpoint of the bare encoder lacks the prefix that a task head puts before its names, and the reverse.
     prefix = f"{getattr(module, 'base_model_prefix', '')}."
     for name in (key, key.removeprefix(prefix), prefix + key):
-        if name in state and tuple(state[name].shape) == shape:
+        if name in state and shape in (None, tuple(state[name].shape)):
             return state[name]
     return None
 

@@ -12,6 +12,7 @@ from .encoder import Encoder
 class Architecture:
     """`layers`: numbers of layers of the dense model, rising; `heads` and `ffn` (neurons): one number for each of them.
     `hidden`: features of the stream between layers, a multiple of a head's; None: as the dense model has them.
+    `embedding`: features of the table of words, which is factored where they are fewer than it has; None: it stays.
 
     Raises `SearchError` where these contradict each other.
     """
@@ -20,6 +21,7 @@ class Architecture:
     heads: tuple[int, ...]
     ffn: tuple[int, ...]
     hidden: int | None = None
+    embedding: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "ffn"):
@@ -59,6 +61,10 @@ class Architecture:
             )
         if self.hidden not in (None, encoder.hidden):
             _check_hidden(module, encoder, self.hidden)
+        if self.embedding is not None:
+            if self.embedding < 1:
+                raise SearchError(f"the embedding of words has at least 1 feature, found {self.embedding}")
+            _check_no_words_out(module, "the embedding of words")
         for place, number in enumerate(self.layers):
             for what, wanted, most in (
                 ("heads", self.heads[place], dense.heads[number]),
@@ -76,12 +82,16 @@ class Architecture:
 
 def _check_hidden(module: nn.Module, encoder: Encoder, hidden: int | None) -> None:
     name = type(module).__name__
-    if getattr(module, "get_output_embeddings", lambda: None)() is not None:
-        # Its weights are those of the embedding of words.
-        raise SearchError(f"the hidden width of a {name} stays: its outputs are words")
+    _check_no_words_out(module, "the hidden width")
     if encoder.family.bias_of_heads:
         # The config says the number of heads by the hidden width, and the size of the bias by that.
         raise SearchError(f"the hidden width of a {name} stays: its layers share a bias for each head")
     if getattr(encoder.config, "embedding_size", None) == hidden:
         # Transformers would leave out the projection behind them.
         raise SearchError(f"the hidden width of this {name} is not {hidden}, that of its embeddings")
+
+
+def _check_no_words_out(module: nn.Module, what: str) -> None:
+    if getattr(module, "get_output_embeddings", lambda: None)() is not None:
+        # Its weights are those of the embedding of words.
+        raise SearchError(f"{what} of a {type(module).__name__} stays: its outputs are words")

@@ -11,13 +11,14 @@ from secateur.compression.prune.second_order.model import DAMPING
 from secateur.frontends.attention_heads import set_heads
 
 from .architecture import Architecture
+from .embedding import embedding_rank, factor_embedding, is_factored
 from .encoder import Encoder, narrowed
 from .statistics import Statistics, Structure
 from .stream import cut_stream
 
 NOTE = (
-    "The layers of this model differ in heads or FFN width, which the config of transformers cannot say:"
-    " load it with secateur.frontends.load_model, which takes the sizes of the weights."
+    "The config of transformers cannot say that layers differ in heads or FFN width, or that the embedding of words is"
+    " two arrays: load this model with secateur.frontends.load_model, which goes by the weights."
 )
 
 
@@ -29,9 +30,9 @@ def cut_model(
     The linear layer that reads heads (neurons) gets the weights W_S = W C[:, S] C[S, S]^-1 for the kept columns S,
     where C is the (damped) covariance of its inputs in the dense model, and its bias takes up the mean of what went:
     the least error of its output. Projections and the first layer of the FFN lose rows. With a `hidden` width all
-    readers of the stream are solved for in this way, and norms are fitted (see `stream`). `num_hidden_layers` of the
-    config is the number of layers; what else the config cannot say stands in its entry `cut`, with a sentence for
-    whoever opens it.
+    readers of the stream are solved for in this way, and norms are fitted (see `stream`). An `embedding` narrower than
+    the table of words makes it two arrays (see `embedding`). `num_hidden_layers` of the config is the number of layers;
+    what else the config cannot say stands in its entry `cut`, with a sentence for whoever opens it.
 
     Raises `SearchError` where the module has no such architecture in it, or the statistics are of another model.
     """
@@ -41,6 +42,8 @@ def cut_model(
     encoder = Encoder(result)
     if architecture.hidden not in (None, encoder.hidden):
         cut_stream(result, statistics.stream, architecture.hidden, damping)
+    if architecture.embedding is not None and architecture.embedding < embedding_rank(result):
+        factor_embedding(result, architecture.embedding, statistics.words)
     for place, number in enumerate(architecture.layers):
         heads, width = architecture.heads[place], architecture.ffn[place]
         if heads < encoder.heads(number):
@@ -52,7 +55,7 @@ def cut_model(
             columns = _cut_reader(encoder.linear(number, "contracts"), statistics.of(number, "ffn"), width, damping)
             _keep_rows(encoder.linear(number, "expands"), columns)
     encoder.keep(architecture.layers)
-    _describe(encoder)
+    _describe(result)
     return result
 
 
@@ -75,14 +78,20 @@ def _keep_rows(linear: nn.Linear, rows: torch.Tensor) -> None:
     narrowed(linear, linear.weight[rows], None if linear.bias is None else linear.bias[rows])
 
 
-def _describe(encoder: Encoder) -> None:
-    """Brings the config in line with the layers as far as it can say it."""
+def _describe(module: Any) -> None:
+    """Brings the config in line with the module as far as it can say it."""
+    encoder = Encoder(module)
     config, numbers = encoder.config, range(len(encoder.layers))
     heads = [encoder.heads(number) for number in numbers]
     widths = [encoder.width(number) for number in numbers]
     # A config that says more than a layer has is fine for this project's loader, one that says less is not.
     setattr(config, encoder.family.width, max(widths))
+    cut: dict[str, Any] = {}
     if len(set(widths)) > 1 or set(heads) != {config.num_attention_heads}:
-        config.cut = {"note": NOTE, "heads": heads, "ffn": widths}
+        cut |= {"heads": heads, "ffn": widths}
+    if is_factored(module):
+        cut |= {"embedding": embedding_rank(module)}
+    if cut:
+        config.cut = {"note": NOTE, **cut}
     elif hasattr(config, "cut"):
         del config.cut

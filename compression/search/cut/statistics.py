@@ -26,6 +26,7 @@ from secateur.compression.prune.second_order.model import DAMPING
 from secateur.dialects.output_places import write_whole
 
 from ..errors import SearchError
+from .embedding import count_words
 from .encoder import Encoder
 from .stream import Reader, Stream, collect_norms, reading_layers, stream_of
 
@@ -33,8 +34,8 @@ Batches = Sequence[Mapping[str, "np.ndarray | torch.Tensor"]]
 
 PARTS = {"heads": "gathers", "ffn": "contracts"}
 """What can be cut within a layer, and the linear layer that reads it."""
-_FORMAT = 2
-_STREAM = "stream."
+_FORMAT = 3
+_STREAM, _WORDS = "stream.", "words"
 _MEAN, _COVARIANCE, _NORM = (f"{_STREAM}{name}." for name in ("mean", "covariance", "norm"))
 
 
@@ -64,11 +65,12 @@ class Structure:
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """`structures` of a dense model by layer and part (`2.heads`, `0.ffn`), and its `stream`; `model`: a digest of its
-    weights."""
+    """`structures` of a dense model by layer and part (`2.heads`, `0.ffn`), and its `stream`; `words` [words]: how
+    often each occurs in the inputs; `model`: a digest of the weights."""
 
     structures: Mapping[str, Structure]
     stream: Stream
+    words: torch.Tensor
     model: str
 
     def of(self, layer: int, part: str) -> Structure:
@@ -99,6 +101,7 @@ class Statistics:
                 f"{_COVARIANCE}{name}": reader.covariance.contiguous(),
             }
         tensors |= {f"{_NORM}{name}": inputs.contiguous() for name, inputs in self.stream.norms.items()}
+        tensors[_WORDS] = self.words
         groups = json.dumps({name: structure.group for name, structure in self.structures.items()})
         write_whole(file, save(tensors, {"format": str(_FORMAT), "model": self.model, "groups": groups}))
 
@@ -122,7 +125,7 @@ class Statistics:
             }
             norms = {name.removeprefix(_NORM): t for name, t in tensors.items() if name.startswith(_NORM)}
             stream = Stream(tensors[f"{_STREAM}order"], tensors[f"{_STREAM}errors"], readers, norms)
-            return cls(structures, stream, about["model"])
+            return cls(structures, stream, tensors[_WORDS], about["model"])
         except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
             raise SearchError(f"'{file}' holds no statistics of this version: {error}") from None
 
@@ -164,7 +167,7 @@ def collect(
         structures[name] = _structure(reader, moments.pop(name)[0], group, damping)
     progress(len(readers), len(readers), "")
     reading = {name: Reader(*_mean_and_covariance(moments[name][0])) for name in groups if name in moments}
-    found = Statistics(structures, stream_of(groups, reading, norms, damping), model)
+    found = Statistics(structures, stream_of(groups, reading, norms, damping), count_words(module, batches), model)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         found.save(file)

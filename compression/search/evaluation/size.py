@@ -18,6 +18,12 @@ def weight_bytes(plan: Plan, dense: nn.Module) -> float:
     hidden = plan.hidden or encoder.hidden
     inside = {id(parameter) for parameter in encoder.layers.parameters()}
     kept = vectors = 0.0
+    words = dense.get_input_embeddings()  # type: ignore[operator]
+    width = hidden if words.embedding_dim == encoder.hidden else words.embedding_dim
+    if plan.embedding is not None:
+        # The table that is left, and what widens it, take the place of one.
+        kept += plan.embedding * (words.num_embeddings + width) - width * words.num_embeddings
+        vectors += width
     for parameter in dense.parameters():
         if id(parameter) not in inside:
             # Whatever is as wide as the stream becomes as wide as that.

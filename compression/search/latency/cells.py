@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ..cut.encoder import Encoder
-from ..spaces.plan import KINDS, LayerPlan
+from ..spaces.plan import KINDS, LayerPlan, Plan
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.manifest import DispatchWork
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, order=True)
 class Cell:
     """`part`: one of `KINDS`, a linear layer; `attention` or `ffn`, what else of a layer works on heads or neurons; or
-    `fixed`, what is outside of layers. `size`: the heads (`qkv`, `output`, `attention`) or neurons of the layer.
-    `scheme` is empty where it is dense."""
+    `fixed`, what is outside of layers. `size`: the heads (`qkv`, `output`, `attention`) or neurons of the layer; of
+    `fixed` the features of a table of words that is factored, else 0. `scheme` is empty where it is dense."""
 
     part: str
     size: int = 0
@@ -28,6 +28,7 @@ class Cell:
 
 
 FIXED = Cell("fixed")
+"""What is outside of layers, where the table of words is as the dense model's."""
 _SIDES = {"qkv": "heads", "output": "heads", "attention": "heads", "ffn_in": "ffn", "ffn_out": "ffn", "ffn": "ffn"}
 
 
@@ -38,10 +39,10 @@ def cell_of(part: str, layer: LayerPlan) -> Cell:
     return Cell(part, size, str(scheme), rate)
 
 
-def cells_of(layers: Sequence[LayerPlan]) -> Counter[Cell]:
-    """The cells of a model of these layers, and how often each is in it."""
-    found = Counter({FIXED: 1})
-    found.update(cell_of(part, layer) for layer in layers for part in _SIDES)
+def cells_of(plan: Plan) -> Counter[Cell]:
+    """The cells of a model, and how often each is in it."""
+    found = Counter({Cell("fixed", plan.embedding or 0): 1})
+    found.update(cell_of(part, layer) for layer in plan.layers for part in _SIDES)
     return found
 
 
@@ -50,9 +51,9 @@ def times_of_cells(
     outside_ms: float,
     work: "Sequence[DispatchWork]",
     module: nn.Module,
-    layers: Sequence[LayerPlan],
+    plan: Plan,
 ) -> dict[Cell, float]:
-    """Milliseconds of each cell of a profiled model, the mean of those that are in it several times.
+    """Milliseconds of each cell of a profiled `module`, the mean of those that are in it several times.
 
     `work` says what each call of a dispatch is for: the n-th call of a kernel did the n-th work of that kernel. A call
     belongs to the linear layer whose weights it reads, else to the side of the layer that its module is in. What a run
@@ -66,8 +67,8 @@ def times_of_cells(
     gap = outside_ms / max(1, len(calls))
     for call in calls:
         known = entries.get(call.kernel)
-        times[_cell(known.pop(0) if known else None, parts, layers)] += call.min_ms + gap  # type: ignore[assignment]
-    counts = cells_of(layers)
+        times[_cell(known.pop(0) if known else None, parts, plan)] += call.min_ms + gap  # type: ignore[assignment]
+    counts = cells_of(plan)
     return {cell: times[cell] / count for cell, count in counts.items()}
 
 
@@ -87,14 +88,14 @@ def _parts(module: nn.Module) -> dict[str, tuple[int, str]]:
     return parts
 
 
-def _cell(entry: "DispatchWork | None", parts: dict[str, tuple[int, str]], layers: Sequence[LayerPlan]) -> Cell:
+def _cell(entry: "DispatchWork | None", parts: dict[str, tuple[int, str]], plan: Plan) -> Cell:
     paths = [parts[path] for path in (entry.paths if entry is not None else ()) if path in parts]
     if entry is None or not paths:
-        return FIXED
+        return Cell("fixed", plan.embedding or 0)
     if entry.weight_bytes:
         reading = [found for found in paths if found[1] in KINDS]
         paths = reading or paths
     number, part = paths[0]
     if part in KINDS and not entry.weight_bytes:
         part = "attention" if _SIDES[part] == "heads" else "ffn"
-    return cell_of(part, layers[number])
+    return cell_of(part, plan.layers[number])

@@ -1,8 +1,10 @@
 """Models whose layers have the cells that are still to be measured, as few of them as will do."""
 
 import copy
+import dataclasses
+import itertools
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,11 +15,12 @@ from secateur.compression.prune.scheme import Scheme
 from secateur.frontends.attention_heads import set_heads
 
 from ..cut import Architecture
+from ..cut.embedding import factor_embedding
 from ..cut.encoder import Encoder, narrowed
 from ..cut.stream import Reader, Stream, cut_stream, reading_layers, stream_norms
 from ..spaces.building import pruned_layers
 from ..spaces.plan import LayerPlan, Plan, scheme_named
-from .cells import Cell
+from .cells import FIXED, Cell
 
 LAYERS = 12
 """Of a model that is made to be measured."""
@@ -26,8 +29,8 @@ _WORDS = 1000
 _HEADS, _FFN = ("qkv", "output"), ("ffn_in", "ffn_out")
 
 
-def covering(missing: Collection[Cell], dense: Architecture) -> list[tuple[LayerPlan, ...]]:
-    """Layers of models of `LAYERS` layers or fewer that have all of the `missing` cells.
+def covering(missing: Collection[Cell], dense: Architecture, kind: Plan) -> list[Plan]:
+    """Models of `LAYERS` layers or fewer that have all of the `missing` cells; what else they are is as in `kind`.
 
     A layer's attention takes a missing `qkv` and a missing `output` of as many heads, its FFN likewise; where one is
     missing alone the other is dense. The numbers of the layers are those of the dense model, over and over.
@@ -49,7 +52,14 @@ def covering(missing: Collection[Cell], dense: Architecture) -> list[tuple[Layer
         (heads, first), (ffn, second) = taken
         number = _place(len(layers), heads, ffn, dense)
         layers.append(LayerPlan(number, heads, ffn, {**first, **second}))
-    return [tuple(layers[start : start + LAYERS]) for start in range(0, len(layers), LAYERS)]
+    models = [tuple(layers[start : start + LAYERS]) for start in range(0, len(layers), LAYERS)]
+    # Each model can have one table of words that is factored.
+    tables = [cell.size for cell in sorted(missing) if cell.part == FIXED.part]
+    models += [(LayerPlan(0, *smallest, {}),)] * (len(tables) - len(models))
+    return [
+        dataclasses.replace(kind, layers=model, embedding=table or None)
+        for model, table in itertools.zip_longest(models, tables)
+    ]
 
 
 def _place(position: int, heads: int, ffn: int, dense: Architecture) -> int:
@@ -59,20 +69,20 @@ def _place(position: int, heads: int, ffn: int, dense: Architecture) -> int:
 
 
 @torch.no_grad()
-def model_of(layers: Sequence[LayerPlan], dense: nn.Module, hidden: int | None = None) -> Any:
-    """A module on the CPU with these layers: the first heads and neurons of the dense model's, and of its `hidden`
-    features, pruned by magnitude.
+def model_of(plan: Plan, dense: nn.Module) -> Any:
+    """A module on the CPU of the sizes of a plan: the first heads, neurons and features of the dense model's, pruned by
+    magnitude.
 
     It is there to be timed, and computes nothing of use. Its table of words has few rows.
     """
     result: Any = copy.deepcopy(dense).cpu().eval()
     encoder = Encoder(result)
-    if hidden not in (None, encoder.hidden):
-        cut_stream(result, _first_features(result), hidden, damping=0.0)
-    encoder.keep([layer.number for layer in layers])
+    if plan.hidden not in (None, encoder.hidden):
+        cut_stream(result, _first_features(result), plan.hidden, damping=0.0)
+    encoder.keep([layer.number for layer in plan.layers])
     # Several positions may have one layer of the dense model.
     encoder.copy_layers()
-    for place, layer in enumerate(layers):
+    for place, layer in enumerate(plan.layers):
         features = layer.heads * encoder.head_size(place)
         for projection in encoder.projections(place):
             narrowed(projection, projection.weight[:features], projection.bias[:features])
@@ -85,7 +95,9 @@ def model_of(layers: Sequence[LayerPlan], dense: nn.Module, hidden: int | None =
     words = result.get_input_embeddings()
     words.weight = nn.Parameter(words.weight[:_WORDS].clone())
     words.num_embeddings = result.config.vocab_size = len(words.weight)
-    prune_as_planned(Plan(tuple(layers)), result)
+    if plan.embedding is not None:
+        factor_embedding(result, plan.embedding, torch.zeros(words.num_embeddings))
+    prune_as_planned(plan, result)
     return result
 
 

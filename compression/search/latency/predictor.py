@@ -87,7 +87,7 @@ class LatencyPredictor:
         self.measure_cells([plan])
         table = self._table(plan.numbers, plan.hidden)
         known, wholes = table.cells(), table.wholes()
-        counts = cells_of(plan.layers)
+        counts = cells_of(plan)
         slope, intercept = fitted(wholes)
         quiet = self._quiet_ms()
         ratio = slope * sum(known[cell] * count for cell, count in counts.items()) + intercept
@@ -99,14 +99,14 @@ class LatencyPredictor:
         for (numbers, hidden), kind in kinds.items():
             table = self._table(numbers, hidden)
             alike = [plan for plan in plans if (plan.numbers, plan.hidden) == (numbers, hidden)]
-            wanted = set().union(*(cells_of(plan.layers) for plan in alike))
+            wanted = set().union(*(cells_of(plan) for plan in alike))
             if FIXED not in table.cells():
                 self._calibrate(table, kind)
             missing = wanted - set(table.cells())
-            models = covering(missing, self._architecture)
-            for number, layers in enumerate(models):
+            models = covering(missing, self._architecture, kind)
+            for number, model in enumerate(models):
                 self._progress(f"measuring layers, model {number + 1} of {len(models)}")
-                self._measure(dataclasses.replace(kind, layers=layers), table, missing)
+                self._measure(model, table, missing)
 
     def compiled(self, candidate: Candidate, module: nn.Module | None = None) -> "CompiledModel":
         """A whole compiled model, verified against PyTorch. `module`: the candidate's; by default one of its shape,
@@ -123,13 +123,9 @@ class LatencyPredictor:
         own = self._architecture
         return tuple(LayerPlan(n, own.heads[n], own.ffn[n], {}) for n in own.layers)
 
-    def _smallest(self) -> tuple[LayerPlan, ...]:
-        own = self._architecture
-        return (LayerPlan(0, max(1, own.heads[0] // 4), max(16, own.ffn[0] // 8), {}),)
-
     def _shaped(self, plan: Plan) -> Any:
         """A module of the plan's sizes with as many words as the dense model has."""
-        module = model_of(plan.layers, self._dense, plan.hidden)
+        module = model_of(plan, self._dense)
         words, few = self._dense.get_input_embeddings(), module.get_input_embeddings()  # type: ignore[operator]
         few.weight = nn.Parameter(words.weight.detach()[:, : few.embedding_dim].cpu().clone())
         few.num_embeddings = module.config.vocab_size = len(few.weight)
@@ -137,8 +133,9 @@ class LatencyPredictor:
 
     def _measure(self, plan: Plan, table: CellTable, wanted: set[Cell]) -> None:
         """Records what is `wanted` of the cells of a model."""
-        module = model_of(plan.layers, self._dense, plan.hidden)
-        _, cells = self._profiled(self._compile(module, plan.numbers, verify=False), module, plan.layers)
+        # What is outside of layers is measured with as many words as candidates have.
+        module = self._shaped(plan) if plan.embedding else model_of(plan, self._dense)
+        _, cells = self._profiled(self._compile(module, plan.numbers, verify=False), module, plan)
         table.add_cells({cell: cost for cell, cost in cells.items() if cell in wanted})
 
     def _calibrate(self, table: CellTable, kind: Plan) -> None:
@@ -147,12 +144,12 @@ class LatencyPredictor:
         own = self._architecture
         small = (LayerPlan(0, max(1, own.heads[0] // 4), max(16, own.ffn[0] // 8), {}),)
         for layers in (small, self._own_layers()):
-            plan = dataclasses.replace(kind, layers=layers)
+            plan = dataclasses.replace(kind, layers=layers, embedding=None)
             module = self._shaped(plan)
             compiled = self._anchor if plan == Plan(self._own_layers()) else None
             compiled = compiled or self._compile(module, plan.numbers, verify=False)
             latency = self._interleaved(compiled)
-            summed, cells = self._profiled(compiled, module, layers)
+            summed, cells = self._profiled(compiled, module, plan)
             table.add_whole(Whole(latency, summed))
         # The last, for which is looked: a process that is killed before it calibrates anew.
         table.add_cells(cells)
@@ -178,9 +175,7 @@ class LatencyPredictor:
         self._table(F32).add_anchor(runs["anchor"].median_ms)
         return runs["model"].median_ms / runs["anchor"].median_ms
 
-    def _profiled(
-        self, compiled: "CompiledModel", module: nn.Module, layers: Sequence[LayerPlan]
-    ) -> tuple[float, dict[Cell, float]]:
+    def _profiled(self, compiled: "CompiledModel", module: nn.Module, plan: Plan) -> tuple[float, dict[Cell, float]]:
         """The sum of a model's cells, and each of them, as parts of the anchor's sum, in turns with it."""
         from secateur.runtime_targets.bundle import open_bundle
         from secateur.runtime_targets.profile import profile_bundle
@@ -199,7 +194,7 @@ class LatencyPredictor:
                 runs = [profile_bundle(bundle, None, self._threads, _RUNS) for bundle in bundles]
                 reference, total = (sum(call.min_ms for call in run.calls) + run.outside_ms for run in runs)
                 sums.append(total / reference)
-                cells = times_of_cells(runs[1].calls, runs[1].outside_ms, work, module, layers)
+                cells = times_of_cells(runs[1].calls, runs[1].outside_ms, work, module, plan)
                 for cell, cost in cells.items():
                     parts.setdefault(cell, []).append(cost / reference)
         return statistics.median(sums), {cell: statistics.median(costs) for cell, costs in parts.items()}

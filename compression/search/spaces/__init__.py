@@ -14,7 +14,15 @@ from .plan import KINDS, Plan, plan_of
 
 if TYPE_CHECKING:
     from .building import build
-    from .made import SPACES, architecture_space, compression_space, hidden_space, space_named, uniform_space
+    from .made import (
+        SPACES,
+        architecture_space,
+        compression_space,
+        embeddings_space,
+        hidden_space,
+        space_named,
+        uniform_space,
+    )
 
 __all__ = [
     "KINDS",
@@ -23,6 +31,7 @@ __all__ = [
     "architecture_space",
     "build",
     "compression_space",
+    "embeddings_space",
     "hidden_space",
     "plan_of",
     "space_named",
@@ -31,8 +40,8 @@ __all__ = [
 
 _HOMES = {
     "build": "building",
-    **dict.fromkeys(("SPACES", "architecture_space", "compression_space", "hidden_space"), "made"),
-    **dict.fromkeys(("space_named", "uniform_space"), "made"),
+    **dict.fromkeys(("SPACES", "architecture_space", "compression_space", "embeddings_space"), "made"),
+    **dict.fromkeys(("hidden_space", "space_named", "uniform_space"), "made"),
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

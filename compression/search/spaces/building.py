@@ -1,5 +1,6 @@
 """The model that a candidate is, with the weights it inherits: cut out of the dense one, then pruned. Imports torch."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from secateur.compression.prune.scheme import Scheme
 from secateur.compression.prune.second_order import prune_second_order
 
 from ..cut import Architecture, Statistics, cut_model
+from ..cut.embedding import embedding_rank
 from ..cut.encoder import Encoder
 from ..cut.statistics import Batches
 from ..errors import SearchError
@@ -17,11 +19,16 @@ from .plan import Plan, plan_of
 
 
 def plan_for(candidate: Candidate, dense: nn.Module) -> Plan:
-    """The plan of a candidate for a module. Raises `SearchError`, also where the module has not got these sizes."""
-    own = Architecture.of(dense)
+    """The plan of a candidate for a module; an `embedding` that is not narrower than the table of words is None.
+
+    Raises `SearchError`, also where the module has not got these sizes.
+    """
+    own, encoder, table = Architecture.of(dense), Encoder(dense), embedding_rank(dense)
     plan = plan_of(candidate, own.heads, own.ffn)
     architecture_of(plan).check(dense)
-    return plan
+    # A table as wide as the stream becomes as wide as that.
+    width = plan.hidden or table if table == encoder.hidden else table
+    return plan if plan.embedding is None or plan.embedding < width else dataclasses.replace(plan, embedding=None)
 
 
 def architecture_of(plan: Plan) -> Architecture:
@@ -31,6 +38,7 @@ def architecture_of(plan: Plan) -> Architecture:
         tuple(layer.heads for layer in plan.layers),
         tuple(layer.ffn for layer in plan.layers),
         plan.hidden,
+        plan.embedding,
     )
 
 

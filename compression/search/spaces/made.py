@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..cut import Architecture
+from ..cut.embedding import embedding_rank
 from ..errors import SearchError
 from ..space import Candidate, Dimension, Space
 from .plan import KINDS
@@ -12,7 +13,7 @@ from .plan import KINDS
 RATES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCHEMES = ("bcr 4x1", "bcr 8x1", "bcr 16x1")
 NUMBERS = ("f32", "f16", "int8", "int8 x int8")
-_STEPS = {"heads": 6, "ffn": 8}
+_STEPS = {"heads": 6, "ffn": 8, "embedding": 4}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,26 @@ def hidden_space(module: Any, *, hidden: Sequence[int] | None = None) -> Space:
     full, size = Encoder(module).hidden, Encoder(module).head_size(0)
     given = tuple(hidden) if hidden is not None else tuple(range(full, full // 2 - 1, -2 * size))
     return Space("hidden", (Dimension("hidden", given),))
+
+
+@dataclasses.dataclass(frozen=True)
+class NarrowerTable:
+    """The rule that a table of words which is factored (it has fewer features than `full`) has fewer than the stream:
+    other choices would be the same model."""
+
+    full: int
+
+    def __call__(self, candidate: Candidate) -> bool:
+        features: Any = candidate["embedding"]
+        hidden: Any = candidate.get("hidden") or self.full
+        return features >= self.full or features < hidden
+
+
+def embeddings_space(module: Any, *, features: Sequence[int] | None = None) -> Space:
+    """Whether the embedding of words is two arrays, by the features of its table: by default quarters of them."""
+    full = embedding_rank(module)
+    given = tuple(features) if features is not None else _parts(full, _STEPS["embedding"], 16)
+    return Space("embeddings", (Dimension("embedding", given),), (NarrowerTable(full),))
 
 
 def uniform_space(
@@ -106,6 +127,7 @@ def compression_space(
 SPACES: dict[str, Callable[[Any], Space]] = {
     "architecture": architecture_space,
     "hidden": hidden_space,
+    "embeddings": embeddings_space,
     "uniform": uniform_space,
     "compression": compression_space,
     "layers": lambda module: dataclasses.replace(compression_space(module, per="layer"), name="layers"),

@@ -3,6 +3,7 @@
     layer.3           true, or false: the layer is left out; or `layers`: "0,2,5", all that stay
     heads.3  ffn.3    heads and FFN neurons of layer 3 of the dense model; `heads.*`: of each layer without its own
     hidden            features of the stream between layers
+    embedding         features of the table of words, factored where they are fewer than those of the stream
     rate.WHERE        fraction of zeros, 0: the layer stays dense
     scheme.WHERE      scheme and block of the zeros, such as "bcr 4x1"
     numbers           "f32", "f16", "int8": the weights; "int8 x int8": weights and arithmetic
@@ -26,7 +27,7 @@ KINDS = ("qkv", "output", "ffn_in", "ffn_out")
 """The linear layers of a layer: query, key and value; what reads the heads; the two of the FFN."""
 
 _WHERE = rf"(?:\*|\d+|(?:\d+\.)?(?:{'|'.join(KINDS)}))"
-_NAMES = re.compile(rf"layers|hidden|numbers|layer\.\d+|(?:heads|ffn)\.(?:\d+|\*)|(?:rate|scheme)\.{_WHERE}")
+_NAMES = re.compile(rf"layers|hidden|embedding|numbers|layer\.\d+|(?:heads|ffn)\.(?:\d+|\*)|(?:rate|scheme)\.{_WHERE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +43,13 @@ class LayerPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The layers that stay, in order, the format that the model is compiled in, and its hidden width (None: as it
-    is)."""
+    """The layers that stay, in order, the format that the model is compiled in, its hidden width, and the features of
+    its table of words (None: as they are)."""
 
     layers: tuple[LayerPlan, ...]
     numbers: NumberFormat = F32
     hidden: int | None = None
+    embedding: int | None = None
 
 
 def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) -> Plan:
@@ -60,7 +62,8 @@ def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) 
         if not _NAMES.fullmatch(name):
             raise SearchError(
                 f"a candidate says nothing with '{name}'; accepted are layers, layer.N, heads.N, heads.*, ffn.N, ffn.*,"
-                f" hidden, numbers, rate.WHERE and scheme.WHERE (a layer, one of {', '.join(KINDS)}, or both: 0.qkv)"
+                f" hidden, embedding, numbers, rate.WHERE and scheme.WHERE (a layer, one of {', '.join(KINDS)}, or"
+                " both: 0.qkv)"
             )
     layers = []
     for number in _kept(candidate, len(heads)):
@@ -82,10 +85,15 @@ def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) 
         layers.append(LayerPlan(number, *sizes, pruning))  # type: ignore[arg-type]
     if not layers:
         raise SearchError("the candidate leaves out all layers; at least one stays")
-    hidden = candidate.get("hidden")
-    if hidden is not None and (isinstance(hidden, bool) or not isinstance(hidden, int)):
-        raise SearchError(f"'hidden' is a whole number, found {hidden!r}")
-    return Plan(tuple(layers), numbers_named(candidate.get("numbers", "f32")), hidden)
+    numbers = numbers_named(candidate.get("numbers", "f32"))
+    return Plan(tuple(layers), numbers, _width(candidate, "hidden"), _width(candidate, "embedding"))
+
+
+def _width(candidate: Candidate, name: str) -> int | None:
+    found = candidate.get(name)
+    if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
+        raise SearchError(f"'{name}' is a whole number, found {found!r}")
+    return found
 
 
 def _first(candidate: Candidate, what: str, places: tuple[str, ...], otherwise: Choice) -> Choice:

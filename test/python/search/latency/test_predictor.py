@@ -17,6 +17,7 @@ from secateur.compression.search.latency.covering import LAYERS, covering, model
 from secateur.compression.search.latency.table import CellTable, Whole, fitted
 from secateur.compression.search.spaces import architecture_space, compression_space
 from secateur.compression.search.spaces.building import plan_for
+from secateur.compression.search.spaces.plan import Plan
 from secateur.runtime_targets.manifest import DispatchWork
 from secateur.runtime_targets.profile import CallTime
 
@@ -46,7 +47,7 @@ PRUNED = {
 
 
 def test_cells_of_a_candidate(dense):
-    assert cells_of(plan_for(PRUNED, dense).layers) == {
+    assert cells_of(plan_for(PRUNED, dense)) == {
         FIXED: 1,
         Cell("qkv", 3, "unstructured", 0.75): 1,
         Cell("qkv", 4): 1,
@@ -68,8 +69,8 @@ def call(kernel, ms):
 
 
 def test_calls_belong_to_the_layer_whose_weights_they_read(dense):
-    layers = plan_for({"heads.1": 2}, dense).layers
-    module = model_of(layers, dense)
+    plan = plan_for({"heads.1": 2}, dense)
+    module = model_of(plan, dense)
     stem = "bert.encoder.layer."
     work = [
         DispatchWork(kernel="gather", paths=("bert.embeddings.word_embeddings",)),
@@ -89,8 +90,8 @@ def test_calls_belong_to_the_layer_whose_weights_they_read(dense):
     ]  # fmt: skip
     calls = [call(entry.kernel, 2.0**number) for number, entry in enumerate(work)]
     # The n-th call of a kernel did the n-th work of that kernel, whatever comes between; the last one nobody knows.
-    found = times_of_cells([*calls, call("copy", 1000)], 9 * 0.25, work, module, layers)
-    counts = cells_of(layers)
+    found = times_of_cells([*calls, call("copy", 1000)], 9 * 0.25, work, module, plan)
+    counts = cells_of(plan)
     expected = Counter(
         {
             FIXED: 1 + 1000 + 0.5,
@@ -110,24 +111,34 @@ def test_models_cover_what_is_missing_and_little_else(dense):
     space = architecture_space(dense) + compression_space(dense, per="layer")
     wanted = set()
     for _ in range(40):
-        wanted |= set(cells_of(plan_for(space.sample(generator), dense).layers))
+        wanted |= set(cells_of(plan_for(space.sample(generator), dense)))
     wanted = set(random.Random(0).sample(sorted(wanted - {FIXED}), 60))
-    models = covering(wanted, Architecture.of(dense))
-    covered = set().union(*(cells_of(layers) for layers in models))
+    models = covering(wanted, Architecture.of(dense), Plan((), hidden=32))
+    covered = set().union(*(cells_of(plan) for plan in models))
     assert wanted <= covered
-    assert all(len(layers) <= LAYERS for layers in models)
+    assert all(len(plan.layers) <= LAYERS and plan.hidden == 32 for plan in models)
     # Each layer has a missing cell, and no side is made twice.
-    layers = [layer for layers in models for layer in layers]
+    layers = [layer for plan in models for layer in plan.layers]
     parts = Counter(cell.part for cell in wanted)
     assert len(layers) <= max(
         parts["qkv"] + parts["output"] + parts["attention"], parts["ffn_in"] + parts["ffn_out"] + parts["ffn"]
     )
-    assert covering([], Architecture.of(dense)) == []
+    assert covering([], Architecture.of(dense), Plan(())) == []
+
+
+def test_each_missing_table_of_words_is_in_a_model(dense):
+    kind = Plan((), hidden=32)
+    wanted = {Cell("fixed", 8), Cell("fixed", 16), Cell("qkv", 2)}
+    models = covering(wanted, Architecture.of(dense), kind)
+    assert [plan.embedding for plan in models] == [8, 16] and models[0].layers[0].heads == 2
+    assert wanted <= set().union(*(cells_of(plan) for plan in models))
+    words = model_of(models[0], dense).get_input_embeddings()
+    assert (words.embedding_dim, words.features) == (8, 32)
 
 
 def test_the_covering_model_has_the_cells(dense):
     layers = plan_for(PRUNED, dense).layers
-    module = model_of((*layers, layers[0]), dense)
+    module = model_of(Plan((*layers, layers[0])), dense)
     assert Architecture.of(module) == Architecture((0, 1, 2), (3, 4, 3), (128, 64, 128))
     for number, layer in enumerate(module.bert.encoder.layer):
         assert float((layer.intermediate.dense.weight == 0).float().mean()) == pytest.approx(0.5, abs=0.02)
@@ -173,7 +184,7 @@ def test_a_prediction_is_near_the_whole_model_and_measured_once(dense, tmp_path)
     predictor = LatencyPredictor(dense, tokens=32, cache=tmp_path, progress=stages.append)
     found = predictor.predict(PRUNED)
     assert stages == ["compiling the dense model", "measuring layers, model 1 of 1"]
-    assert found.latency_ms > 0 and set(found.cells) == set(cells_of(plan_for(PRUNED, dense).layers))
+    assert found.latency_ms > 0 and set(found.cells) == set(cells_of(plan_for(PRUNED, dense)))
     # Other programs run beside tests: a wrong cell would be off by more.
     assert predictor.time_whole(predictor.compiled(PRUNED)).ratio == pytest.approx(found.ratio, rel=0.6)
     del stages[:]

@@ -101,7 +101,9 @@ def test_what_says_nothing_is_a_sentence(candidate, message):
         plan_of(candidate, HEADS, FFN)
 
 
-@pytest.mark.parametrize("names", ["architecture", "uniform", "compression", "layers", "architecture,hidden,layers"])
+@pytest.mark.parametrize(
+    "names", ["architecture", "uniform", "compression", "layers", "architecture,hidden,embeddings,layers"]
+)
 def test_every_candidate_of_a_made_space_is_in_the_model(dense, names):
     space = pickle.loads(pickle.dumps(space_named(names, dense)))
     generator = np.random.default_rng(0)
@@ -115,6 +117,7 @@ def test_every_candidate_of_a_made_space_is_in_the_model(dense, names):
             tuple(layer.heads for layer in plan.layers),
             tuple(layer.ffn for layer in plan.layers),
             plan.hidden,
+            plan.embedding,
         ).check(dense)
         assert all(layer.number in range(3) for layer in plan.layers)
 
