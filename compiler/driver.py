@@ -18,6 +18,9 @@ from .pipeline.levels import LEVELS, LOWERINGS, Dump, Progress
 if TYPE_CHECKING:
     import torch
 
+    from secateur.dialects.number_formats import Arithmetic
+    from secateur.runtime_targets.targets import Target
+
     from .records.tuned import Tuned
     from .tune.options import TuneOptions
 
@@ -58,7 +61,7 @@ def compile_model(
     (plain linalg); by default the target's. `weights`: what weights of layers and tables are stored as: `f32`, `f16` or
     `int8`; the code is then compared with PyTorch on the rounded weights, and the error of the rounding is reported.
     `arithmetic`: what layers of many tokens multiply and sum in: `f32`; `int8`, beside weights of `int8`, on CPUs
-    (activations are rounded too, token by token); `f16`, beside weights of `f16`, on Arm CPUs with half-precision
+    and on GPUs that are named (activations are rounded too, token by token); `f16`, beside weights of `f16`, on Arm CPUs with half-precision
     arithmetic. `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
@@ -142,13 +145,19 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
             raise CompileError(
                 f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32", usage=True
             )
-        in_kernels = (lowering or chosen.lowering) == "kernels"
-        if arithmetic.name != "f32" and not (in_kernels and arithmetic.runs_with(chosen.cpu_features)):
+        if arithmetic.name != "f32" and not _multiplies(arithmetic, chosen, lowering or chosen.lowering):
             text = f"the target '{chosen.name}' has no arithmetic in {arithmetic.name} that is used"
             raise CompileError(
                 f"{text}; accepted are {arithmetic.machines} (`secateur targets` lists them)", usage=True
             )
     return [TargetOptions(target, lowering or target.lowering) for target in found]
+
+
+def _multiplies(arithmetic: "Arithmetic", target: "Target", lowering: str) -> bool:
+    """Whether the kernels of a target, in this lowering, multiply in `arithmetic`."""
+    if lowering == "gpu":
+        return bool(arithmetic.gpu_feature) and bool(getattr(target, arithmetic.gpu_feature))
+    return lowering == "kernels" and arithmetic.runs_with(target.cpu_features)
 
 
 def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> None:

@@ -159,6 +159,7 @@ class TargetBuild:
         from secateur.compiler.semantics.evaluation import find_function
         from secateur.runtime_targets import iree
         from secateur.runtime_targets.devices.module_on_device import run_module
+        from secateur.runtime_targets.iree.lavapipe import vulkan_session
 
         *_, end = find_function(lowering.module, MAIN).regions[0].blocks[0].operations
         results = len(end.operation.operands)
@@ -168,6 +169,8 @@ class TargetBuild:
         with ScratchFolder("compiled") as scratch:
             archive = Path(scratch) / "weights.irpa"
             iree.write_parameters(archive, assembly.parameters)
+            if device is not None and target.backend == "vulkan":
+                return vulkan_session(device, code, archive).run(inputs)
             if device is not None:
                 module = Path(scratch) / "model.vmfb"
                 module.write_bytes(code)

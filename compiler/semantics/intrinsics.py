@@ -11,8 +11,12 @@ and of a lookup in two vectors, `vpermi2var.ps`, for each lane:
     %t = vector.shuffle %low, %high [0, 1, ..., 31] : vector<16xf32>, vector<16xf32>
     %v = vector.extract %t[%place] : f32 from vector<32xf32>
 
+and of a product of packed bytes, `spirv.SDot` on words of 32 bits, whose low byte is the first:
+    %b = vector.bitcast of each word to vector<4xi8>, then as above
+
 The meanings are those of the manuals: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD,
-PMADDWD and VPERMI2PS; Arm Architecture Reference Manual for A-profile, SDOT (vector), SMMLA (vector) and SADDLP.
+PMADDWD and VPERMI2PS; Arm Architecture Reference Manual for A-profile, SDOT (vector), SMMLA (vector) and SADDLP; SPIR-V
+Specification, OpSDot with the format PackedVectorFormat4x8Bit.
 """
 
 from torch_mlir import ir
@@ -22,20 +26,26 @@ from torch_mlir.dialects import arith, vector
 _DOTS = {"vpdpbusd": False, "sdot": True}
 
 
+_PACKED = "spirv.SDot"
+
+
 def expand_intrinsics(module: ir.Module) -> None:
     """Replaces every call of an instruction that is known here; others are left alone."""
     calls: list[ir.Operation] = []
 
     def visit(op: ir.Operation) -> ir.WalkResult:
-        if op.name == "llvm.call_intrinsic":
+        if op.name in ("llvm.call_intrinsic", _PACKED):
             calls.append(op)
         return ir.WalkResult.ADVANCE
 
     module.operation.walk(visit)
     for op in calls:
-        name, operands = ir.StringAttr(op.attributes["intrin"]).value, list(op.operands)
+        operands = list(op.operands)
         with op.location, ir.InsertionPoint(op):
-            result = _expanded(name, operands, op.results[0].type)
+            if op.name == _PACKED:
+                result = _packed_product(*operands)
+            else:
+                result = _expanded(ir.StringAttr(op.attributes["intrin"]).value, operands, op.results[0].type)
         if result is not None:
             op.results[0].replace_all_uses_with(result)
             op.erase()
@@ -55,6 +65,13 @@ def _expanded(name: str, operands: list[ir.Value], result: ir.VectorType) -> ir.
     if ".saddlp." in name:
         return arith.addi(*(_part(operands[0], result, 2, i, True) for i in range(2)))
     return None
+
+
+def _packed_product(x: ir.Value, weight: ir.Value) -> ir.Value:
+    one, four = (ir.VectorType.get([n], x.type) for n in (1, 4))
+    bytes_ = ir.VectorType.get([4], ir.IntegerType.get_signless(8))
+    wide = [arith.extsi(four, vector.bitcast(bytes_, vector.broadcast(one, word))) for word in (x, weight)]
+    return vector.reduction(x.type, vector.CombiningKind.ADD, arith.muli(*wide))
 
 
 def _sum_of_products(x: ir.Value, weight: ir.Value, result: ir.VectorType, count: int, signed: bool) -> ir.Value:

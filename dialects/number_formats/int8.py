@@ -33,4 +33,11 @@ class _Int8(Storage):
 STORAGE = _Int8("int8", "i8", np.int8, Tolerance(0.2, 0.5))
 # Four neighbouring features make one product. Activations are rounded too, token by token: what a whole model is
 # off by (4e-2 for a MiniLM at 70 % zeros). Faults of the code are told by its ops, each by itself.
-ARITHMETIC = Arithmetic("int8", storages=("int8",), machines="CPUs", inner=4, accepted=Tolerance(1e-1, 2e-1))
+ARITHMETIC = Arithmetic(
+    "int8",
+    storages=("int8",),
+    gpu_feature="dot",
+    machines="CPUs and GPUs by their names",
+    inner=4,
+    accepted=Tolerance(1e-1, 2e-1),
+)

@@ -73,7 +73,8 @@ class Arithmetic:
     """What layers of many tokens multiply and sum in.
 
     `storages`: names of those that it takes weights in; none: all. `cpu_features`: sets of features (as /proc/cpuinfo
-    names them) of which a CPU must have one; none: every machine. `machines` says which these are, to a person. `inner`
+    names them) of which a CPU must have one; none: every machine. `gpu_feature`: the field of a GPU's target that must
+    be true; empty: no GPU multiplies in it. `machines` says which these are, to a person. `inner`
     neighbouring features are multiplied by one instruction. `half_sums` products are summed in f16 before the sum is
     added to one in f32; 0: none. `accepted` of a model's outputs; None: what its storage is held to.
     """
@@ -81,6 +82,7 @@ class Arithmetic:
     name: str
     storages: tuple[str, ...] = ()
     cpu_features: tuple[tuple[str, ...], ...] = ()
+    gpu_feature: str = ""
     machines: str = ""
     inner: int = 1
     half_sums: int = 0

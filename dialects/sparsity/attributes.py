@@ -211,7 +211,7 @@ class Target(Described, name="target"):
     FIELDS = ("vector_bytes", "registers")
     OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "threads", "kernels", "dot", "gather")
     TEXTS = ("dot",)
-    DOTS = ("vpdpbusd", "vpmaddwd", "smmla", "sdot", "saddlp")
+    DOTS = ("vpdpbusd", "vpmaddwd", "smmla", "sdot", "saddlp", "OpSDot")
 
     def check(self) -> None:
         super().check()

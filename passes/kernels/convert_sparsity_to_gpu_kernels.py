@@ -1,4 +1,4 @@
-"""Lowers packed layers, attention and layer norms in feature-major panels to kernels for a GPU's threads.
+"""Lowers packed layers, attention, layer norms and rounding to bytes in feature-major panels to kernels for a GPU.
 
 before:
     %y = "sparsity.packed_linear"(%x, %values, %columns, ...) {layout = #sparsity.layout<...>, ...}
@@ -14,7 +14,9 @@ A point of the grid is a thread; `sparsity.threads` of them in each direction ar
 `convert-sparsity-to-linalg`.
 
 Preconditions (an op is left alone otherwise): a panel layout, packed arrays. Rationale: threads read runs of tokens.
-Weights may be stored in f32, or in f16 or int8 with scales: they are read as f32.
+Weights may be stored in f32, or in f16 or int8 with scales: they are read as f32. Activations of bytes are signed.
+Rationale: the products of bytes that Vulkan's GPUs have are those of signed ones. The scales of tokens and the bytes
+that are rounded by them are one kernel.
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ from torch_mlir.dialects import func
 
 from secateur.dialects.sparsity.kernel_ops import dispatch
 from secateur.dialects.sparsity.ops.attention import head_slices
+from secateur.dialects.sparsity.ops.quantized_linear import QuantizedLinearOp, group_of
 from secateur.dialects.sparsity.rules import activation_of, features_of, layout_of
 
 from ..base import Pass, PassContext, operands_by_name, walk
@@ -33,6 +36,7 @@ from .convert_sparsity_to_kernels import kernel_memrefs
 from .gpu_attention import attention_grid, build_attention
 from .gpu_linear import build_gpu_linear, linear_threads
 from .gpu_norm import build_norm, norm_grid
+from .gpu_quantize import build_rounding, rounding_grid
 
 THREADS = "sparsity.threads"
 # Threads of a workgroup: a whole subgroup of every phone's GPU, and half of what the Android baseline profile grants.
@@ -42,12 +46,14 @@ _WORKGROUP = 64
 @dataclasses.dataclass(frozen=True)
 class _Kernel:
     """A kernel of an op: its `name`, the points of its grid, the threads of a workgroup, and what adds its body:
-    `build(arguments, place)`, where the arguments are the op's operands by name and `result`."""
+    `build(arguments, place)`, where the arguments are the op's operands by name and `result`. `first`: the name of the
+    operand that the kernel computes too, in place of the op that makes it."""
 
     name: str
     grid: list[int]
     threads: list[int]
     build: Callable[[dict[str, Value], list[Value]], None]
+    first: str = ""
 
 
 def _linear(op: ir.OpView) -> _Kernel | None:
@@ -57,8 +63,12 @@ def _linear(op: ir.OpView) -> _Kernel | None:
     batch, panels, _, _ = layout_of(op).sizes(op.result.type.shape)
     activation = activation_of(op)
     suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
+    columns = features_of(op, op.x)
+    if isinstance(op, QuantizedLinearOp):
+        columns = group_of(op) * op.x.type.shape[2]
+        suffix += "_rows_of_bytes" if group_of(op) == 1 else "_bytes"
     grid = [threads.runs * threads.pieces, op.rows.type.shape[0], panels * batch]
-    name = f"gpu_linear_{features_of(op, op.result)}x{features_of(op, op.x)}{suffix}"
+    name = f"gpu_linear_{features_of(op, op.result)}x{columns}{suffix}"
     return _Kernel(name, grid, threads.workgroup, lambda a, place: build_gpu_linear(op, a, place, panels, threads))
 
 
@@ -78,8 +88,25 @@ def _layer_norm(op: ir.OpView) -> _Kernel | None:
     return _Kernel(name, sizes.grid, [sizes.threads, 1, 1], lambda a, place: build_norm(op, a, place, sizes))
 
 
+def _rounding(op: ir.OpView) -> _Kernel | None:
+    sizes = rounding_grid(op)
+    if sizes is None:
+        return None
+    made = op.scales.owner
+    both = not isinstance(made, ir.Block) and made.name == "sparsity.token_scales" and made.opview.x == op.x
+    form = "rows" if op.layout.tile()[1] == 1 else f"by_{op.layout.tile()[1]}"
+    name = f"gpu_quantize_{op.x.type.shape[2]}_{form}" + ("" if both else "_by_scales")
+
+    def build(arguments: dict[str, Value], place: list[Value]) -> None:
+        build_rounding(op, arguments, place, sizes, both)
+
+    return _Kernel(name, sizes.grid, [sizes.threads, 1, 1], build, "scales" if both else "")
+
+
 _KERNELS: dict[str, Callable[[ir.OpView], _Kernel | None]] = {
     "sparsity.packed_linear": _linear,
+    "sparsity.quantized_linear": _linear,
+    "sparsity.quantize_tokens": _rounding,
     "sparsity.attention": _attention,
     "sparsity.layer_norm": _layer_norm,
 }
@@ -99,16 +126,24 @@ class ConvertSparsityToGpuKernels(Pass):
             if kernel is None:
                 continue
             signature = _signature(op, kernel)
-            with op.location:
+            # What the kernel computes first is there for all that reads it.
+            made = getattr(op, kernel.first).owner if kernel.first else None
+            operands = {n: value for n, value in operands_by_name(op).items() if n != kernel.first}
+            results = [op.result] if made is None else [getattr(op, kernel.first), op.result]
+            place = op.location if made is None else ir.Location.fused([made.location, op.location])
+            with place:
                 if signature not in known:
                     known[signature] = _unused(kernel.name, taken)
                     _add(module, op, kernel, known[signature])
                     context.count("kernels")
-                with ir.InsertionPoint(op):
-                    operands = list(operands_by_name(op).values())
-                    new = dispatch([op.result.type], operands, known[signature], kernel.grid)
-            op.result.replace_all_uses_with(new.result0)
+                with ir.InsertionPoint(made or op):
+                    types = [result.type for result in results]
+                    new = dispatch(types, list(operands.values()), known[signature], kernel.grid)
+            for result, value in zip(results, new.operation.results, strict=True):
+                result.replace_all_uses_with(value)
             op.operation.erase()
+            if made is not None:
+                made.erase()
             context.count("dispatches")
 
 
@@ -129,12 +164,14 @@ def _signature(op: ir.OpView, kernel: _Kernel) -> str:
 
 
 def _add(module: ir.Module, op: ir.OpView, kernel: _Kernel, name: str) -> None:
-    types = [*kernel_memrefs(op), *[ir.IndexType.get()] * 3]
+    memrefs = dict(zip((*operands_by_name(op), "result"), kernel_memrefs(op), strict=True))
+    names = [*(name for name in memrefs if name not in (kernel.first, "result")), kernel.first, "result"]
+    types = [*(memrefs[name] for name in names if name), *[ir.IndexType.get()] * 3]
     added = func.FuncOp(name, (types, []), visibility="private", ip=ir.InsertionPoint.at_block_begin(module.body))
     added.attributes["sparsity.kernel"] = ir.UnitAttr.get()
     added.attributes[THREADS] = ir.DenseI64ArrayAttr.get(kernel.threads)
     block = added.add_entry_block()
     with ir.InsertionPoint(block):
         *arguments, x, y, z = block.arguments
-        kernel.build(dict(zip((*operands_by_name(op), "result"), arguments, strict=True)), [x, y, z])
+        kernel.build(dict(zip(filter(None, names), arguments, strict=True)), [x, y, z])
         func.ReturnOp([])

@@ -1,4 +1,4 @@
-"""The kernel of `sparsity.packed_linear` on a GPU: a thread computes one tile of rows for some vectors of tokens.
+"""The kernel of packed layers on a GPU: a thread computes one tile of rows for some vectors of tokens.
 
 Neighbouring threads have neighbouring tokens, so that they read neighbouring memory: a column of `x` in a feature-major
 panel is one run of tokens. All threads of a tile walk the same column list, so that no thread waits for another's
@@ -8,21 +8,26 @@ A layer with few rows and many columns would have few threads. With `column_piec
 take turns in the columns of a tile: thread `p` of `n` has columns p, p + n, p + 2n and so on. All write their sums to
 workgroup memory, and behind one barrier each adds up and finishes a part of the tile's rows. There is no subgroup
 operation: the code is right for any number of lanes.
+
+A `sparsity.packed_linear` multiplies floats; for a `sparsity.quantized_linear`, columns are walked in fours of bytes
+(`gpu_bytes.py`), and sums are integers until all pieces have met.
 """
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
+from secateur.dialects.sparsity.ops.quantized_linear import QuantizedLinearOp
 from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of, layout_of
 
 from ..target import TOKENS_OF_A_THREAD
 from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
+from .gpu_bytes import ByteColumns, multiplies_bytes
 from .linear import bits
 from .workgroups import WORKGROUP_BYTES, barrier, shared_memory
 
@@ -68,6 +73,8 @@ def linear_threads(op: ir.OpView, most: int) -> LinearThreads | None:
     layout = layout_of(op)
     if layout is None or layout.tile()[0] % TOKENS_OF_A_THREAD or layout.tile()[1] != 1:
         return None
+    if isinstance(op, QuantizedLinearOp) and not multiplies_bytes(op):
+        return None
     schedule = op.attributes[SCHEDULE].values() if SCHEDULE in op.attributes else {}
     all_vectors = layout.tile()[0] // TOKENS_OF_A_THREAD
     vectors = largest_divisor(all_vectors, schedule.get("token_vectors", 1))
@@ -82,6 +89,54 @@ def linear_threads(op: ir.OpView, most: int) -> LinearThreads | None:
     return LinearThreads(vectors, runs, pieces, largest_divisor(op.rows.type.shape[0], max(1, tiles)))
 
 
+class FloatColumns:
+    """How a thread adds products of floats to the sums of its rows.
+
+    `panel`: its batch and panel; `runs`: the vectors of tokens in them that it has; `full`: every column has weights
+    for all rows of a tile, which are whole vectors.
+    """
+
+    entries = 1
+    """Column entries that are multiplied at once; each segment is a multiple of them."""
+
+    def __init__(self, a: dict[str, Value], panel: list[Value], runs: list[Value], full: bool) -> None:
+        self._a, self._panel, self._runs, self._full = a, panel, runs, full
+        self._lanes = Lanes(TOKENS_OF_A_THREAD)
+
+    def zero(self) -> Value:
+        """A sum of nothing, for a vector of tokens."""
+        return self._lanes.constant(0.0)
+
+    def plus(self, a: Value, b: Value) -> Value:
+        return arith.addf(a, b)
+
+    def first_weight(self, offset: Value) -> Value:
+        """The place of a tile's first weight, as `add` takes it; `offset` is what `offsets` says."""
+        return offset
+
+    def add(self, entry: Value, weight: Value, totals: list[Value]) -> list[Value]:
+        """`totals` of some rows, row by row, with the products of `entries` column entries added, whose first weight is
+        at `weight`."""
+        source, lanes = load_index(self._a["columns"], entry), self._lanes
+        x = [lanes.load(self._a["x"], [*self._panel, source, mul(run, TOKENS_OF_A_THREAD)]) for run in self._runs]
+        new = []
+        for n, w in enumerate(self._weights(weight, len(totals) // len(x))):
+            own = totals[n * len(x) : (n + 1) * len(x)]
+            new += [vector.fma(w, value, total) for value, total in zip(x, own, strict=True)]
+        return new
+
+    def in_f32(self, total: Value, run: Value) -> Value:
+        """A sum for the tokens of `run`, but for the scales of rows."""
+        return total
+
+    def _weights(self, first: Value, count: int) -> Iterator[Value]:
+        width = TOKENS_OF_A_THREAD if self._full else 1
+        for n in range(0, count, width):
+            loaded = self._lanes.load_weights(self._a["values"], [add(first, n)], width)
+            for i in range(width):
+                yield self._lanes.spread(vector.extract(loaded, [], [i]))
+
+
 def build_gpu_linear(
     op: ir.OpView, arguments: dict[str, Value], place: list[Value], panels: int, threads: LinearThreads
 ) -> None:
@@ -89,45 +144,39 @@ def build_gpu_linear(
     a, lanes, tile = arguments, Lanes(TOKENS_OF_A_THREAD), place[1]
     run = place[0] if threads.pieces == 1 else arith.remui(place[0], index(threads.runs))
     # A thread's vectors lie apart, so that those of neighbours are neighbours.
-    tokens = [mul(add(run, i * threads.runs), TOKENS_OF_A_THREAD) for i in range(threads.vectors)]
+    runs = [add(run, i * threads.runs) for i in range(threads.vectors)]
     # Of one sequence the panel is the number itself.
     batch = index(0) if op.result.type.shape[0] == 1 else arith.divui(place[2], index(panels))
     panel = place[2] if op.result.type.shape[0] == 1 else arith.remui(place[2], index(panels))
     masks, row_tile = row_masks_of(op), op.row_tile.value
     # Weights of four rows are one load where every column has weights for all rows.
-    in_vectors = masks == [2**row_tile - 1] and row_tile % TOKENS_OF_A_THREAD == 0
+    full = masks == [2**row_tile - 1] and row_tile % TOKENS_OF_A_THREAD == 0
+    columns: FloatColumns | ByteColumns = FloatColumns(a, [batch, panel], runs, full)
+    if isinstance(op, QuantizedLinearOp):
+        columns = ByteColumns(op, a, [batch, panel], runs, full)
+    sums = [[columns.zero()] * threads.vectors for _ in range(row_tile)]
     if threads.pieces > 1:
-        shared = shared_memory([threads.pieces, row_tile, threads.vectors, threads.runs * threads.tiles], lanes.type)
-    sums = [[lanes.constant(0.0)] * threads.vectors for _ in range(row_tile)]
-    weight = load_index(a["offsets"], tile)
-
-    def weights(first: Value, count: int) -> Iterator[Value]:
-        width = TOKENS_OF_A_THREAD if in_vectors else 1
-        for n in range(0, count, width):
-            loaded = lanes.load_weights(a["values"], [add(first, n)], width)
-            for i in range(width):
-                yield lanes.spread(vector.extract(loaded, [], [i]))
-
+        shape = [threads.pieces, row_tile, threads.vectors, threads.runs * threads.tiles]
+        shared = shared_memory(shape, columns.zero().type)
+    weight = columns.first_weight(load_index(a["offsets"], tile))
     piece = index(0) if threads.pieces == 1 else arith.divui(place[0], index(threads.runs))
     for s, mask in enumerate(masks):
         used = bits(mask)
 
-        def column(at: Value, carried: list[Value], used: list[int] = used) -> list[Value]:
+        def column(at: Value, carried: list[Value], count: int = len(used)) -> list[Value]:
             *totals, first = carried
-            source = load_index(a["columns"], at)
-            x = [lanes.load(a["x"], [batch, panel, source, token]) for token in tokens]
-            new = []
-            for n, w in enumerate(weights(first, len(used))):
-                own = totals[n * len(x) : (n + 1) * len(x)]
-                new += [vector.fma(w, value, total) for value, total in zip(x, own, strict=True)]
-            return [*new, add(first, threads.pieces * len(used))]
+            return [*columns.add(at, first, totals), add(first, threads.pieces * count)]
 
         start, stop = (load_index(a["segments"], tile, index(s), index(end)) for end in range(2))
         own = weight if threads.pieces == 1 else arith.addi(weight, mul(piece, len(used)))
-        first = start if threads.pieces == 1 else arith.addi(start, piece)
+        first = start if threads.pieces == 1 else arith.addi(start, mul(piece, columns.entries))
         carried = [*(total for i in used for total in sums[i]), own]
-        *new, after = loop(first, stop, threads.pieces, carried, column)
-        weight = after if threads.pieces == 1 else arith.addi(weight, mul(arith.subi(stop, start), len(used)))
+        *new, after = loop(first, stop, threads.pieces * columns.entries, carried, column)
+        if threads.pieces > 1:
+            entries = arith.subi(stop, start)
+            turns = entries if columns.entries == 1 else arith.divui(entries, index(columns.entries))
+            after = arith.addi(weight, mul(turns, len(used)))
+        weight = after
         for n, i in enumerate(used):
             sums[i] = new[n * threads.vectors : (n + 1) * threads.vectors]
 
@@ -136,12 +185,13 @@ def build_gpu_linear(
         for i, of_row in enumerate(totals):
             row = load_index(a["rows"], tile, add(first, i))
             bias = lanes.spread_load(a["bias"], [row]) if "bias" in a else lanes.constant(0.0)
-            for total, token in zip(of_row, tokens, strict=True):
+            for total, at in zip(of_row, runs, strict=True):
+                value, token = columns.in_f32(total, at), mul(at, TOKENS_OF_A_THREAD)
                 if "scales" in a:
-                    total = vector.fma(total, lanes.spread_load(a["scales"], [row]), bias)
+                    value = vector.fma(value, lanes.spread_load(a["scales"], [row]), bias)
                 elif "bias" in a:
-                    total = arith.addf(total, bias)
-                value = _activate(activation_of(op), total, lanes)
+                    value = arith.addf(value, bias)
+                value = _activate(activation_of(op), value, lanes)
                 if "residual" in a:
                     value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, token]))
                 lanes.store(value, a["result"], [batch, panel, row, token])
@@ -150,11 +200,16 @@ def build_gpu_linear(
         finish(index(0), sums)
     else:
         local = arith.addi(mul(arith.remui(tile, index(threads.tiles)), threads.runs), run)
-        finish(*_sums_of_all_pieces(sums, shared, piece, local, threads))
+        finish(*_sums_of_all_pieces(sums, shared, piece, local, threads, columns.plus))
 
 
 def _sums_of_all_pieces(
-    sums: list[list[Value]], shared: Value, piece: Value, local: Value, threads: LinearThreads
+    sums: list[list[Value]],
+    shared: Value,
+    piece: Value,
+    local: Value,
+    threads: LinearThreads,
+    plus: Callable[[Value, Value], Value],
 ) -> tuple[Value, list[list[Value]]]:
     """The first of the rows that a thread finishes, and their sums. `sums` are its own, of all rows of its tile;
     `shared` is memory for those of the workgroup; `local` tells apart its threads of one piece."""
@@ -168,5 +223,5 @@ def _sums_of_all_pieces(
         at = add(first, i)
         of_row = [[memref.load(shared, [index(p), at, index(j), local]) for p in range(threads.pieces)]
                   for j in range(threads.vectors)]  # fmt: skip
-        totals.append([functools.reduce(arith.addf, parts) for parts in of_row])
+        totals.append([functools.reduce(plus, parts) for parts in of_row])
     return first, totals

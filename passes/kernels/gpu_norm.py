@@ -19,8 +19,8 @@ from .build import Lanes, Value, add, index, largest_divisor, loop, mul
 from .workgroups import barrier, shared_memory
 
 # Vectors of tokens of a workgroup: 64 bytes, what a GPU's cache has in a line.
-_VECTORS = 4
-_MOST_PIECES = 16
+VECTORS = 4
+MOST_PIECES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,8 @@ def norm_grid(op: ir.OpView) -> NormGrid | None:
         return None
     batch, panels, features, tokens = layout.sizes(op.result.type.shape)
     all_vectors = tokens // TOKENS_OF_A_THREAD
-    vectors = largest_divisor(all_vectors, _VECTORS)
-    piece = -(-features // _MOST_PIECES)
+    vectors = largest_divisor(all_vectors, VECTORS)
+    piece = -(-features // MOST_PIECES)
     return NormGrid(vectors, -(-features // piece), piece, all_vectors // vectors, batch * panels)
 
 

@@ -12,7 +12,8 @@ Keys and values are rounded once, with a scale for each token and head; queries 
 zero point is 128 where the target's instruction takes an unsigned factor (`vpdpbusd`), else 0.
 
 Preconditions, for an attention to multiply bytes (it multiplies f32 otherwise, counted as `left-in-f32`):
-  a target with an instruction for products of bytes. Rationale: without one, f32 is as fast.
+  a CPU with an instruction for products of bytes. Rationale: without one, f32 is as fast; and there is no such kernel
+    for GPUs.
   panels with `inner = 1`. Rationale: queries are lanes.
   a depth that is a multiple of four, 256 at most. Rationale: an instruction multiplies four features, and the bytes of
     queries lie in scratch memory.
@@ -49,7 +50,7 @@ class SparsityQuantizeAttention(Pass):
             del op.operation.attributes[NUMBERS]
             layout = layout_of(op)
             fits = head_slices(op)[1] % QUAD == 0 and head_slices(op)[1] <= _MOST_FEATURES
-            if not target.dot or layout is None or layout.tile()[1] != 1 or not fits:
+            if not target.dot or target.threads or layout is None or layout.tile()[1] != 1 or not fits:
                 context.count("left-in-f32")
                 continue
             _replace(op, target.byte_zero_point)

@@ -38,8 +38,8 @@ KERNEL_OPS = frozenset(
 )
 """What the body of a kernel may hold."""
 
-GPU_KERNEL_OPS = KERNEL_OPS | {"gpu.barrier", "memref.alloc"}
-"""What the body of a kernel for a GPU's threads may hold: workgroup memory too."""
+GPU_KERNEL_OPS = KERNEL_OPS | {"gpu.barrier", "memref.alloc", "spirv.SDot"}
+"""What the body of a kernel for a GPU's threads may hold: workgroup memory and products of packed bytes too."""
 
 MAIN_OPS = frozenset(
     _names("arith", _ARITH)

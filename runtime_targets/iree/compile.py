@@ -16,6 +16,7 @@ from secateur.dialects.errors import SecateurError
 from secateur.dialects.scratch import OTHERWISE, ScratchFolder, temporary_root, write_fault
 
 from .assembly import Assembly
+from .dot_products import compile_for_gpu
 from .spirv import unsafe_kernels
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _checked(assembly: Assembly, target: "Target", arguments: list[str]) -> byte
     """The module, if none of its kernels may give another result on another run."""
     with ScratchFolder("spirv") as folder:
         dump = f"--iree-hal-dump-executable-binaries-to={folder}"
-        code: bytes = tools.compile_str(assembly.text, extra_args=[*arguments, dump], input_type="auto")
+        code = compile_for_gpu(assembly.text, [*arguments, dump])
         unsafe = unsafe_kernels(Path(folder))
     if unsafe:
         raise CompilationError(

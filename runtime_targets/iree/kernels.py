@@ -11,6 +11,7 @@ from secateur.dialects.sparsity.kernel_ops import DispatchOp, kernel_positions, 
 from .gathers import lower_gathers
 from .in_outs import first_write
 from .threads import lower_vectors, thread_index, threads_of, translation_info, unknown_zero
+from .words import lower_words
 
 KERNEL = "sparsity.kernel"
 
@@ -106,11 +107,12 @@ def build_executable(kernel: ir.Operation, executable: str) -> None:
     Raises `AssemblyError` where the body has more than one block.
     """
     name = ir.StringAttr(kernel.attributes["sym_name"]).value
-    memrefs = kernel_memrefs(kernel)
+    memrefs = given = kernel_memrefs(kernel)
     if len(kernel.regions[0].blocks) != 1:
         refuse(kernel, f"'@{name}' is a kernel of {len(kernel.regions[0].blocks)} blocks; one is accepted")
     lower_gathers(kernel)
     if threads_of(kernel) is not None:
+        lower_words(kernel)
         lower_vectors(kernel)
         memrefs = [a.type for a in list(kernel.regions[0].blocks[0].arguments)[:-3]]
     symbol, index = ir.StringAttr.get, ir.IndexType.get()
@@ -137,10 +139,11 @@ def build_executable(kernel: ir.Operation, executable: str) -> None:
             inner = ir.Operation.create("builtin.module", regions=1)
             ir.Operation.create("stream.executable.end")
         with ir.InsertionPoint(inner.regions[0].blocks.append()):
-            _move_body(kernel, name, memrefs)
+            _move_body(kernel, name, memrefs, given)
 
 
-def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType]) -> None:
+def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType], tensors: list[ir.MemRefType]) -> None:
+    """Adds the function of `kernel` on buffers of the types `memrefs`; dispatches give its operands as `tensors`."""
     index, binding = ir.IndexType.get(), ir.Type.parse("!stream.binding")
     sizes = sum(len(_dynamic(m)) for m in memrefs)
     types = [index] * sizes + [binding] * len(memrefs)
@@ -164,8 +167,8 @@ def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType]) ->
             zero = unknown_zero()
         given = iter(list(block.arguments)[:sizes])
         values = []
-        for memref, argument in zip(memrefs, list(block.arguments)[sizes:], strict=True):
-            operands = [argument, zero, *(_in_units(next(given), memref, i) for i in _dynamic(memref))]
+        for memref, tensor, argument in zip(memrefs, tensors, list(block.arguments)[sizes:], strict=True):
+            operands = [argument, zero, *(_in_units(next(given), memref, tensor, i) for i in _dynamic(memref))]
             values.append(ir.Operation.create("stream.binding.subspan", [memref], operands).result)
         for dimension in range(3):
             attributes = {"dimension": ir.IntegerAttr.get(index, dimension)}
@@ -177,11 +180,18 @@ def _move_body(kernel: ir.Operation, name: str, memrefs: list[ir.MemRefType]) ->
         block.append(op)
 
 
-def _in_units(size: ir.Value, memref: ir.MemRefType, dimension: int) -> ir.Value:
-    """A size in elements as one in elements of `memref`, whose last dimension may be of vectors."""
-    if not isinstance(memref.element_type, ir.VectorType) or dimension < memref.rank - 1:
+def _in_units(size: ir.Value, memref: ir.MemRefType, tensor: ir.MemRefType, dimension: int) -> ir.Value:
+    """A size in elements of `tensor` as one in elements of `memref`, which may be words or vectors of several."""
+    several = _bits(memref.element_type) // _bits(tensor.element_type)
+    if several == 1 or dimension < memref.rank - 1:
         return size
     index = ir.IndexType.get()
-    attributes = {"value": ir.IntegerAttr.get(index, memref.element_type.shape[0])}
+    attributes = {"value": ir.IntegerAttr.get(index, several)}
     width = ir.Operation.create("arith.constant", [index], attributes=attributes).result
     return ir.Operation.create("arith.divui", [index], [size, width]).result
+
+
+def _bits(element: ir.Type) -> int:
+    if isinstance(element, ir.VectorType):
+        return int(element.shape[0] * _bits(element.element_type))
+    return 32 if isinstance(element, ir.IndexType) else int(element.width)

@@ -11,6 +11,7 @@ from iree.compiler import tools
 
 from .assembly import Assembly
 from .compile import CompilationError, first_error
+from .dot_products import compile_for_gpu
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -29,7 +30,6 @@ def compile_with_lanes(assembly: Assembly, target: "Target", lanes: int) -> byte
             if found not in text:
                 raise CompilationError(f"the target '{target.name}' is not described by '{found}'", text)
             text = text.replace(found, wanted)
-        code: bytes = tools.compile_str(text, extra_args=[*target.iree_flags, "--compile-from=flow"], input_type="none")
+        return compile_for_gpu(text, target.iree_flags, "flow")
     except tools.CompilerToolError as error:
         raise CompilationError(first_error(str(error), target.name), str(error)) from None
-    return code

@@ -39,6 +39,11 @@ class Target:
     emulator: str | None = None
     f16: bool = False
 
+    @property
+    def dot(self) -> str:
+        """The instruction for products of bytes; empty where kernels know none."""
+        return str(self.description.get("dot", ""))
+
     def description_text(self) -> str:
         """The description as an attribute, letter by letter as MLIR prints it: records hold that text."""
 

@@ -123,6 +123,36 @@ def test_layers(lowered, scheme, dot, rows, columns, leading, schedule, seed):
     layer.check(found)
 
 
+GPU = ("OpSDot", 16, 24)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(SCHEMES),
+    st.integers(1, 30),
+    st.integers(1, 41),
+    st.sampled_from([(1, 3), (2, 17), (1, 60)]),
+    st.sampled_from(
+        [
+            "row-tile=3",
+            "row-tile=8 token-vectors=2",
+            "row-tile=4 token-vectors=4 column-pieces=2",
+            "row-tile=8 column-pieces=4",
+        ]
+    ),
+    st.integers(0, 99),
+)
+def test_layers_on_a_gpu(scheme, rows, columns, leading, schedule, seed):
+    """The kernels of a GPU's threads, in MLIR's execution engine: rounding and products, nothing left to linalg."""
+    layer = Layer(scheme, rows, columns, leading, seed)
+    with make_context(), ir.Location.unknown():
+        more = ",convert-sparsity-to-gpu-kernels,convert-sparsity-to-linalg"
+        module, context = layer.lowered(more, *GPU, schedule=schedule)
+        assert context.statistics["dispatches"] == 2 and walk(module, "spirv.SDot")
+        (found,) = evaluate(module, [layer.x, layer.residual], context.weights)
+    layer.check(found)
+
+
 @pytest.mark.parametrize("dot", DOTS, ids=str)
 def test_the_largest_sums_are_exact(dot):
     # Every product is 127 * 127, all of one sign: 16 bits would not hold the sum of three.
@@ -188,6 +218,30 @@ def test_on_emulated_arm(tmp_path, scheme, cpu):
     arrays = [layer.x, layer.residual]
     (found,) = run_module(tmp_path / "model.vmfb", tmp_path / "weights.irpa", arrays, 1, target.emulator)
     layer.check(found)
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+@pytest.mark.parametrize("scheme", ["dense", "units", "band", "scattered"])
+def test_on_a_gpu_in_software(tmp_path, scheme, lanes):
+    """Code for any phone's GPU: no numbers of 8 bits, and no subgroups."""
+    from secateur.runtime_targets.iree.lavapipe import LavapipeSession, lavapipe_driver
+
+    if lavapipe_driver() is None:
+        pytest.skip("there is no lavapipe; on Debian: libvulkan1 and mesa-vulkan-drivers")
+    layer, target = Layer(scheme, 48, 72, (2, 40)), get_target("android-vulkan")
+    schedule = "row-tile=8 token-vectors=2 column-pieces=2"
+    with make_context(), ir.Location.unknown():
+        module, context = layer.lowered(
+            ",convert-sparsity-to-gpu-kernels,convert-sparsity-to-linalg,canonicalize,cse", *GPU, schedule=schedule
+        )
+        assembly = iree.assemble(module, context.weights, target=target)
+    code = iree.compile_assembly(assembly, target)
+    iree.write_parameters(tmp_path / "weights.irpa", assembly.parameters)
+    with LavapipeSession(code, tmp_path / "weights.irpa", lanes) as session:
+        # Threads that do not wait for each other are not wrong every time.
+        for _ in range(3):
+            (found,) = session.run([layer.x, layer.residual])
+            layer.check(found)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, 1e-44])
@@ -298,13 +352,18 @@ def test_a_model_multiplies_bytes_and_stays_near_pytorch(target):
     assert 1e-4 < max(errors) < 2e-2
 
 
-def test_bytes_need_weights_of_bytes_and_a_cpu():
+def test_bytes_need_weights_of_bytes_and_kernels_that_multiply_them():
     from secateur.compiler.errors import CompileError
 
     with pytest.raises(CompileError, match="arithmetic in int8 takes weights of int8, found weights of f32"):
         compile_model(small_bert(), {}, arithmetic="int8")
-    with pytest.raises(CompileError, match="has no arithmetic in int8 that is used; accepted are CPUs"):
-        compile_model(small_bert(), {}, arithmetic="int8", weights="int8", target="android-vulkan:adreno-740")
+    message = "has no arithmetic in int8 that is used; accepted are CPUs and GPUs"
+    with pytest.raises(CompileError, match=message):
+        compile_model(
+            small_bert(), {}, arithmetic="int8", weights="int8", target="vulkan-llvmpipe", lowering="portable"
+        )
+    with pytest.raises(CompileError, match="has numbers of 32 bits only and cannot read weights of int8"):
+        compile_model(small_bert(), {}, arithmetic="int8", weights="int8", target="android-vulkan")
 
 
 @pytest.mark.parametrize(

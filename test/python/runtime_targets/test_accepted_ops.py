@@ -186,6 +186,7 @@ SAMPLES = {
     "memref.subview": f"%x = memref.subview %m[%i, 0] [2, 16] [1, 1] : {_M} to "
     "memref<2x16xf32, strided<[16, 1], offset: ?>>",
     "memref.view": "%k = memref.alloca() : memref<64xi8>\n%x = memref.view %k[%i][] : memref<64xi8> to memref<4x4xf32>",
+    "spirv.SDot": "%x = spirv.SDot %n, %n, <PackedVectorFormat4x8Bit> : i32 -> i32",
     "vector.bitcast": f"%x = vector.bitcast %v : {_V} to vector<16xi32>",
     "vector.broadcast": f"%x = vector.broadcast %f : f32 to {_V}",
     "vector.constant_mask": "%x = vector.constant_mask [4] : vector<16xi1>",

@@ -12,6 +12,7 @@ from secateur.compiler.build.compile_options import Options, TargetOptions
 from secateur.compiler.build.target_build import TargetBuild
 from secateur.compiler.pipeline.levels import Lowering, pipeline_to
 from secateur.compression.prune import parse_scheme, prune_model
+from secateur.dialects.number_formats import number_format
 from secateur.frontends import import_model, load
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import lavapipe_driver
@@ -80,13 +81,13 @@ def expected(pruned_bert, inputs):
 class Built:
     """A lowered model: its assembly, the arrays to call it with, and its parameters in a file."""
 
-    def __init__(self, module, inputs, target, lowering, folder):
+    def __init__(self, module, inputs, target, lowering, numbers, folder):
         loaded = load(module, inputs, TOKENS, 1)
         imported = import_model(loaded.module, loaded.example_inputs)
         self.target = get_target(target)
         lowered = Lowering(imported.module, imported.weights)
         lowered.lower("structural", pipeline_to("structural"))
-        options = Options(1, False, "iree", None, lambda stage: None)
+        options = Options(1, False, "iree", None, lambda stage: None, numbers=number_format(*numbers))
         self.build = TargetBuild(options, TargetOptions(self.target, lowering), lowered, None)
         self.build.lower()
         self.module, self.weights = lowered.module, lowered.weights
@@ -100,10 +101,11 @@ class Built:
 def build(pruned_bert, inputs, tmp_path_factory):
     known = {}
 
-    def make(target, lowering="gpu", module=None):
-        key = (target, lowering, id(module))
+    def make(target, lowering="gpu", module=None, numbers=("f32", "f32")):
+        key = (target, lowering, id(module), numbers)
         if module is not None or key not in known:
-            known[key] = Built(module or pruned_bert, inputs, target, lowering, tmp_path_factory.mktemp("gpu"))
+            folder = tmp_path_factory.mktemp("gpu")
+            known[key] = Built(module or pruned_bert, inputs, target, lowering, numbers, folder)
         return known[key]
 
     return make
