@@ -30,7 +30,7 @@ LayerArithmetic = Annotated[
     Arithmetic,
     typer.Option(
         rich_help_panel="Code",
-        help="Multiply in f32; in int8, beside weights of int8 (CPUs, GPUs by name); in f16, beside weights of f16 (Arm CPUs from "
-        "cortex-a55 on).",
+        help="Multiply in f32; in int8, beside weights of int8 (CPUs, and GPUs by name); in f16, beside weights of f16 "
+        "(Arm CPUs from cortex-a55 on).",
     ),
 ]
