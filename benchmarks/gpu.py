@@ -114,13 +114,14 @@ def build(layer: Layer, target: "Target", stock_target: str | None, folder: Path
     dense = models.encoder_layer("sdpa", **LAYERS[layer.name])
     pruned = models.pruned(dense, "bcr", "16x1", layer.sparsity)
     candidates: Built = {}
-    for name, module, weights, where in (
-        (f"{layer.sparsity:.0%} 16x1", pruned, "f32", "sparse"),
-        (f"{layer.sparsity:.0%} 16x1, weights of f16", pruned, "f16", "sparse-f16"),
-        ("dense", dense, "f32", "dense"),
+    for name, module, numbers, where in (
+        (f"{layer.sparsity:.0%} 16x1", pruned, ("f32", "f32"), "sparse"),
+        (f"{layer.sparsity:.0%} 16x1, weights of f16", pruned, ("f16", "f32"), "sparse-f16"),
+        (f"{layer.sparsity:.0%} 16x1, f16", pruned, ("f16", "f16"), "sparse-in-f16"),
+        ("dense", dense, ("f32", "f32"), "dense"),
     ):
-        if weights == "f32" or target.f16:
-            candidates[name] = _ours(module, layer, target, weights, folder / where)
+        if numbers[0] == "f32" or target.f16:
+            candidates[name] = _ours(module, layer, target, numbers, folder / where)
     flags = target.iree_flags
     if stock_target is not None:
         flags = ("--iree-hal-target-device=vulkan", f"--iree-vulkan-target={stock_target}")
@@ -145,12 +146,13 @@ def measure(candidates: Built, layer: Layer, target: "Target", turns: int) -> li
 
 
 def _ours(
-    module: "torch.nn.Module", layer: Layer, target: "Target", weights: str, folder: Path
+    module: "torch.nn.Module", layer: Layer, target: "Target", numbers: tuple[str, str], folder: Path
 ) -> tuple[Path, int | None]:
     from secateur.compiler import compile_model
     from secateur.runtime_targets.bundle import open_bundle
 
-    compile_model(module, _inputs(layer), target=target.name, weights=weights).save(folder)
+    weights, arithmetic = numbers
+    compile_model(module, _inputs(layer), target=target.name, weights=weights, arithmetic=arithmetic).save(folder)
     with open_bundle(folder) as bundle:
         work = bundle.target().dispatches
         moved = sum(w.read_bytes + w.written_bytes + w.weight_bytes + w.index_bytes for w in work)

@@ -31,6 +31,6 @@ LayerArithmetic = Annotated[
     typer.Option(
         rich_help_panel="Code",
         help="Multiply in f32; in int8, beside weights of int8 (CPUs, and GPUs by name); in f16, beside weights of f16 "
-        "(Arm CPUs from cortex-a55 on).",
+        "(Arm CPUs from cortex-a55 on, and GPUs by name, which hand activations on in f16 too).",
     ),
 ]

@@ -62,7 +62,8 @@ def compile_model(
     `int8`; the code is then compared with PyTorch on the rounded weights, and the error of the rounding is reported.
     `arithmetic`: what layers of many tokens multiply and sum in: `f32`; `int8`, beside weights of `int8`, on CPUs and
     on GPUs that are named (activations are rounded too, token by token); `f16`, beside weights of `f16`, on Arm CPUs
-    with half-precision arithmetic. `progress` is called with the name of each stage.
+    with half-precision arithmetic and on GPUs that are named, whose kernels hand activations on in f16 too. `progress`
+    is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """

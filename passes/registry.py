@@ -22,6 +22,7 @@ PASSES = {
     "sparsity-tile": "secateur.passes.scheduled.sparsity_tile:SparsityTile",
     "sparsity-eliminate-loads": "secateur.passes.scheduled.sparsity_eliminate_loads:SparsityEliminateLoads",
     "sparsity-number-format": "secateur.passes.scheduled.sparsity_number_format:SparsityNumberFormat",
+    "sparsity-half-activations": "secateur.passes.scheduled.sparsity_half_activations:SparsityHalfActivations",
     "sparsity-quantize": "secateur.passes.scheduled.sparsity_quantize:SparsityQuantize",
     "sparsity-quantize-activations": (
         "secateur.passes.scheduled.sparsity_quantize_activations:SparsityQuantizeActivations"

@@ -46,14 +46,17 @@ class Signature:
     A side holds an entry for every tensor: `dtype` and `shape` (-1: any size), and where it was compiled for a bundle
     all other fields of a `TensorSpec`; the fields below are then there too.
 
-    `subgroup`: the lanes of a GPU that the code relies on. `target`: architecture, backend and CPU features. `state`:
-    dtype and shape of what stays from call to call, by name. These and `parameters` are those of the whole module.
+    `subgroup`: the lanes of a GPU that the code relies on. `activations`: "f16" where kernels hand them on in f16, so
+    that a result is no number where one of them is beyond what f16 holds. `target`: architecture, backend and CPU
+    features. `state`: dtype and shape of what stays from call to call, by name. These and `parameters` are those of the
+    whole module.
     """
 
     inputs: tuple[Mapping[str, Any], ...]
     outputs: tuple[Mapping[str, Any], ...]
     output_form: str | None = None
     subgroup: int | None = None
+    activations: str | None = None
     target: Mapping[str, Any] | None = None
     parameters: Mapping[str, StoredParameter] | None = None
     state: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -61,7 +64,7 @@ class Signature:
     def dumps(self) -> str:
         """As the text that a module carries."""
         value = {"inputs": self.inputs, "outputs": self.outputs}
-        for name in ("output_form", "subgroup", "target"):
+        for name in ("output_form", "subgroup", "activations", "target"):
             if (found := getattr(self, name)) is not None:
                 value[name] = found
         if self.state:
@@ -80,6 +83,7 @@ class Signature:
                 *(tuple(map(_entry, value[side])) for side in ("inputs", "outputs")),
                 output_form=value.get("output_form"),
                 subgroup=value.get("subgroup"),
+                activations=value.get("activations"),
                 target=value.get("target"),
                 state=value.get("state", {}),
                 parameters=None if parameters is None else {n: StoredParameter(*p) for n, p in parameters.items()},

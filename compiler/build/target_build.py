@@ -71,7 +71,7 @@ class TargetBuild:
                 lowering.lower(level, self._pipeline(level))
                 if level == "scheduled":
                     self._work = work_of_module(lowering.module, lowering.weights)
-                    if options.verify and options.numbers.arithmetic.rounds_activations:
+                    if options.verify and self._rounds:
                         self._scheduled = Lowering.of_copy(lowering.module, lowering.weights, level)
                 text = self._reached()
         finally:
@@ -81,6 +81,12 @@ class TargetBuild:
         self.seconds.update(lowering.seconds)
         self.report.statistics = lowering.statistics
         return text
+
+    @property
+    def _rounds(self) -> bool:
+        """Whether activations are rounded between ops."""
+        arithmetic, on_gpu = self._options.numbers.arithmetic, self._chosen.target.backend == "vulkan"
+        return arithmetic.rounds_activations or (on_gpu and arithmetic.half_sums > 0)
 
     def code(self, functions: "Mapping[str, Function]") -> TargetCode:
         """Lowers, and compiles. Raises what `lower` and `compile` do."""

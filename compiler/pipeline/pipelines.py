@@ -15,7 +15,8 @@ NAMED: dict[str, str] = {
     "scheduled-token-major": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack,"
     "sparsity-quantize",
     "scheduled-gpu": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack,sparsity-layout,"
-    "sparsity-eliminate-loads,sparsity-quantize,sparsity-quantize-activations,sparsity-quantize-attention",
+    "sparsity-eliminate-loads,sparsity-half-activations,sparsity-quantize,sparsity-quantize-activations,"
+    "sparsity-quantize-attention",
     "scheduled-to-kernels": "convert-sparsity-to-kernels,sparsity-chain,convert-sparsity-to-linalg,canonicalize,cse",
     "scheduled-to-gpu-kernels": "convert-sparsity-to-gpu-kernels,convert-sparsity-to-linalg,canonicalize,cse",
     "scheduled-to-linalg": "convert-sparsity-to-linalg,canonicalize,cse",

@@ -20,7 +20,8 @@ ARITHMETIC = Arithmetic(
     "f16",
     storages=("f16",),
     cpu_features=(("asimdhp", "fphp"),),
-    machines="Arm CPUs from cortex-a55 on",
+    gpu_feature="f16",
+    machines="Arm CPUs from cortex-a55 on and GPUs by their names",
     half_sums=128,
     accepted=Tolerance(2e-2, 5e-2),
 )

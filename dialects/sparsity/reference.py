@@ -3,8 +3,10 @@
 import inspect
 from collections.abc import Sequence
 
+import numpy as np
 from torch_mlir import ir
 
+from ..number_formats.f16 import LARGEST
 from ..weight_store import WeightStore
 from .operation import SparsityOp
 from .ops import WeightOp
@@ -15,7 +17,8 @@ from .reference_parts import Array, EvaluationError, dtype_of
 def evaluate(op: ir.OpView, operands: Sequence[Array], weights: WeightStore) -> list[Array]:
     """The results of a `sparsity` op. `operands` are the arrays of `op.operands`, those that are present.
 
-    Floats are computed in float64 and rounded once, to the element type of the result.
+    Floats are computed in float64 and rounded once, to the element type of the result; what f16 cannot hold is no
+    number then.
     Raises `EvaluationError` where the op has no reference, an operand does not fit its type, or its
     contents break a rule that no verifier sees (an index outside a table, a row that no tile computes).
     """
@@ -37,4 +40,7 @@ def evaluate(op: ir.OpView, operands: Sequence[Array], weights: WeightStore) -> 
         parameter: None if getattr(op, parameter) is None else next(arrays)
         for parameter in inspect.signature(op.reference).parameters
     }
-    return [op.reference(**named).astype(dtype_of(op.result.type.element_type))]
+    found, dtype = op.reference(**named), dtype_of(op.result.type.element_type)
+    if dtype == np.float16:
+        found = np.where(np.abs(found) <= LARGEST, found, np.nan)
+    return [found.astype(dtype)]

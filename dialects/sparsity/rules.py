@@ -55,6 +55,14 @@ def check_layout(op: ir.OpView, *values: ir.Value) -> None:
         )
 
 
+def alike(op: ir.OpView, a: ir.Value, b: ir.Value) -> bool:
+    """Whether two activations of `op` have one type; in panels, one shape, and numbers of f32 or f16 in each."""
+    if layout_of(op) is None:
+        return a.type == b.type
+    elements = {str(v.type.element_type) for v in (a, b)}
+    return a.type == b.type or (list(a.type.shape) == list(b.type.shape) and elements == {"f16", "f32"})
+
+
 def check_epilogue(op: ir.OpView, rows: int, panels: Sequence[ir.Value] = ()) -> None:
     """Bias, residual and activation, which linears share; `panels`: what has the op's layout (x and the result)."""
     if op.bias is not None:
@@ -62,7 +70,7 @@ def check_epilogue(op: ir.OpView, rows: int, panels: Sequence[ir.Value] = ()) ->
         expect(found == [rows], f"expected a bias of shape [{rows}], found {found}")
     if op.residual is not None:
         expect(
-            op.residual.type == op.result.type,
+            alike(op, op.residual, op.result),
             f"expected the residual to have the result's type {op.result.type}, found {op.residual.type}",
         )
     activation = activation_of(op)

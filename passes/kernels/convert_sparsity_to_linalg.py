@@ -12,7 +12,7 @@ entries weight zero (counted as `rectangle-padding`). A layer whose tiles keep a
 A layer in slices of rows gets its dense weight back. Ops in panels are computed token-major between two changes of
 layout. Weights stay `sparsity.weight`s.
 
-Preconditions: f32; token-major activations of any rank, panels with `inner = 1`. Packed arrays are
+Preconditions: f32, and f16 in panels; token-major activations of any rank, panels with `inner = 1`. Packed arrays are
 `sparsity.weight`s (`PassFailure` otherwise). Rationale: the rectangle is computed from their values.
 """
 
@@ -29,7 +29,7 @@ from secateur.dialects.sparsity.rules import layout_of
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
 from .linalg_ops import BYTES, LOWERINGS, epilogue
 from .linalg_preparation import dense_bytes, known_arrays, leave_panels, leave_slices
-from .linalg_text import Snippet, as_f32, tensor
+from .linalg_text import Snippet, as_f16, as_f32, tensor
 
 
 def unpack_rows(arrays: dict[str, np.ndarray], masks: list[int], columns: int) -> np.ndarray:
@@ -67,7 +67,8 @@ def _inverse(rows: np.ndarray, features: int) -> np.ndarray:
     return place
 
 
-def _to_panels(snippet: Snippet, value: str, shape: list[int], panel: int) -> tuple[str, list[int]]:
+def _to_panels(snippet: Snippet, op: ir.OpView, value: str) -> str:
+    shape, (panel, _) = list(op.x.type.shape), op.layout.tile()
     batch, tokens, features = shape
     panels = -(-tokens // panel)
     padded = [batch, panels * panel, features]
@@ -82,23 +83,28 @@ def _to_panels(snippet: Snippet, value: str, shape: list[int], panel: int) -> tu
     value = snippet.line(
         f"tensor.expand_shape {value} [[0], [1, 2], [3]] output_shape {cut} : {tensor(padded)} into {tensor(cut)}"
     )
-    result = [batch, panels, features, panel]
-    return snippet.generic("bpft", [(value, tensor(cut), "bptf")], "bpft", result, ["%a"]), result
+    element, lines = str(op.result.type.element_type), ["%a"]
+    if element == "f16":
+        lines = [*as_f16("%h", "%a"), "%h"]
+    whole = [(value, tensor(cut), "bptf")]
+    return snippet.generic("bpft", whole, "bpft", [batch, panels, features, panel], lines, element=element)
 
 
-def _from_panels(snippet: Snippet, value: str, shape: list[int], tokens: int) -> tuple[str, list[int]]:
+def _from_panels(snippet: Snippet, op: ir.OpView, value: str) -> str:
+    shape, element = list(op.x.type.shape), str(op.x.type.element_type)
     batch, panels, features, panel = shape
     cut = [batch, panels, panel, features]
-    value = snippet.generic("bptf", [(value, tensor(shape), "bpft")], "bptf", cut, ["%a"])
+    lines = ["%a"] if element == "f32" else [*as_f32("%w", "%a", element), "%w"]
+    value = snippet.generic("bptf", [(value, tensor(shape, element), "bpft")], "bptf", cut, lines)
     padded = [batch, panels * panel, features]
     value = snippet.line(f"tensor.collapse_shape {value} [[0], [1, 2], [3]] : {tensor(cut)} into {tensor(padded)}")
-    result = [batch, tokens, features]
+    result = list(op.result.type.shape)
     if result != padded:
         sizes = ", ".join(map(str, result))
         value = snippet.line(
             f"tensor.extract_slice {value}[0, 0, 0] [{sizes}] [1, 1, 1] : {tensor(padded)} to {tensor(result)}"
         )
-    return value, result
+    return value
 
 
 def _packed_linear(op: ir.OpView, names: dict[str, str], snippet: Snippet, arrays: dict[str, np.ndarray]) -> str:
@@ -174,7 +180,8 @@ class ConvertSparsityToLinalg(Pass):
                 leave_panels(op)
         made: list[str] = []
         for op in walk(module, "sparsity.packed_linear", "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
-            if str(op.result.type.element_type) != "f32" and op.operation.name not in BYTES:
+            half = op.operation.name == "sparsity.to_panels" and isinstance(op.result.type.element_type, ir.F16Type)
+            if str(op.result.type.element_type) != "f32" and op.operation.name not in BYTES and not half:
                 raise PassFailure(op, f"expected f32, found {op.result.type.element_type}")
             with op.location, ir.InsertionPoint(op):
                 self._lower(module, op, f"sparsity_linalg_{len(made)}", context)
@@ -204,10 +211,9 @@ class ConvertSparsityToLinalg(Pass):
         if kind == "sparsity.packed_linear":
             result = _packed_linear(op, names, snippet, arrays)
         elif kind == "sparsity.to_panels":
-            panel, _ = op.layout.tile()
-            result, _ = _to_panels(snippet, names["x"], list(op.x.type.shape), panel)
+            result = _to_panels(snippet, op, names["x"])
         elif kind == "sparsity.from_panels":
-            result, _ = _from_panels(snippet, names["x"], list(op.x.type.shape), op.result.type.shape[1])
+            result = _from_panels(snippet, op, names["x"])
         else:
             result = LOWERINGS[kind](snippet, op, names)
         parsed = ir.Module.parse(snippet.finish(result, str(op.result.type)), module.context)

@@ -24,6 +24,7 @@ from secateur.dialects.sparsity.rules import layout_of
 
 from ..target import TOKENS_OF_A_THREAD
 from .build import F32_LOWEST, Lanes, Value, add, index, largest_divisor, loop, mul
+from .gpu_lanes import GpuLanes
 from .workgroups import WORKGROUP_BYTES, barrier, shared_memory
 
 _KEYS = 8
@@ -144,7 +145,7 @@ class _Tile:
 
 def build_attention(op: ir.OpView, a: dict[str, Value], place: list[Value], sizes: AttentionGrid) -> None:
     """Adds the kernel's body. `place` is (thread in the panel's blocks, head of all panels, 0)."""
-    lanes, at = Lanes(TOKENS_OF_A_THREAD), _place(op, sizes, place[0], place[1])
+    lanes, at = GpuLanes(), _place(op, sizes, place[0], place[1])
     keys = layout_of(op).sizes(op.key.type.shape)[1] * layout_of(op).tile()[0]
     memory, tile_keys = _Tile(sizes, lanes.type), sizes.groups * _KEYS
 

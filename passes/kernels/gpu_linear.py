@@ -28,6 +28,7 @@ from secateur.dialects.sparsity.rules import activation_of, layout_of
 from ..target import TOKENS_OF_A_THREAD
 from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
 from .gpu_bytes import ByteColumns, multiplies_bytes
+from .gpu_lanes import GpuLanes
 from .linear import bits
 from .workgroups import WORKGROUP_BYTES, barrier, shared_memory
 
@@ -101,7 +102,7 @@ class FloatColumns:
 
     def __init__(self, a: dict[str, Value], panel: list[Value], runs: list[Value], full: bool) -> None:
         self._a, self._panel, self._runs, self._full = a, panel, runs, full
-        self._lanes = Lanes(TOKENS_OF_A_THREAD)
+        self._lanes = GpuLanes()
 
     def zero(self) -> Value:
         """A sum of nothing, for a vector of tokens."""
@@ -141,7 +142,7 @@ def build_gpu_linear(
     op: ir.OpView, arguments: dict[str, Value], place: list[Value], panels: int, threads: LinearThreads
 ) -> None:
     """Adds the kernel's body. `place` is (run of tokens in the panel, of all pieces; tile; panel of all sequences)."""
-    a, lanes, tile = arguments, Lanes(TOKENS_OF_A_THREAD), place[1]
+    a, lanes, tile = arguments, GpuLanes(), place[1]
     run = place[0] if threads.pieces == 1 else arith.remui(place[0], index(threads.runs))
     # A thread's vectors lie apart, so that those of neighbours are neighbours.
     runs = [add(run, i * threads.runs) for i in range(threads.vectors)]

@@ -15,7 +15,8 @@ from torch_mlir.dialects import arith, math, memref, vector
 from secateur.dialects.sparsity.rules import layout_of
 
 from ..target import TOKENS_OF_A_THREAD
-from .build import Lanes, Value, add, index, largest_divisor, loop, mul
+from .build import Value, add, index, largest_divisor, loop, mul
+from .gpu_lanes import GpuLanes
 from .workgroups import barrier, shared_memory
 
 # Vectors of tokens of a workgroup: 64 bytes, what a GPU's cache has in a line.
@@ -57,7 +58,7 @@ def norm_grid(op: ir.OpView) -> NormGrid | None:
 
 def build_norm(op: ir.OpView, a: dict[str, Value], place: list[Value], sizes: NormGrid) -> None:
     """Adds the kernel's body. `place` is (thread in the panel's blocks, panel of all sequences, 0)."""
-    lanes = Lanes(TOKENS_OF_A_THREAD)
+    lanes = GpuLanes()
     batches, panels, features, _ = layout_of(op).sizes(op.result.type.shape)
     batch = index(0) if batches == 1 else arith.divui(place[1], index(panels))
     panel = place[1] if batches == 1 else arith.remui(place[1], index(panels))

@@ -6,6 +6,8 @@ the operand order, maps and bodies of a generic op read better in MLIR's own syn
 
 from collections.abc import Sequence
 
+from secateur.dialects.number_formats.f16 import LARGEST
+
 Shape = Sequence[int]
 
 
@@ -27,6 +29,18 @@ def as_f32(result: str, value: str, element: str) -> list[str]:
         return []
     operation = "extf" if element == "f16" else "sitofp"
     return [f"{result} = arith.{operation} {value} : {element} to f32"]
+
+
+def as_f16(result: str, value: str) -> list[str]:
+    """Body lines that round the f32 `value` to the f16 `result`: no number where f16 cannot hold it."""
+    return [
+        f"{result}_size = math.absf {value} : f32",
+        f"{result}_most = arith.constant {literal(LARGEST)} : f32",
+        f"{result}_fits = arith.cmpf ole, {result}_size, {result}_most : f32",
+        f"{result}_none = arith.constant 0x7FC00000 : f32",
+        f"{result}_kept = arith.select {result}_fits, {value}, {result}_none : f32",
+        f"{result} = arith.truncf {result}_kept : f32 to f16",
+    ]
 
 
 class Snippet:

@@ -103,9 +103,9 @@ def assemble(
             state = declared_states(clone, on_gpu)
             if on_gpu:
                 weights = {**weights, **_prepare_for_gpu(clone, weights)}
-            parameters = WeightGlobals(weights)
+            parameters, activations = WeightGlobals(weights), _activations(clone)
             entries = _convert(clone, parameters, state)
-            facts = ModuleFacts(_subgroup(clone), target, parameters.used, state)
+            facts = ModuleFacts(_subgroup(clone), activations, target, parameters.used, state)
             describe(entries, facts, functions)
             _strip(clone)
             texts = (clone.get_asm(print_generic_op_form=True, enable_debug_info=d) for d in (False, True))
@@ -121,6 +121,13 @@ def _subgroup(module: ir.Operation) -> int | None:
         return None
     subgroup = module.attributes[TARGET].values().get("subgroup")
     return None if subgroup is None else int(subgroup)
+
+
+def _activations(module: ir.Operation) -> str | None:
+    """ "f16" where some kernel gives f16; else None."""
+    dispatches = [op for op in _walk(module) if op.name == "sparsity.dispatch"]
+    half = any(isinstance(r.type.element_type, ir.F16Type) for op in dispatches for r in op.results)
+    return "f16" if half else None
 
 
 def _prepare_for_gpu(module: ir.Operation, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

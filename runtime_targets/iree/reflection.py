@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ModuleFacts:
-    """What is one for all functions of a module. `subgroup`: the lanes of a GPU that its target relies on."""
+    """What is one for all functions of a module. `subgroup` and `activations` as in `Signature`."""
 
     subgroup: int | None
+    activations: str | None
     target: "TargetMachine | None"
     parameters: Mapping[str, np.ndarray]
     state: Mapping[str, State]
@@ -53,7 +54,7 @@ def describe(
                 signature = full_signature(signature, known[name], facts.target, facts.parameters)
             except ValueError as error:
                 refuse(entry, f"is not the model's: {error}")
-        signature = dataclasses.replace(signature, subgroup=facts.subgroup, state=state)
+        signature = dataclasses.replace(signature, subgroup=facts.subgroup, activations=facts.activations, state=state)
         text = ir.StringAttr.get(signature.dumps())
         entry.attributes["iree.reflection"] = ir.DictAttr.get({SIGNATURE: text})
 

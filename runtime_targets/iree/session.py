@@ -10,6 +10,7 @@ import iree.runtime as rt
 import numpy as np
 
 from secateur.dialects.entry_points import MAIN, RESET
+from secateur.dialects.number_formats.f16 import LARGEST
 
 from ..devices.device import DeviceError
 from ..interface import Signature
@@ -36,6 +37,12 @@ def archive_paths(archives: Archives) -> list[str]:
 
 # Memory of intermediates is kept from one call to the next: fresh pages cost a fault each.
 _ALLOCATORS = ["caching"]
+
+
+_NO_NUMBER = (
+    f"a result is no number: an input is none, or an activation is beyond {LARGEST:.0f}, the largest number of f16, in "
+    "which this model hands activations on; compile it with --arithmetic f32"
+)
 
 
 def _device(threads: int) -> Any:
@@ -90,7 +97,8 @@ class Session:
             code = rt.VmModule.mmap(instance, str(Path(module)))
         self.functions: dict[str, Signature] = signatures_of(code)
         """What can be called, by name; of shapes, -1 stands for any size."""
-        subgroup = next(iter(self.functions.values())).subgroup
+        first = next(iter(self.functions.values()))
+        subgroup, self._half = first.subgroup, first.activations == "f16"
         device = open_gpu(subgroup) if self.on_gpu else _device(self.threads)
         modules = [rt.create_hal_module(instance, device)]
         archives = archive_paths(parameters)
@@ -120,7 +128,8 @@ class Session:
     def run(self, inputs: Sequence[np.ndarray], function: str = MAIN) -> list[np.ndarray]:
         """Calls a function. Arrays must have the exact dtype and shape; strided ones are copied. Raises `SessionError`.
 
-        The results are arrays of their own: they stay valid after the session ends.
+        The results are arrays of their own: they stay valid after the session ends. Where activations are f16, results
+        that are no numbers are an error: one of them was beyond what f16 holds.
         """
         given, outputs = self._checked(inputs, function), self.types("outputs", function)
         with self._lock:
@@ -135,6 +144,8 @@ class Session:
             else:
                 arrays = [np.array(result.to_host(), copy=True) for result in found]
             del found
+        if self._half and any(array.dtype.kind == "f" and np.isnan(array).any() for array in arrays):
+            raise SessionError(_NO_NUMBER)
         return [_restore(a, d) for a, (d, _) in zip(arrays, outputs, strict=True)]
 
     def reset(self) -> None:

@@ -8,7 +8,7 @@ from ...weight_store import WeightStore
 from ..dialect import Tensor, TensorResult, expect, verifier
 from ..operation import MappingClass, SparsityOp
 from ..reference_parts import Array, as_token_major, in_layout
-from ..rules import check_layout, features_of
+from ..rules import alike, check_layout, features_of
 from ..work_parts import Flops, Tokens, elementwise_flops
 
 
@@ -37,7 +37,7 @@ class LayerNormOp(SparsityOp, name="layer_norm", traits=[ext.Pure]):
 
     @verifier
     def verify_invariants(op):
-        expect(op.x.type == op.result.type, f"expected a result of {op.x.type}, found {op.result.type}")
+        expect(alike(op, op.x, op.result), f"expected a result of {op.x.type}, found {op.result.type}")
         check_layout(op, op.x)
         expect(op.x.type.rank >= 1, "expected x to have at least one dimension, found none")
         features = features_of(op, op.x)
@@ -45,7 +45,7 @@ class LayerNormOp(SparsityOp, name="layer_norm", traits=[ext.Pure]):
             found = list(getattr(op, name).type.shape)
             expect(found == [features], f"expected {name} of shape [{features}], found {found}")
         if op.residual is not None:
-            expect(op.residual.type == op.x.type, f"expected a residual of {op.x.type}, found {op.residual.type}")
+            expect(alike(op, op.residual, op.x), f"expected a residual of {op.x.type}, found {op.residual.type}")
         expect(op.epsilon.value >= 0, f"expected epsilon of 0 or more, found {op.epsilon.value}")
 
     def result_type(x: ir.Value, **others: ir.Value) -> ir.Type:

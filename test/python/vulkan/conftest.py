@@ -101,11 +101,11 @@ class Built:
 def build(pruned_bert, inputs, tmp_path_factory):
     known = {}
 
-    def make(target, lowering="gpu", module=None, numbers=("f32", "f32")):
+    def make(target, lowering="gpu", module=None, numbers=("f32", "f32"), given=inputs):
         key = (target, lowering, id(module), numbers)
         if module is not None or key not in known:
             folder = tmp_path_factory.mktemp("gpu")
-            known[key] = Built(module or pruned_bert, inputs, target, lowering, numbers, folder)
+            known[key] = Built(module or pruned_bert, given, target, lowering, numbers, folder)
         return known[key]
 
     return make

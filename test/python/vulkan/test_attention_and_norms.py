@@ -4,50 +4,64 @@ import numpy as np
 import pytest
 from torch_mlir import ir
 
+from secateur.compiler.build.target_build import describe_target
 from secateur.compiler.pipeline.context import make_context
 from secateur.compiler.pipeline.passmanager import run_pipeline
 from secateur.compiler.semantics.evaluation import evaluate
-from secateur.passes.base import PassContext
+from secateur.passes.base import PassContext, walk
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import LavapipeSession
 from secateur.runtime_targets.targets import get_target
 
-PIPELINE = "sparsity-layout,scheduled-to-gpu-kernels"
+
+def compiled(module, target):
+    describe_target(module, target)
+    return iree.compile_assembly(iree.assemble(module, {}, target=target), target)
 
 
-def compare(text, inputs, kernel):
-    context, target = PassContext(), get_target("android-vulkan")
+def compare(text, inputs, kernel, half):
+    """`half`: activations lie in panels of f16."""
+    context = PassContext()
     with make_context(), ir.Location.unknown():
         module = ir.Module.parse(text)
+        run_pipeline(module, "sparsity-layout", context)
+        for op in walk(module, "sparsity.to_panels", "sparsity.attention", "sparsity.layer_norm") if half else ():
+            op.result.set_type(ir.RankedTensorType.get(op.result.type.shape, ir.F16Type.get()))
         (expected,) = evaluate(module, inputs, context.weights)
-        run_pipeline(module, PIPELINE, context)
+        run_pipeline(module, "scheduled-to-gpu-kernels", context)
         assert f"@{kernel}" in str(module) and "gpu.barrier" in str(module)
-        code = iree.compile_assembly(iree.assemble(module, {}, target=target), target)
-    for lanes in (8, 16):
-        with LavapipeSession(code, None, lanes) as session:
+        assert ("xf16>" in str(module)) == half
+        names = (
+            {8: "vulkan-llvmpipe", 16: "android-vulkan:valhall4"} if half else dict.fromkeys((8, 16), "android-vulkan")
+        )
+        codes = {name: compiled(module, get_target(name)) for name in set(names.values())}
+    rounding = (1e-3, 1e-5) if half else (1e-4, 1e-5)
+    for lanes, name in names.items():
+        with LavapipeSession(codes[name], None, lanes) as session:
             # Threads that do not wait for each other are not wrong every time.
             for _ in range(3):
                 (found,) = session.run(inputs)
-                np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(found, expected, *rounding)
 
 
 @pytest.mark.parametrize(
-    ("batch", "tokens", "heads", "kv_heads", "depth", "causal", "masked"),
+    ("batch", "tokens", "heads", "kv_heads", "depth", "causal", "masked", "half"),
     [
         # Three tiles of keys, the last one cut off.
-        (1, 300, 2, 2, 32, False, True),
-        (1, 300, 2, 1, 32, True, False),
+        (1, 300, 2, 2, 32, False, True, False),
+        (1, 300, 2, 1, 32, True, False, True),
         # Six tiles: a loop.
-        (1, 700, 1, 1, 16, False, True),
+        (1, 700, 1, 1, 16, False, True, False),
         # The second sequence is masked whole.
-        (2, 40, 4, 2, 64, True, True),
+        (2, 40, 4, 2, 64, True, True, False),
+        (2, 40, 4, 2, 64, True, True, True),
         # Ten pieces of a head; two vectors of queries for 32 pieces.
-        (1, 70, 2, 1, 80, False, True),
-        (1, 90, 1, 1, 256, True, True),
-        (2, 20, 3, 3, 6, False, False),
+        (1, 70, 2, 1, 80, False, True, False),
+        (1, 90, 1, 1, 256, True, True, False),
+        (2, 20, 3, 3, 6, False, False, False),
     ],
 )
-def test_attention(lavapipe, batch, tokens, heads, kv_heads, depth, causal, masked):
+def test_attention(lavapipe, batch, tokens, heads, kv_heads, depth, causal, masked, half):
     rng = np.random.default_rng(tokens)
     shapes = [(batch, tokens, n * depth) for n in (heads, kv_heads, kv_heads)]
     inputs = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
@@ -66,11 +80,11 @@ def test_attention(lavapipe, batch, tokens, heads, kv_heads, depth, causal, mask
         operandSegmentSizes = array<i32: 1, 1, 1, {int(masked)}, 0>}} : ({", ".join(types)}) -> {types[0]}
       return %y : {types[0]}
     }}"""
-    compare(text, inputs, f"gpu_attention_{heads}x{depth}")
+    compare(text, inputs, f"gpu_attention_{heads}x{depth}", half)
 
 
-@pytest.mark.parametrize(("features", "residual"), [(384, 1), (50, 0)])
-def test_layer_norm(lavapipe, features, residual):
+@pytest.mark.parametrize(("features", "residual", "half"), [(384, 1, False), (50, 0, False), (384, 1, True)])
+def test_layer_norm(lavapipe, features, residual, half):
     rng = np.random.default_rng(features)
     shapes = [(2, 40, features), (features,), (features,), *[(2, 40, features)] * residual]
     inputs = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
@@ -84,4 +98,4 @@ def test_layer_norm(lavapipe, features, residual):
         operandSegmentSizes = array<i32: 1, 1, 1, {residual}>}} : ({kind}, {vector}, {vector}{more[2]}) -> {kind}
       return %y : {kind}
     }}"""
-    compare(text, inputs, f"gpu_layer_norm_{features}")
+    compare(text, inputs, f"gpu_layer_norm_{features}", half)

@@ -11,6 +11,7 @@ from secateur.runtime_targets.iree.spirv import repeating_kernels, unsafe_kernel
 from secateur.runtime_targets.targets import get_target
 from secateur.runtime_targets.targets.gpu_models import GPU_MODELS
 
+HALF = ("f16", "f16")
 FAMILIES = ["android-vulkan", "android-vulkan:adreno-740", "android-vulkan:valhall4", "vulkan-llvmpipe"]
 OTHERS = [f"android-vulkan:{name}" for name in GPU_MODELS if f"android-vulkan:{name}" not in FAMILIES]
 
@@ -24,10 +25,12 @@ def kernels(text, target, folder):
 
 
 @pytest.mark.skipif(shutil.which("spirv-val") is None, reason="there is no spirv-val; on Debian: spirv-tools")
-@pytest.mark.parametrize("lowering", ["gpu", "portable"])
+@pytest.mark.parametrize("lowering", ["gpu", "gpu in f16", "portable"])
 @pytest.mark.parametrize("target", [*FAMILIES, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_kernels_are_valid_and_no_thread_repeats_another(build, tmp_path, target, lowering):
-    built = build(target, lowering)
+    if lowering == "gpu in f16" and not get_target(target).f16:
+        pytest.skip("the target has no f16")
+    built = build(target, "gpu", numbers=HALF) if lowering == "gpu in f16" else build(target, lowering)
     found = kernels(built.assembly.text, built.target, tmp_path / "spirv")
     files = sorted(found.glob("*.spv"))
     assert len(files) > 10
