@@ -13,7 +13,7 @@ from secateur.dialects.standard_streams import writing_output
 
 from .durations import seconds_of
 from .early_checks import check_bundle_out, check_file_out, check_folder_out, check_model, check_targets
-from .number_options import Arithmetic, LayerArithmetic, StoredWeights, Weights
+from .number_options import Arithmetic, LayerArithmetic, LayerFormats, StoredWeights, Weights, formats_from
 from .output import Debug, Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def command(
     ] = None,
     weights: StoredWeights = Weights.f32,
     arithmetic: LayerArithmetic = Arithmetic.f32,
+    formats: LayerFormats = None,
     verify: Annotated[
         Verify,
         typer.Option(
@@ -169,6 +170,7 @@ def command(
             lowering=lowering.value if lowering is not None else None,
             weights=weights.value,
             arithmetic=arithmetic.value,
+            formats=formats_from(formats),
             verify={"outputs": True, "layers": "layers", "off": False}[verify.value],
             compile_to=compile_to.value,
             dump_ir=dump_ir,

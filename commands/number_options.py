@@ -1,9 +1,12 @@
 """The options for a number format, of all commands that compile."""
 
 import enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .early_checks import told_of
 
 
 class Weights(enum.StrEnum):
@@ -34,3 +37,22 @@ LayerArithmetic = Annotated[
         "(Arm CPUs from cortex-a55 on, and GPUs by name, which hand activations on in f16 too).",
     ),
 ]
+LayerFormats = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel="Code",
+        help='Formats of single layers: JSON such as {"*.layer.0.*": "int8 x int8", "*.query": "f16"} (weights x '
+        "arithmetic by patterns of module names; the first that fits counts).",
+    ),
+]
+
+
+def formats_from(file: Path | None) -> dict[str, str] | None:
+    """The formats of layers as `compile_model` takes them."""
+    if file is None:
+        return None
+    from secateur.dialects.number_formats import layer_formats
+
+    with told_of("--formats"):
+        return {pattern: str(found) for pattern, found in layer_formats(file)}

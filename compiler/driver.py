@@ -1,13 +1,14 @@
 """`compile_model`: from a PyTorch module to a bundle that runs."""
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from secateur.dialects.number_formats import NumberFormatError, number_format
+from secateur.dialects.number_formats import NumberFormatError, NumberPlan, number_format, parse_format
 
 from .build.compilation import compile_imported
 from .build.compile_options import Options, TargetOptions
@@ -45,6 +46,7 @@ def compile_model(
     lowering: str | None = None,
     weights: str = "f32",
     arithmetic: str = "f32",
+    formats: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> CompiledModel:
     """Compiles a model and compares it with PyTorch.
@@ -62,13 +64,15 @@ def compile_model(
     `int8`; the code is then compared with PyTorch on the rounded weights, and the error of the rounding is reported.
     `arithmetic`: what layers of many tokens multiply and sum in: `f32`; `int8`, beside weights of `int8`, on CPUs and
     on GPUs that are named (activations are rounded too, token by token); `f16`, beside weights of `f16`, on Arm CPUs
-    with half-precision arithmetic and on GPUs that are named, whose kernels hand activations on in f16 too. `progress`
-    is called with the name of each stage.
+    with half-precision arithmetic and on GPUs that are named, whose kernels hand activations on in f16 too. `formats`:
+    weights and arithmetic of single layers, by patterns of module names, such as `{"*.layer.0.*": "int8 x int8",
+    "*.query": "f16"}`; the first that fits counts. `progress` is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """
     try:
         numbers = number_format(weights, arithmetic)
+        plan = NumberPlan(numbers, tuple((name, parse_format(text)) for name, text in (formats or {}).items()))
     except NumberFormatError as error:
         raise CompileError(str(error), usage=error.usage) from None
     options = Options(
@@ -77,7 +81,7 @@ def compile_model(
         compile_to or "iree",
         dict(schedule) if schedule else None,
         progress or (lambda stage: None),
-        numbers=numbers,
+        numbers=plan,
     )
     _check(options, lowering, seq_len, batch)
     targets = _targets([target] if isinstance(target, str) else target, options, lowering)
@@ -100,8 +104,8 @@ def compile_model(
         from .tune.tuner import tune_parts
 
         options.progress("tuning")
-        asked = dataclasses.replace(COMPILE_OPTIONS if tune is True else tune, numbers=numbers)
-        for machine in kernels:
+        for machine, chosen_format in itertools.product(kernels, plan.formats):
+            asked = dataclasses.replace(COMPILE_OPTIONS if tune is True else tune, numbers=chosen_format)
             tune_parts(imported, machine, threads, asked, options.progress)
     if records and kernels:
         text = str(imported.module)
@@ -139,8 +143,8 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
         raise CompileError(
             f"to stop at level '{options.compile_to}' takes one target, found {', '.join(full)}", usage=True
         )
-    for chosen in found:
-        storage, arithmetic = options.numbers.storage, options.numbers.arithmetic
+    for chosen, numbers in itertools.product(found, options.numbers.formats):
+        storage, arithmetic = numbers.storage, numbers.arithmetic
         if storage.name != "f32" and chosen.backend == "vulkan" and not chosen.f16:
             text = f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {storage.name}"
             raise CompileError(

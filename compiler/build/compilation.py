@@ -16,8 +16,11 @@ from secateur.compiler.verify.reference_outputs import ReferenceOutputs
 from secateur.compiler.verify.verification_place import verification_place
 from secateur.dialects.entry_points import MAIN
 from secateur.dialects.errors import SecateurError
+from secateur.dialects.locations import module_paths
+from secateur.dialects.number_formats import NumberFormatError, NumberPlan
 from secateur.dialects.output_places import write_whole
 from secateur.dialects.scratch import ScratchFolder
+from secateur.passes.base import walk
 
 from . import cache as caching
 from .bundle_manifest import class_labels, function_of
@@ -32,6 +35,8 @@ from .verified_build import note_of, verify_build
 from .written_code import write_code
 
 if TYPE_CHECKING:
+    from torch_mlir import ir
+
     from secateur.frontends import ImportedModel, Loaded
     from secateur.runtime_targets.manifest import Manifest
 
@@ -53,7 +58,7 @@ class Compilation:
         self._targets, self._alone = list(targets), len(targets) == 1
         self._limits: list[int | None] = []
         self._labels = class_labels(loaded.config)
-        self._stored = StoredRows(frozenset())
+        self._stored = StoredRows({})
         self.report = Report(options.threads, [TargetReport(t.target.name, t.lowering) for t in targets])
 
     def cached(self, cache: caching.Cache) -> CompiledModel:
@@ -198,10 +203,8 @@ class Compilation:
         if numbers.is_f32:
             return reference
         statistics = [build.report.statistics for build in builds]
-        stored, self.report.quantization = quantized_reference(
-            reference, self._imported, self._stored, numbers.storage, statistics
-        )
-        stored.accepted = numbers.arithmetic.accepted or stored.accepted
+        stored, self.report.quantization = quantized_reference(reference, self._imported, self._stored, statistics)
+        stored.accepted = numbers.accepted or stored.accepted
         return stored
 
     def _model_hash(self) -> str:
@@ -230,7 +233,8 @@ class Compilation:
             self._limits = input_limits(lowering.module)
             self.report.layers = layers_of(lowering.module, lowering.weights)
             if not options.numbers.is_f32:
-                self._stored = StoredRows.of(lowering.module, lowering.weights)
+                self._options = options = dataclasses.replace(options, numbers=_by_layer(options, lowering.module))
+                self._stored = StoredRows.of(lowering.module, lowering.weights, options.numbers)
             self.report.csr_bytes = csr_bytes(self.report.dense_bytes, self.report.layers)
             text = self._reached(lowering)
         self.report.seconds.update(lowering.seconds)
@@ -259,6 +263,16 @@ class Compilation:
         for build in builds:
             for stage, amount in build.seconds.items():
                 self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + amount
+
+
+def _by_layer(options: Options, module: "ir.Module") -> NumberPlan:
+    """The formats of the layers of a structural module, each by its name."""
+    ops = walk(module, "sparsity.linear", "sparsity.embedding", "sparsity.attention")
+    names = dict.fromkeys(path for op in ops for path in module_paths(op.location))
+    try:
+        return options.numbers.expanded(list(names))
+    except NumberFormatError as error:
+        raise CompileError(str(error), usage=True) from None
 
 
 def compile_imported(

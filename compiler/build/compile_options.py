@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from secateur.compiler.pipeline.levels import Progress
-from secateur.dialects.number_formats import F32, NumberFormat
+from secateur.dialects.number_formats import ALL_F32, NumberPlan
 
 if TYPE_CHECKING:
     from secateur.compiler.records.tuned import Tuned
@@ -35,4 +35,4 @@ class Options:
     schedule: dict[str, int] | None = None
     progress: Progress = lambda stage: None
     leave_out: tuple[str, ...] = ()
-    numbers: NumberFormat = F32
+    numbers: NumberPlan = ALL_F32

@@ -85,8 +85,9 @@ class TargetBuild:
     @property
     def _rounds(self) -> bool:
         """Whether activations are rounded between ops."""
-        arithmetic, on_gpu = self._options.numbers.arithmetic, self._chosen.target.backend == "vulkan"
-        return arithmetic.rounds_activations or (on_gpu and arithmetic.half_sums > 0)
+        on_gpu = self._chosen.target.backend == "vulkan"
+        found = [numbers.arithmetic for numbers in self._options.numbers.formats]
+        return any(one.rounds_activations or (on_gpu and one.half_sums > 0) for one in found)
 
     def code(self, functions: "Mapping[str, Function]") -> TargetCode:
         """Lowers, and compiles. Raises what `lower` and `compile` do."""
@@ -188,12 +189,17 @@ class TargetBuild:
         options, chosen = self._options, self._chosen
         if chosen.tuned is not None and level == "scheduled":
             self._tuned = chosen.tuned.fitting(self._lowering.module, self._lowering.weights)
-            self._tuned_folder = self._tuned_folder or ScratchFolder("tuned")
-            found = self._tuned.pass_options(Path(self._tuned_folder.name))
+            found = self._tuned.pass_options(self._folder())
         else:
             found = {}
-        found = {**found, **options.numbers.pass_options()}
+        if level == "scheduled":
+            found |= options.numbers.pass_options(self._folder())
         return pipeline_to(level, chosen.lowering, options.schedule, found, options.leave_out)
+
+    def _folder(self) -> Path:
+        """Where files are that options of passes name."""
+        self._tuned_folder = self._tuned_folder or ScratchFolder("tuned")
+        return Path(self._tuned_folder.name)
 
     def _reached(self) -> str:
         text = self._text() if self._dump is None else str(self._lowering.module)

@@ -13,7 +13,7 @@ from secateur.compiler.records.errors import TuneError
 from secateur.compiler.records.objective import TIME, Objective
 from secateur.compiler.records.records import RecordsFile
 from secateur.compiler.records.tuned import Tuned, model_op
-from secateur.dialects.number_formats import F32, NumberFormat
+from secateur.dialects.number_formats import F32, NumberFormat, NumberPlan
 from secateur.dialects.scratch import ScratchFolder
 from secateur.dialects.weight_store import WeightStore
 
@@ -276,7 +276,7 @@ class _Runs:
             loaded,
             self._imported,
             [TargetOptions(self._target, "kernels", tuned)],
-            Options(self._threads, numbers=self._numbers),
+            Options(self._threads, numbers=NumberPlan(self._numbers)),
             cache=tuned.model is None or "key" in tuned.model,
         )
         examples = {n: t.detach().cpu().numpy() for n, t in loaded.example_inputs.items()}

@@ -6,13 +6,16 @@ quantises those of its layers and tables: with the same function, before instead
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from secateur.compiler.errors import CompileError, VerificationError
-from secateur.dialects.number_formats import QuantizationError, Storage, Tolerance
+from secateur.dialects.locations import module_paths
+from secateur.dialects.number_formats import NumberPlan, QuantizationError, Storage, Tolerance
+from secateur.dialects.number_formats.number_plan import loosest
 from secateur.dialects.sparsity.ops.weight import array_of, weight_behind
 from secateur.dialects.weight_store import WeightStore
 from secateur.passes.base import walk
@@ -44,7 +47,7 @@ _CHANGE_ROWS = (
 
 @dataclasses.dataclass(frozen=True)
 class QuantizationReport:
-    """Weights of layers and tables stored as `weights` (f16 or int8): their bytes, and those they take in f32.
+    """Weights of layers and tables stored as `weights` (f16, int8, or both): their bytes, and those they take in f32.
 
     `relative_l2`: how far PyTorch's outputs with the rounded weights are from those with the original ones. `exact`:
     the code was compared with PyTorch on just these weights; else fusion had changed some of them before.
@@ -59,21 +62,23 @@ class QuantizationReport:
 
 @dataclasses.dataclass(frozen=True)
 class StoredRows:
-    """The rows of all constant weights of linear layers and of all tables of a structural module, as digests."""
+    """The rows of all constant weights of linear layers and of all tables of a structural module that are not stored in
+    f32, as digests, by what they are stored as."""
 
-    rows: frozenset[bytes]
+    rows: Mapping[Storage, frozenset[bytes]]
 
     @classmethod
-    def of(cls, module: "ir.Module", weights: WeightStore) -> "StoredRows":
+    def of(cls, module: "ir.Module", weights: WeightStore, numbers: NumberPlan) -> "StoredRows":
         """Those that `sparsity-quantize` will store, if fusion does not change them."""
-        found: set[bytes] = set()
+        found: dict[Storage, set[bytes]] = {storage: set() for storage in numbers.storages}
         for op in walk(module, "sparsity.linear", "sparsity.embedding"):
             weight = weight_behind(op.weight if op.operation.name == "sparsity.linear" else op.table)
-            if weight is not None:
+            storage = numbers.of(next(iter(module_paths(op.location)), "")).storage
+            if weight is not None and storage in found:
                 array = array_of(weight, weights)
                 if array.dtype == np.float32 and array.ndim == 2:
-                    found.update(_rows(array))
-        return cls(frozenset(found))
+                    found[storage].update(_rows(array))
+        return cls({storage: frozenset(rows) for storage, rows in found.items()})
 
 
 def _rows(array: np.ndarray) -> list[bytes]:
@@ -89,8 +94,8 @@ class QuantizedModel:
     whole: bool
 
 
-def quantized_model(module: "torch.nn.Module", stored: StoredRows, storage: Storage) -> QuantizedModel:
-    """`module` with every parameter whose rows (or columns) are `stored` rounded as by `storage`; others as they are.
+def quantized_model(module: "torch.nn.Module", stored: StoredRows) -> QuantizedModel:
+    """`module` with every parameter whose rows (or columns) are `stored` rounded as they are; others as they are.
 
     The module is not changed. Raises `CompileError` with the name of a parameter that the format does not hold.
     """
@@ -99,29 +104,28 @@ def quantized_model(module: "torch.nn.Module", stored: StoredRows, storage: Stor
     from secateur.frontends.private_copy import private_copy
 
     copy = private_copy(module)
-    missing = set(stored.rows)
+    missing = {storage: set(rows) for storage, rows in stored.rows.items()}
     for name, tensor in [*copy.named_parameters(), *copy.named_buffers()]:
         if tensor.dim() != 2 or tensor.dtype != torch.float32:
             continue
         array = tensor.detach().cpu().numpy()
-        for turned in (array, array.T):
+        for turned, storage in itertools.product((array, array.T), stored.rows):
             rows = set(_rows(turned))
-            if rows <= stored.rows:
-                missing -= rows
+            if rows <= stored.rows[storage]:
+                missing[storage] -= rows
                 try:
                     read = storage.read_rows(*storage.store_rows(turned))
                 except QuantizationError as error:
                     raise CompileError(f"'{name}' cannot be stored: {error}") from None
                 tensor.data = torch.from_numpy(np.ascontiguousarray(read if turned is array else read.T))
                 break
-    return QuantizedModel(copy, not missing)
+    return QuantizedModel(copy, not any(missing.values()))
 
 
 def quantized_reference(
     original: ReferenceOutputs,
     imported: "ImportedModel",
     stored: StoredRows,
-    storage: Storage,
     statistics: Sequence[Statistics],
 ) -> tuple[ReferenceOutputs, QuantizationReport]:
     """The outputs of the model with rounded weights, and how far they are from the `original` ones.
@@ -129,24 +133,27 @@ def quantized_reference(
     `statistics` of the passes, for each target. Raises `CompileError` for a weight that the format does not hold, and
     `VerificationError` where rounding leaves nothing of an output.
     """
-    model = quantized_model(original.loaded.module, stored, storage)
+    model = quantized_model(original.loaded.module, stored)
+    stored_as = " and ".join(storage.name for storage in stored.rows)
     exact = model.whole and all(map(_is_exact, statistics))
     loaded = dataclasses.replace(original.loaded, module=model.module)
-    reference = ReferenceOutputs(loaded, imported, None if exact else storage.coarse)
+    reference = ReferenceOutputs(
+        loaded, imported, None if exact else loosest(storage.coarse for storage in stored.rows)
+    )
     names = [spec.name for spec in imported.outputs]
     anything = Tolerance(1.0, np.inf)
     differences = verify(reference.outputs, original.outputs, reference.cases, names, anything)
     for difference in differences:
         if not difference.relative_l2 < 1.0:
             raise VerificationError(
-                f"with weights of {storage.name} nothing is left of output '{difference.output}' ({difference.case}): "
+                f"with weights of {stored_as} nothing is left of output '{difference.output}' ({difference.case}): "
                 f"its relative L2 from the model's own is {difference.relative_l2:.1e}; compile it with other 'weights'"
             )
-    stored_as = statistics[0].get("sparsity-quantize", {})
+    counted = statistics[0].get("sparsity-quantize", {})
     report = QuantizationReport(
-        storage.name,
-        f32_bytes=int(stored_as.get("bytes-before", 0)),
-        stored_bytes=int(stored_as.get("bytes-after", 0)),
+        stored_as,
+        f32_bytes=int(counted.get("bytes-before", 0)),
+        stored_bytes=int(counted.get("bytes-after", 0)),
         relative_l2=max((d.relative_l2 for d in differences), default=0.0),
         exact=exact,
     )

@@ -1,5 +1,8 @@
 """Number formats, by name: a file has what is known of one, and stands in one line here."""
 
+import json
+from pathlib import Path
+
 from . import f16, f32, int8
 from .number_format import (
     Arithmetic,
@@ -10,20 +13,25 @@ from .number_format import (
     Tolerance,
     largest_relative_error,
 )
+from .number_plan import NumberPlan
 
 __all__ = [
+    "ALL_F32",
     "ARITHMETICS",
     "F32",
     "STORAGES",
     "Arithmetic",
     "NumberFormat",
     "NumberFormatError",
+    "NumberPlan",
     "QuantizationError",
     "Storage",
     "Tolerance",
     "format_of",
     "largest_relative_error",
+    "layer_formats",
     "number_format",
+    "parse_format",
 ]
 
 _FORMATS = (f32, f16, int8)
@@ -33,6 +41,7 @@ STORAGES: dict[str, Storage] = {f.STORAGE.name: f.STORAGE for f in _FORMATS}
 ARITHMETICS: dict[str, Arithmetic] = {f.ARITHMETIC.name: f.ARITHMETIC for f in _FORMATS if hasattr(f, "ARITHMETIC")}
 """What layers may multiply and sum in."""
 F32 = NumberFormat(f32.STORAGE, f32.ARITHMETIC)
+ALL_F32 = NumberPlan(F32)
 
 
 def format_of(arithmetic: str) -> NumberFormat:
@@ -51,3 +60,23 @@ def number_format(weights: str = "f32", arithmetic: str = "f32") -> NumberFormat
         takes = " or ".join(chosen.storages)
         raise NumberFormatError(f"arithmetic in {arithmetic} takes weights of {takes}, found weights of {weights}")
     return NumberFormat(STORAGES[weights], chosen)
+
+
+def parse_format(text: str) -> NumberFormat:
+    """The format of a text such as `f16`, or `int8 x int8`: weights, and arithmetic where it is not f32."""
+    weights, _, arithmetic = text.partition(" x ")
+    return number_format(weights, arithmetic or "f32")
+
+
+def layer_formats(file: Path) -> tuple[tuple[str, NumberFormat], ...]:
+    """Patterns of layer names and their formats, of a file such as `{"*.layer.0.*": "int8 x int8", "*.dense": "f16"}`.
+
+    Raises `NumberFormatError` for a file that cannot be read or says something else.
+    """
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise NumberFormatError(f"'{file}' cannot be read as JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise NumberFormatError(f"'{file}' is to be an object of JSON: a format such as 'int8 x int8' for each pattern")
+    return tuple((pattern, parse_format(text)) for pattern, text in found.items())
