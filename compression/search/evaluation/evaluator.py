@@ -1,6 +1,5 @@
 """The stages that a candidate goes through, from its output error to the whole training."""
 
-import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -129,13 +128,7 @@ class ModelEvaluator:
         """Measures what the stage `latency` needs for many candidates at once, which takes far fewer compilations than
         one candidate after the other. What is on record is not measured again. What cannot be measured, as numbers that
         the target has no arithmetic for, is passed over: candidates that have it will say why."""
-        alike: dict[Any, list[Plan]] = {}
-        for candidate in candidates:
-            plan = self._plan(candidate)
-            alike.setdefault((plan.numbers, plan.hidden), []).append(plan)
-        for plans in alike.values():
-            with contextlib.suppress(SecateurError):
-                self._predictor().measure_cells(plans)
+        self._predictor().measure_cells([self._plan(candidate) for candidate in candidates], pass_over=True)
 
     def prepare(self) -> "Workbench":
         """Loads what all candidates need and collects the statistics, once in this process."""

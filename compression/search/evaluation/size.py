@@ -5,12 +5,14 @@ import math
 import numpy as np
 from torch import nn
 
+from secateur.dialects.number_formats import NumberFormat
+
 from ..cut.encoder import Encoder
 from ..spaces.plan import Plan
 
 
 def weight_bytes(plan: Plan, dense: nn.Module) -> float:
-    """Bytes of the weights and tables that are not zero, in the plan's storage, and of biases and norms in f32.
+    """Bytes of the weights and tables that are not zero, as the plan stores them, and of biases and norms in f32.
 
     Indices and scales, a small part of that, are known once a model is compiled.
     """
@@ -32,11 +34,17 @@ def weight_bytes(plan: Plan, dense: nn.Module) -> float:
                 kept += size
             else:
                 vectors += size
+    stored = kept * _bytes(plan.numbers)
     for layer in plan.layers:
         features = layer.heads * encoder.head_size(layer.number)
         sizes = {"qkv": 3 * features, "output": features, "ffn_in": layer.ffn, "ffn_out": layer.ffn}
         for kind, size in sizes.items():
-            kept += size * hidden * (1 - layer.pruning[kind][1] if kind in layer.pruning else 1)
+            weights = size * hidden * (1 - layer.pruning[kind][1] if kind in layer.pruning else 1)
+            stored += weights * _bytes(layer.numbers.get(kind, plan.numbers))
         # The biases of the two that read, and two norms.
         vectors += 3 * features + layer.ffn + 6 * hidden
-    return kept * np.dtype(plan.numbers.storage.dtype).itemsize + 4 * vectors
+    return stored + 4 * vectors
+
+
+def _bytes(numbers: NumberFormat) -> int:
+    return np.dtype(numbers.storage.dtype).itemsize

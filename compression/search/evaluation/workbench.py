@@ -19,7 +19,7 @@ from secateur.tasks.task import Arrays, Task
 from ..cut import Statistics, collect
 from ..latency import LatencyPredictor
 from ..space import Candidate
-from ..spaces.building import build, plan_for
+from ..spaces.building import build, number_plan, plan_for
 
 _Rest = ParamSpec("_Rest")
 _Result = TypeVar("_Result")
@@ -53,12 +53,11 @@ class Workbench:
 
         That is what compiling does to them; it also rounds embeddings, and activations in arithmetic on bytes.
         """
-        storage = plan_for(candidate, self.dense).numbers.storage
-        if storage.name != "f32":
-            with torch.no_grad():
-                for layer in prunable_layers(module)[0].values():
-                    weight: Any = layer.weight
-                    weight.copy_(nearest(weight.detach().float().cpu(), storage).to(weight))
+        numbers = number_plan(plan_for(candidate, self.dense), module)
+        with torch.no_grad():
+            for name, layer in {} if numbers.is_f32 else prunable_layers(module)[0].items():
+                weight: Any = layer.weight
+                weight.copy_(nearest(weight.detach().float().cpu(), numbers.of(name).storage).to(weight))
         return module
 
 

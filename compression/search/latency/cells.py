@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from secateur.dialects.number_formats import NumberFormat
+
 from ..cut.encoder import Encoder
 from ..spaces.plan import KINDS, LayerPlan, Plan
 
@@ -30,6 +32,8 @@ class Cell:
 FIXED = Cell("fixed")
 """What is outside of layers, where the table of words is as the dense model's."""
 _SIDES = {"qkv": "heads", "output": "heads", "attention": "heads", "ffn_in": "ffn", "ffn_out": "ffn", "ffn": "ffn"}
+# What else attention and the FFN do has the numbers of the linear layers in front of it.
+_READERS = {"attention": "qkv", "ffn": "ffn_in"}
 
 
 def cell_of(part: str, layer: LayerPlan) -> Cell:
@@ -40,9 +44,17 @@ def cell_of(part: str, layer: LayerPlan) -> Cell:
 
 
 def cells_of(plan: Plan) -> Counter[Cell]:
-    """The cells of a model, and how often each is in it."""
-    found = Counter({Cell("fixed", plan.embedding or 0): 1})
-    found.update(cell_of(part, layer) for layer in plan.layers for part in _SIDES)
+    """The cells of a model, and how often each is in it, whatever their numbers."""
+    return sum(cells_by_numbers(plan).values(), Counter())
+
+
+def cells_by_numbers(plan: Plan) -> dict[NumberFormat, Counter[Cell]]:
+    """The cells of a model by the format of their numbers, and how often each is in it."""
+    found = {plan.numbers: Counter({Cell("fixed", plan.embedding or 0): 1})}
+    for layer in plan.layers:
+        for part in _SIDES:
+            numbers = layer.numbers.get(_READERS.get(part, part), plan.numbers)
+            found.setdefault(numbers, Counter())[cell_of(part, layer)] += 1
     return found
 
 

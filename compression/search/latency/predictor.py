@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch import nn
 
 from secateur.compiler.records.records import timing_lock
 from secateur.compression.latency.place import Place, place_of
+from secateur.dialects.errors import SecateurError
 from secateur.dialects.number_formats import F32, NumberFormat
 from secateur.dialects.scratch import ScratchFolder
 
@@ -20,9 +22,9 @@ from ..cut import Architecture
 from ..cut.encoder import Encoder
 from ..errors import SearchError
 from ..space import Candidate
-from ..spaces.building import plan_for
+from ..spaces.building import number_plan, plan_for
 from ..spaces.plan import LayerPlan, Plan
-from .cells import FIXED, Cell, cells_of, times_of_cells
+from .cells import FIXED, Cell, cells_by_numbers, times_of_cells
 from .covering import covering, model_of
 from .table import CellTable, Whole, fitted
 
@@ -85,34 +87,44 @@ class LatencyPredictor:
         candidate, `CompileError` and what else compiling raises."""
         plan = plan_for(candidate, self._dense)
         self.measure_cells([plan])
-        table = self._table(plan.numbers, plan.hidden)
-        known, wholes = table.cells(), table.wholes()
-        counts = cells_of(plan)
-        slope, intercept = fitted(wholes)
         quiet = self._quiet_ms()
-        ratio = slope * sum(known[cell] * count for cell, count in counts.items()) + intercept
-        return Prediction(ratio * quiet, ratio, {cell: known[cell] * count * quiet for cell, count in counts.items()})
+        ratio, cells = 0.0, Counter[Cell]()
+        for numbers, counts in cells_by_numbers(plan).items():
+            table = self._table(numbers, plan.hidden)
+            known, (slope, intercept) = table.cells(), fitted(table.wholes())
+            ratio += slope * sum(known[cell] * count for cell, count in counts.items())
+            # What does not grow with layers is that of the model's own numbers.
+            ratio += intercept if numbers == plan.numbers else 0.0
+            cells.update({cell: known[cell] * count * quiet for cell, count in counts.items()})  # type: ignore[arg-type]
+        return Prediction(ratio * quiet, ratio, dict(cells))
 
-    def measure_cells(self, plans: Sequence[Plan]) -> None:
-        """Measures the cells of many plans that are not on record, in as few models as will do."""
-        kinds = {(plan.numbers, plan.hidden): plan for plan in plans}
-        for (numbers, hidden), kind in kinds.items():
-            table = self._table(numbers, hidden)
-            alike = [plan for plan in plans if (plan.numbers, plan.hidden) == (numbers, hidden)]
-            wanted = set().union(*(cells_of(plan) for plan in alike))
-            if FIXED not in table.cells():
-                self._calibrate(table, kind)
-            missing = wanted - set(table.cells())
-            models = covering(missing, self._architecture, kind)
-            for number, model in enumerate(models):
-                self._progress(f"measuring layers, model {number + 1} of {len(models)}")
-                self._measure(model, table, missing)
+    def measure_cells(self, plans: Sequence[Plan], *, pass_over: bool = False) -> None:
+        """Measures the cells of many plans that are not on record, in as few models as will do. With `pass_over` what
+        cannot be measured, as numbers that the target has no arithmetic for, is no error."""
+        wanted: dict[tuple[NumberFormat, int | None], set[Cell]] = {}
+        for plan in plans:
+            for numbers, counts in cells_by_numbers(plan).items():
+                wanted.setdefault((numbers, plan.hidden), set()).update(counts)
+        for (numbers, hidden), cells in wanted.items():
+            with contextlib.suppress(*([SecateurError] if pass_over else [])):
+                self._measure_kind(Plan((), numbers, hidden), cells)
+
+    def _measure_kind(self, kind: Plan, wanted: set[Cell]) -> None:
+        """Measures what is not on record of the `wanted` cells of models that are of one kind."""
+        table = self._table(kind.numbers, kind.hidden)
+        if FIXED not in table.cells():
+            self._calibrate(table, kind)
+        missing = wanted - set(table.cells())
+        models = covering(missing, self._architecture, kind)
+        for number, model in enumerate(models):
+            self._progress(f"measuring layers, model {number + 1} of {len(models)}")
+            self._measure(model, table, missing)
 
     def compiled(self, candidate: Candidate, module: nn.Module | None = None) -> "CompiledModel":
         """A whole compiled model, verified against PyTorch. `module`: the candidate's; by default one of its shape,
         pruned by magnitude."""
         plan = plan_for(candidate, self._dense)
-        return self._compile(module if module is not None else self._shaped(plan), plan.numbers, verify=True)
+        return self._compile(module if module is not None else self._shaped(plan), plan, verify=True)
 
     def time_whole(self, compiled: "CompiledModel") -> Timed:
         """Times a compiled model in turns with the dense one."""
@@ -135,7 +147,7 @@ class LatencyPredictor:
         """Records what is `wanted` of the cells of a model."""
         # What is outside of layers is measured with as many words as candidates have.
         module = self._shaped(plan) if plan.embedding else model_of(plan, self._dense)
-        _, cells = self._profiled(self._compile(module, plan.numbers, verify=False), module, plan)
+        _, cells = self._profiled(self._compile(module, plan, verify=False), module, plan)
         table.add_cells({cell: cost for cell, cost in cells.items() if cell in wanted})
 
     def _calibrate(self, table: CellTable, kind: Plan) -> None:
@@ -144,10 +156,10 @@ class LatencyPredictor:
         own = self._architecture
         small = (LayerPlan(0, max(1, own.heads[0] // 4), max(16, own.ffn[0] // 8), {}),)
         for layers in (small, self._own_layers()):
-            plan = dataclasses.replace(kind, layers=layers, embedding=None)
+            plan = dataclasses.replace(kind, layers=layers)
             module = self._shaped(plan)
             compiled = self._anchor if plan == Plan(self._own_layers()) else None
-            compiled = compiled or self._compile(module, plan.numbers, verify=False)
+            compiled = compiled or self._compile(module, plan, verify=False)
             latency = self._interleaved(compiled)
             summed, cells = self._profiled(compiled, module, plan)
             table.add_whole(Whole(latency, summed))
@@ -202,10 +214,11 @@ class LatencyPredictor:
     def _anchor_model(self) -> "CompiledModel":
         if self._anchor is None:
             self._progress("compiling the dense model")
-            self._anchor = self._compile(self._shaped(Plan(self._own_layers())), F32, verify=False, cache=True)
+            dense = Plan(self._own_layers())
+            self._anchor = self._compile(self._shaped(dense), dense, verify=False, cache=True)
         return self._anchor
 
-    def _compile(self, module: Any, numbers: NumberFormat, *, verify: bool, cache: bool = False) -> "CompiledModel":
+    def _compile(self, module: Any, plan: Plan, *, verify: bool, cache: bool = False) -> "CompiledModel":
         from secateur.compiler.driver import compile_model
         from secateur.frontends import example_inputs_for
 
@@ -213,8 +226,9 @@ class LatencyPredictor:
             module,
             example_inputs_for(module, self._batch, self._tokens),
             target=self._target,
-            weights=numbers.storage.name,
-            arithmetic=numbers.arithmetic.name,
+            weights=plan.numbers.storage.name,
+            arithmetic=plan.numbers.arithmetic.name,
+            formats={pattern: str(numbers) for pattern, numbers in number_plan(plan, module).layers},
             threads=self._threads,
             verify=verify,
             cache=cache,

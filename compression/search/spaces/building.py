@@ -8,6 +8,7 @@ from torch import nn
 
 from secateur.compression.prune.scheme import Scheme
 from secateur.compression.prune.second_order import prune_second_order
+from secateur.dialects.number_formats import NumberFormat, NumberPlan
 
 from ..cut import Architecture, Statistics, cut_model
 from ..cut.embedding import embedding_rank
@@ -75,6 +76,21 @@ def build(
             progress=progress,
         )
     return module
+
+
+def number_plan(plan: Plan, module: nn.Module) -> NumberPlan:
+    """The formats of the layers of the cut `module` by name. Attention itself is computed as its projections are."""
+    encoder = Encoder(module)
+    names = {layer: name for name, layer in module.named_modules()}
+    found: list[tuple[str, NumberFormat]] = []
+    for place, layer in enumerate(plan.layers):
+        if layer.numbers:
+            parts = {"output": "gathers", "ffn_in": "expands", "ffn_out": "contracts"}
+            patterns = {kind: names[encoder.linear(place, part)] for kind, part in parts.items()}
+            # In some families the attention has what reads the heads in it: that comes first.
+            patterns["qkv"] = f"{names[encoder.attention(place)]}*"
+            found += [(pattern, layer.numbers.get(kind, plan.numbers)) for kind, pattern in patterns.items()]
+    return NumberPlan(plan.numbers, tuple(found))
 
 
 def pruned_layers(plan: Plan, module: nn.Module) -> dict[Scheme, dict[str, float]]:

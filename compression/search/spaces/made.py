@@ -110,12 +110,16 @@ def compression_space(
     """The scheme with its block (phase 0) and the rate (phase 1) of linear layers, as NPAS and GRIM search them, and
     the numbers of the whole model.
 
-    `per`: one choice for a `kind` of linear layer in all layers, or for each of a `layer`. Raises `SearchError`.
+    `per`: one choice for a `kind` of linear layer in all layers, or for each of a `layer`, which then has numbers of
+    its own, too. Raises `SearchError`.
     """
     if per not in ("kind", "layer"):
         raise SearchError(f"compression is chosen per 'kind' or per 'layer', found '{per}'", usage=True)
     dimensions = [Dimension("numbers", tuple(numbers))] if numbers else []
     zeros = tuple(rate for rate in rates if rate)
+    if per == "layer" and numbers:
+        own = Architecture.of(module).layers
+        dimensions += [Dimension(f"numbers.{n}", tuple(numbers), 0, (f"layer.{n}", (True,))) for n in own]
     for number in Architecture.of(module).layers if per == "layer" else (None,):
         for kind in KINDS:
             where, kept = (kind, None) if number is None else (f"{number}.{kind}", (f"layer.{number}", (True,)))

@@ -7,6 +7,7 @@
     rate.WHERE        fraction of zeros, 0: the layer stays dense
     scheme.WHERE      scheme and block of the zeros, such as "bcr 4x1"
     numbers           "f32", "f16", "int8": the weights; "int8 x int8": weights and arithmetic
+    numbers.WHERE     the same of some layers; what is outside of layers has `numbers`
 
 WHERE is, the first that is there: `3.ffn_in` (of layer 3), `ffn_in` (of every layer), `3` (all of layer 3), `*`. What
 is not said is as in the dense model. This needs no PyTorch.
@@ -18,7 +19,7 @@ import re
 from collections.abc import Mapping
 
 from secateur.compression.prune.scheme import PruneError, Scheme, parse_scheme
-from secateur.dialects.number_formats import F32, NumberFormat, NumberFormatError, number_format
+from secateur.dialects.number_formats import F32, NumberFormat, NumberFormatError, parse_format
 
 from ..errors import SearchError
 from ..space import Candidate, Choice
@@ -27,18 +28,21 @@ KINDS = ("qkv", "output", "ffn_in", "ffn_out")
 """The linear layers of a layer: query, key and value; what reads the heads; the two of the FFN."""
 
 _WHERE = rf"(?:\*|\d+|(?:\d+\.)?(?:{'|'.join(KINDS)}))"
-_NAMES = re.compile(rf"layers|hidden|embedding|numbers|layer\.\d+|(?:heads|ffn)\.(?:\d+|\*)|(?:rate|scheme)\.{_WHERE}")
+_NAMES = re.compile(
+    rf"layers|hidden|embedding|numbers|layer\.\d+|(?:heads|ffn)\.(?:\d+|\*)|(?:rate|scheme|numbers)\.{_WHERE}"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerPlan:
     """A layer that stays: its `number` in the dense model, its heads and neurons, and by kind what its linear layers
-    are pruned to (a kind that stays dense is not there)."""
+    are pruned to (a kind that stays dense is not there) and their `numbers` (where they are not the model's)."""
 
     number: int
     heads: int
     ffn: int
     pruning: Mapping[str, tuple[Scheme, float]]
+    numbers: Mapping[str, NumberFormat] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +66,15 @@ def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) 
         if not _NAMES.fullmatch(name):
             raise SearchError(
                 f"a candidate says nothing with '{name}'; accepted are layers, layer.N, heads.N, heads.*, ffn.N, ffn.*,"
-                f" hidden, embedding, numbers, rate.WHERE and scheme.WHERE (a layer, one of {', '.join(KINDS)}, or"
-                " both: 0.qkv)"
+                f" hidden, embedding, numbers, numbers.WHERE, rate.WHERE and scheme.WHERE (a layer, one of"
+                f" {', '.join(KINDS)}, or both: 0.qkv)"
             )
     layers = []
+    numbers = numbers_named(candidate.get("numbers", "f32"))
     for number in _kept(candidate, len(heads)):
         if not 0 <= number < len(heads):
             raise SearchError(f"the model has {len(heads)} layers, from 0; the candidate names layer {number}")
-        pruning = {}
+        pruning, own = {}, {}
         for kind in KINDS:
             where = (f"{number}.{kind}", kind, f"{number}", "*")
             rate = _first(candidate, "rate", where, 0.0)
@@ -78,14 +83,16 @@ def plan_of(candidate: Candidate, heads: tuple[int, ...], ffn: tuple[int, ...]) 
             if rate:
                 scheme = scheme_named(_first(candidate, "scheme", where, None), where[0])
                 pruning[kind] = (scheme, float(scheme.fixed_sparsity or rate))
+            found = _first(candidate, "numbers", where, None)
+            if found is not None and numbers_named(found) != numbers:
+                own[kind] = numbers_named(found)
         places = (f"{number}", "*")
         sizes = [_first(candidate, "heads", places, heads[number]), _first(candidate, "ffn", places, ffn[number])]
         if any(isinstance(size, bool) or not isinstance(size, int) for size in sizes):
             raise SearchError(f"heads and FFN neurons of layer {number} are whole numbers, found {sizes}")
-        layers.append(LayerPlan(number, *sizes, pruning))  # type: ignore[arg-type]
+        layers.append(LayerPlan(number, *sizes, pruning, own))  # type: ignore[arg-type]
     if not layers:
         raise SearchError("the candidate leaves out all layers; at least one stays")
-    numbers = numbers_named(candidate.get("numbers", "f32"))
     return Plan(tuple(layers), numbers, _width(candidate, "hidden"), _width(candidate, "embedding"))
 
 
@@ -127,8 +134,7 @@ def scheme_named(text: Choice, where: str = "*") -> Scheme:
 @functools.cache
 def numbers_named(text: Choice) -> NumberFormat:
     """The format of `f16`, or of `int8 x int8`, which `str(numbers)` gives. Raises `SearchError`."""
-    weights, _, arithmetic = str(text).partition(" x ")
     try:
-        return number_format(weights, arithmetic or "f32")
+        return parse_format(str(text))
     except NumberFormatError as error:
         raise SearchError(f"'numbers' are '{text}': {error}") from None

@@ -8,11 +8,12 @@ import pytest
 import torch
 import transformers
 
+from secateur.compression.latency.errors import LatencyError
 from secateur.compression.latency.place import place_of
 from secateur.compression.search.cut import Architecture
 from secateur.compression.search.errors import SearchError
 from secateur.compression.search.latency import LatencyPredictor
-from secateur.compression.search.latency.cells import FIXED, Cell, cells_of, times_of_cells
+from secateur.compression.search.latency.cells import FIXED, Cell, cells_by_numbers, cells_of, times_of_cells
 from secateur.compression.search.latency.covering import LAYERS, covering, model_of
 from secateur.compression.search.latency.table import CellTable, Whole, fitted
 from secateur.compression.search.spaces import architecture_space, compression_space
@@ -207,3 +208,28 @@ def test_models_of_another_hidden_width_have_a_table_of_their_own(dense, tmp_pat
         *((48, 32), (32, 48), (64, 32), (32, 64)),
         *((128, 32), (32, 128), (2, 32)),
     }
+
+
+def test_layers_of_other_numbers_have_the_cells_of_their_table(dense, tmp_path):
+    candidate = {"numbers": "f16", "numbers.1": "int8"}
+    plan = plan_for(candidate, dense)
+    found = cells_by_numbers(plan)
+    assert {str(numbers): sum(counts.values()) for numbers, counts in found.items()} == {
+        "f16 x f32": 7,
+        "int8 x f32": 6,
+    }
+    predictor = LatencyPredictor(dense, tokens=32, cache=tmp_path)
+    mixed, half, byte = (predictor.predict(c) for c in (candidate, {"numbers": "f16"}, {"numbers": "int8"}))
+    assert min(half.ratio, byte.ratio) < 1.1 * mixed.ratio and mixed.ratio < 1.1 * max(half.ratio, byte.ratio)
+    compiled = predictor.compiled(candidate)
+    counted = compiled.report.targets[0].statistics["sparsity-number-format"]
+    assert (counted["layers-in-int8"], counted["layers-in-f16"]) == (4, 5)
+    assert compiled.report.quantization.exact
+
+
+def test_what_cannot_be_measured_is_passed_over(dense, tmp_path):
+    predictor = LatencyPredictor(dense, tokens=32, cache=tmp_path)
+    plans = [plan_for({"numbers": "f32", "numbers.1": "f16 x f16"}, dense)]
+    predictor.measure_cells(plans, pass_over=True)
+    with pytest.raises(LatencyError, match="no arithmetic in f16"):
+        predictor.measure_cells(plans)

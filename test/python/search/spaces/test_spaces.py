@@ -21,6 +21,7 @@ from secateur.compression.search.spaces import (
     space_named,
     uniform_space,
 )
+from secateur.compression.search.spaces.building import number_plan
 from secateur.dialects.number_formats import number_format
 
 HEADS, FFN = (4, 4, 4), (64, 64, 64)
@@ -79,6 +80,33 @@ def test_the_most_particular_name_counts():
     assert plan.numbers == number_format("int8", "int8")
 
 
+def test_numbers_of_layers_are_those_of_the_most_particular_name(dense):
+    candidate = {
+        "numbers": "f16",
+        "numbers.*": "int8",
+        "numbers.1": "f16",
+        "numbers.ffn_out": "int8 x int8",
+        "numbers.2.output": "f32",
+    }
+    plan = plan_of(candidate, HEADS, FFN)
+    assert [{kind: str(found) for kind, found in layer.numbers.items()} for layer in plan.layers] == [
+        {"qkv": "int8 x f32", "output": "int8 x f32", "ffn_in": "int8 x f32", "ffn_out": "int8 x int8"},
+        {"ffn_out": "int8 x int8"},
+        {"qkv": "int8 x f32", "output": "f32 x f32", "ffn_in": "int8 x f32", "ffn_out": "int8 x int8"},
+    ]
+    numbers = number_plan(plan, dense)
+    stem = "bert.encoder.layer"
+    for name, wanted in (
+        (f"{stem}.0.attention.self", "int8 x f32"),
+        (f"{stem}.0.attention.self.key", "int8 x f32"),
+        (f"{stem}.2.attention.output.dense", "f32 x f32"),
+        (f"{stem}.1.intermediate.dense", "f16 x f32"),
+        (f"{stem}.1.output.dense", "int8 x int8"),
+        ("bert.embeddings.word_embeddings", "f16 x f32"),
+    ):
+        assert str(numbers.of(name)) == wanted
+
+
 @pytest.mark.parametrize(
     ("candidate", "message"),
     [
@@ -93,6 +121,8 @@ def test_the_most_particular_name_counts():
         ({f"layer.{n}": False for n in range(3)}, "leaves out all layers"),
         ({"ffn.*": "many"}, "whole numbers, found"),
         ({"hidden": 1.5}, "'hidden' is a whole number, found 1.5"),
+        ({"numbers.3.key": "f16"}, "says nothing with 'numbers.3.key'"),
+        ({"numbers.0": "int9"}, "'numbers' are 'int9'"),
         ({"numbers": "f32 x int8"}, "arithmetic in int8 takes weights of int8"),
     ],
 )
