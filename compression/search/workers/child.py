@@ -1,5 +1,6 @@
 """Evaluates a candidate in a process of its own, which may crash, hang or take all memory."""
 
+import ctypes
 import multiprocessing.spawn
 import pickle
 import resource
@@ -12,8 +13,10 @@ from secateur.compiler.tune.workers import Worker
 from ..errors import SearchError
 from ..measurement import Evaluator, Measurement, Stage
 from ..space import Candidate
+from .memory_watch import MemoryWatch
 
 _FUNCTION = "secateur.compression.search.workers.child:evaluate"
+_SET_CHILD_SUBREAPER = 36
 _evaluator: Evaluator | None = None
 
 
@@ -34,8 +37,8 @@ def _preparation() -> dict[str, Any]:
 def evaluate(evaluator: bytes | None, memory_bytes: int, candidate: Candidate, stage: str) -> Measurement:
     """Called in the process: the figures of a stage. `evaluator`: None where the process has it already.
 
-    `memory_bytes` that the process may have of its own (0: any). Rationale: a limit of the address space would refuse
-    what drivers of GPUs reserve and never use.
+    `memory_bytes` that the process may have of its own (0: any); what it shares or has children take, `MemoryWatch`
+    sees. Rationale: a limit of the address space would refuse what drivers of GPUs reserve and never use.
     """
     global _evaluator
     if evaluator is not None:
@@ -43,6 +46,8 @@ def evaluate(evaluator: bytes | None, memory_bytes: int, candidate: Candidate, s
         multiprocessing.spawn.prepare(preparation)
         if memory_bytes:
             resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+            # What a process that ended has left behind is this one's child then, and is not lost sight of.
+            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         _evaluator = pickle.loads(data)
     assert _evaluator is not None
     began = time.monotonic()
@@ -58,6 +63,7 @@ class Child:
         self.worker = Worker(memory_bytes=0)
         self._evaluator, self._memory = evaluator, memory_bytes
         self._has_it: int | None = None
+        self._watch: MemoryWatch | None = None
         self._began = 0.0
 
     def submit(self, candidate: Candidate, stage: Stage) -> None:
@@ -67,6 +73,8 @@ class Child:
         evaluator = None if known else self._evaluator
         self.worker.submit(_FUNCTION, evaluator, self._memory, dict(candidate), stage.name, seconds=stage.seconds)
         self._has_it = self.worker.process_id
+        if not known and self._memory and self._has_it is not None:
+            self._watch = MemoryWatch(self._has_it, self._memory)
 
     def result(self, stage: Stage) -> Measurement:
         """The figures, or the sentence that says why there are none."""
@@ -81,6 +89,8 @@ class Child:
         return Measurement({} if found.failure else found.figures, found.failure, found.seconds)
 
     def _sentence(self, error: CandidateError, stage: Stage) -> str:
+        if self._watch is not None and self._watch.fault is not None:
+            return self._watch.fault
         if error.kind == "timeout":
             return f"stage '{stage.name}' takes longer than the {stage.seconds:g} s that a candidate has"
         # What follows the first line of a crash is where it happened, and too long for a journal.

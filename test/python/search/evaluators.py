@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import mmap
 import os
 import time
 from pathlib import Path
@@ -54,11 +55,14 @@ class Smooth:
 
 @dataclasses.dataclass(frozen=True)
 class Hostile:
-    """Candidates that crash, hang, eat memory, return no number, no figures, or raise, by the choice of `d0`."""
+    """Candidates that crash, hang, eat memory (of their own, with children, shared), return no number, no figures, or
+    raise, by the choice of `d0`."""
+
+    seconds: float = 3.0
 
     @property
     def stages(self):
-        return (Stage("loss", Objective("loss"), seconds=3.0),)
+        return (Stage("loss", Objective("loss"), seconds=self.seconds),)
 
     def evaluate(self, candidate, stage):
         kind = candidate["d0"]
@@ -69,6 +73,25 @@ class Hostile:
         elif kind == "memory":
             found = [np.ones(1 << 28) for _ in range(20)]
             return Measurement({"loss": float(len(found))})
+        elif kind == "forty":
+            # What it asks for counts, without being touched.
+            np.empty(40 << 30, np.uint8)
+        elif kind == "children":
+            for _ in range(4):
+                if os.fork() == 0:
+                    # Of a session of its own, with a parent that has ended.
+                    if os.fork():
+                        os._exit(0)
+                    os.setsid()
+                    _ = np.ones(50 << 20)
+                    time.sleep(3600)
+            time.sleep(3600)
+        elif kind == "shared":
+            with mmap.mmap(-1, 3 << 29) as memory:
+                memory.write(bytes(3 << 27))
+                for _ in range(3):
+                    memory.write(bytes(3 << 27))
+                time.sleep(3600)
         elif kind == "nan":
             return Measurement({"loss": float("nan")})
         elif kind == "nothing":

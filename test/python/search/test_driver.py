@@ -14,6 +14,7 @@ from secateur.compression.search.journal import Journal
 from secateur.compression.search.measurement import Goal, Limit, Objective
 from secateur.compression.search.search import open_search, search
 from secateur.compression.search.space import Dimension, Space
+from secateur.compression.search.workers.memory_watch import MemoryWatch, descendants
 
 from .tables import GOAL, SPACE, figures
 
@@ -162,6 +163,55 @@ def test_hostile_candidates_fail_and_the_search_goes_on(evaluators, tmp_path):
     for kind, words in HOSTILE.items():
         assert words in failures[kind] and "\n" not in failures[kind], (kind, failures[kind])
     assert trials.winner(goal).candidate == {"d0": "good"}
+
+
+def test_forty_gigabytes_are_refused_by_the_limit_that_is_the_default(evaluators, tmp_path):
+    space = Space("hostile", (Dimension("d0", ("forty", "good")),))
+    goal = Goal((Objective("loss"),))
+    trials = search(space, evaluators.Hostile(), goal, tmp_path, budget=Budget(candidates=2), controller="random")
+    failures = {t.candidate["d0"]: t.failure for t in trials.all()}
+    assert "memory" in failures["forty"] and failures["good"] is None
+
+
+def test_memory_of_children_and_shared_memory_count(evaluators, tmp_path):
+    space = Space("hostile", (Dimension("d0", ("children", "shared", "good")),))
+    goal, budget = Goal((Objective("loss"),)), Budget(candidates=3)
+    trials = search(space, evaluators.Hostile(90.0), goal, tmp_path, budget=budget, memory_bytes=1 << 30)
+    failures = {t.candidate["d0"]: t.failure for t in trials.all()}
+    assert failures.pop("good") is None
+    assert all("processes that it started take 1." in failure for failure in failures.values()), failures
+
+
+def test_what_is_shared_counts_once_and_children_of_the_dead_are_found():
+    script = (
+        "import ctypes, os, time\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"
+        "data = bytearray(300 << 20)\n"
+        "for _ in range(4):\n"
+        "    if os.fork() == 0:\n"
+        "        os.fork() and os._exit(0)\n"
+        "        break\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for _ in range(5):
+                process.stdout.readline()
+            watch = MemoryWatch(process.pid, 1 << 30)
+            deadline = time.monotonic() + 20
+            while len(descendants(process.pid)) < 9 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            # The parent, the four that ended, and what these left to it. Five times the data would be too much.
+            family = descendants(process.pid)
+            assert len(family) == 9
+            time.sleep(1)
+            assert watch.fault is None and process.poll() is None
+            watch = MemoryWatch(process.pid, 200 << 20)
+            assert process.wait(timeout=20) == -signal.SIGKILL
+            assert "GB of memory, more than the 0.21 GB" in watch.fault
+        finally:
+            process.kill()
 
 
 def test_what_cannot_be_searched_is_a_sentence(evaluators, tmp_path):
