@@ -52,7 +52,7 @@ class Driver:
         self._open: set[int] = set()
         """Candidates whose outcome is not decided."""
         self._running: dict[tuple[int, str], Task] = {}
-        self._said = 0.0
+        self._said = -HEARTBEAT
 
     def run(self) -> None:
         """Searches. An interrupt leaves claims of this driver void."""
@@ -65,16 +65,16 @@ class Driver:
         finally:
             self._pool.close()
             with self._journal.locked():
-                self._journal.append([{"kind": "alive", "driver": self._name, "until": 0.0}])
+                self._journal.append([{"kind": "alive", "driver": self._name, "holds": 0.0}])
 
     def _turn(self) -> bool:
         """Begins what can begin and waits for a result; False when the search has ended."""
         with self._journal.locked():
             self._learn()
             tasks, lines = self._claim()
-            if time.time() - self._said > HEARTBEAT:
-                lines.append({"kind": "alive", "driver": self._name, "until": time.time() + LEASE})
-                self._said = time.time()
+            if time.monotonic() - self._said > HEARTBEAT:
+                lines.append({"kind": "alive", "driver": self._name, "holds": LEASE})
+                self._said = time.monotonic()
             if lines:
                 self._journal.append(lines)
         for task in tasks:
@@ -137,7 +137,7 @@ class Driver:
             taken.add((number, stage.name))
             tasks.append(Task(number, self._journal.candidates[number], stage))
             line = {"kind": "claim", "number": number, "stage": stage.name, "driver": self._name}
-            lines.append({**line, "until": time.time() + LEASE, "place": place})
+            lines.append({**line, "holds": LEASE, "place": place})
             return True
 
         def propose() -> int | None:

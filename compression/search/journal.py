@@ -2,13 +2,15 @@
 
     {"kind": "search", "format": 1, "space": "a3f1...", "goals": [...], "seed": 0, ...}     what is searched, first line
     {"kind": "candidate", "number": 7, "candidate": {"heads": 4, ...}}                      was proposed
-    {"kind": "claim", "number": 7, "stage": "error", "driver": "pc:812:55", "until": 1.7e9} is being evaluated
-    {"kind": "alive", "driver": "pc:812:55", "until": 1.7e9}                                the claims of a driver hold
+    {"kind": "claim", "number": 7, "stage": "error", "driver": "pc:812:55", "holds": 45}   is being evaluated
+    {"kind": "alive", "driver": "pc:812:55", "holds": 45}                                   the claims of a driver hold
     {"kind": "result", "number": 7, "stage": "error", "figures": {...}, "seconds": 3.2}     came of it
 
 Lines are written with one call under an exclusive lock of the file and brought to the disk, so that a process that is
 killed at any moment loses what it was evaluating and nothing else: readers pass over what it left of a line, and the
-next writer closes it off. A claim holds while its driver says so, or, on the driver's own machine, while it lives.
+next writer closes it off. A claim holds, on the driver's own machine, while its process lives; elsewhere as many
+seconds as its driver said last, counted by the reader from when the line was read. So clocks of machines need not
+agree. Times in the journal go on from the latest, whoever's clock it was.
 
 Why not Optuna's storages: candidates have several stages, each claimed by itself; a trial that its process left stays
 "running" there until someone says otherwise; and most controllers here are not Optuna's. `export.py` writes a journal
@@ -43,7 +45,6 @@ class Claim:
     """A driver evaluates a candidate; `place`: the device that it measures on, which it has for itself."""
 
     driver: str
-    until: float
     place: str | None
 
 
@@ -59,10 +60,11 @@ def _started(process: int) -> str:
 
 
 def _is_gone(driver: str, until: float) -> bool:
-    """Whether a driver has ended: of this machine its process, of another one the time `until` which it holds on."""
+    """Whether a driver has ended: of this machine its process, of another one the moment `until` which it is heard of
+    (`time.monotonic` of this process; 0: it said that it ended)."""
     host, process, started = driver.rsplit(":", 2)
     if host != socket.gethostname() or not until:
-        return until < time.time()
+        return until < time.monotonic()
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -88,7 +90,7 @@ class Journal:
         """Seconds that drivers worked: those between two lines, unless nobody was there."""
         self._claims: dict[Key, Claim] = {}
         self._alive: dict[str, float] = {}
-        self._read, self._last_time = 0, 0.0
+        self._read, self._last_time, self._ahead = 0, 0.0, 0.0
 
     @contextlib.contextmanager
     def locked(self) -> Iterator["Journal"]:
@@ -105,8 +107,9 @@ class Journal:
             yield self
 
     def append(self, lines: list[Line]) -> None:
-        """Adds lines, within `locked`; the time is added to each."""
-        now = time.time()
+        """Adds lines, within `locked`; the time is added to each, and is never before that of the last line."""
+        self._ahead = max(self._ahead, self._last_time - time.time())
+        now = time.time() + self._ahead
         text = b"".join(json.dumps({**line, "time": round(now, 3)}, allow_nan=False).encode() + b"\n" for line in lines)
         with self.path.open("r+b", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
@@ -156,10 +159,10 @@ class Journal:
         if kind == "candidate":
             self.candidates.setdefault(line["number"], line["candidate"])
         elif kind == "claim":
-            claim = Claim(line["driver"], line["until"], line.get("place"))
-            self._claims[line["number"], line["stage"]] = claim
+            self._claims[line["number"], line["stage"]] = Claim(line["driver"], line.get("place"))
+            self._hear(line)
         elif kind == "alive":
-            self._alive[line["driver"]] = line["until"]
+            self._hear(line)
         elif kind == "result":
             key = (line["number"], line["stage"])
             found = Measurement(line["figures"], line.get("failure"), line["seconds"])
@@ -168,6 +171,10 @@ class Journal:
                 self.results[key] = found
                 self.times[key] = self.seconds
                 self.order.append(key)
+
+    def _hear(self, line: Line) -> None:
+        holds = float(line.get("holds", LEASE))
+        self._alive[line["driver"]] = time.monotonic() + holds if holds > 0 else 0.0
 
     def _pass(self, now: float) -> None:
         if self._last_time:
@@ -181,7 +188,7 @@ class Journal:
         gone: dict[str, bool] = {}
         for claim in self._claims.values():
             if claim.driver not in gone:
-                gone[claim.driver] = _is_gone(claim.driver, self._alive.get(claim.driver, claim.until))
+                gone[claim.driver] = _is_gone(claim.driver, self._alive[claim.driver])
         self._claims = {key: claim for key, claim in self._claims.items() if not gone[claim.driver]}
         return self._claims
 

@@ -67,8 +67,8 @@ def test_a_journal_of_something_else_is_a_sentence(tmp_path):
         Journal(tmp_path / "other.jsonl" / "journal.jsonl").begin(HEADER)
 
 
-def _claim(driver, until=60.0):
-    return {"kind": "claim", "number": 0, "stage": "loss", "driver": driver, "until": time.time() + until}
+def _claim(driver, holds=60.0):
+    return {"kind": "claim", "number": 0, "stage": "loss", "driver": driver, "holds": holds}
 
 
 def test_a_claim_holds_while_its_driver_lives(tmp_path):
@@ -78,7 +78,8 @@ def test_a_claim_holds_while_its_driver_lives(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     # On its own machine a driver that lives holds its claims, however busy it was.
-    journal = _journal(tmp_path, _claim(process.stdout.readline().strip(), until=-1.0))
+    journal = _journal(tmp_path, _claim(process.stdout.readline().strip(), holds=1e-3))
+    time.sleep(0.01)
     assert set(journal.claims()) == {(0, "loss")}
     process.kill()
     process.wait()
@@ -87,18 +88,22 @@ def test_a_claim_holds_while_its_driver_lives(tmp_path):
 
 def test_a_claim_of_another_machine_or_an_earlier_process_ends(tmp_path):
     elsewhere = "elsewhere:1:1"
-    journal = _journal(tmp_path, _claim(elsewhere, until=-1.0))
+    journal = _journal(tmp_path, _claim(elsewhere, holds=1e-3))
+    time.sleep(0.01)
     assert not journal.claims()
     with journal.locked():
-        journal.append(
-            [_claim(elsewhere, until=-1.0), {"kind": "alive", "driver": elsewhere, "until": time.time() + 9}]
-        )
+        journal.append([_claim(elsewhere, holds=1e-3), {"kind": "alive", "driver": elsewhere, "holds": 9.0}])
+    time.sleep(0.01)
     assert journal.claims()
+    # Whoever opens the journal later counts from then on.
+    fresh = Journal(tmp_path / "journal.jsonl")
+    fresh.refresh()
+    assert fresh.claims()
     with journal.locked():
         journal.append([_result(0)])
     assert not journal.claims()
     released = driver_name()
-    journal = _journal(tmp_path / "released", _claim(released), {"kind": "alive", "driver": released, "until": 0.0})
+    journal = _journal(tmp_path / "released", _claim(released), {"kind": "alive", "driver": released, "holds": 0.0})
     assert not journal.claims()
     # This process, had it started at another time.
     again = _journal(tmp_path / "again", _claim(f"{socket.gethostname()}:{os.getpid()}:1"))
@@ -115,3 +120,30 @@ def test_time_counts_while_somebody_works(tmp_path, monkeypatch):
             journal.append([_result(number)])
     assert journal.seconds == pytest.approx(15.0)
     assert journal.times[2, "loss"] == pytest.approx(13.0)
+
+
+def test_clocks_need_not_agree(tmp_path, monkeypatch):
+    real, now = time.time, [1000.0]
+    ahead, behind = (Journal(tmp_path / "journal.jsonl") for _ in range(2))
+    ahead.begin(HEADER)
+
+    def write(journal, clock, line):
+        monkeypatch.setattr(module.time, "time", lambda: now[0] + clock)
+        with journal.locked():
+            journal.append([line])
+        monkeypatch.setattr(module.time, "time", real)
+
+    write(ahead, 900.0, _claim("one:1:1"))
+    write(behind, -900.0, {**_claim("other:1:1"), "number": 1})
+    # Half an hour between their clocks: each holds what the other claimed.
+    assert set(ahead.claims()) | {(1, "loss")} == set(behind.claims()) == {(0, "loss"), (1, "loss")}
+    before = behind.seconds
+    for number in range(2, 6):
+        now[0] += 5.0
+        write(behind if number % 2 else ahead, -900.0 if number % 2 else 900.0, _result(number))
+    for number in range(6, 10):
+        now[0] += 5.0
+        write(behind, -900.0, _result(number))
+    assert behind.seconds - before == pytest.approx(8 * 5.0)
+    times = [json.loads(line)["time"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    assert times[1:] == sorted(times[1:])
