@@ -85,8 +85,8 @@ def main(arguments: list[str]) -> int:
             predicted = predictor.predict(candidate).ratio
             timed = predictor.time_whole(predictor.compiled(candidate))
             # In one moment's milliseconds.
-            whole = timed.latency_ms / timed.ratio
-            record = {"predicted_ms": predicted * whole, "measured_ms": timed.latency_ms}
+            whole = timed.cost / timed.ratio
+            record = {"predicted_ms": predicted * whole, "measured_ms": timed.cost}
             results.append({"measurement": name, "machine": machine(), "finished": time.time(), "record": record})
             done[name] = {"record": record}
         found.append(done[name]["record"])

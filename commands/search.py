@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from .durations import seconds_of
-from .early_checks import check_folder_out, check_model, check_targets, check_task, told_of
+from .early_checks import check_folder_out, check_model, check_task, told_of
 from .output import Debug, Json, Output, Quiet
 from .pruning_checks import check_choice
+from .search_limits import check_measured_target, limits_of
 from .search_output import finish, progress_words, reference_of, write
 
 EXAMPLE = (
@@ -61,7 +62,8 @@ def command(
         typer.Option(
             metavar="3ms,4ms",
             rich_help_panel="Search",
-            help="Latencies to keep, each with a winner of its own; without them the front of error and latency.",
+            help="Latencies to keep, each with a winner of its own; without them the front of error and latency. On an "
+            "emulated CPU numbers of instructions: 300Minstructions.",
         ),
     ] = None,
     controller: Annotated[
@@ -90,7 +92,12 @@ def command(
         int, typer.Option(min=0, metavar="SEED", rich_help_panel="Search", help="Of everything drawn.")
     ] = 0,
     target: Annotated[
-        str, typer.Option(metavar="TARGET", rich_help_panel="Machines", help="Where latencies are measured.")
+        str,
+        typer.Option(
+            metavar="TARGET",
+            rich_help_panel="Machines",
+            help="Where latencies are measured; qemu:MODEL counts instructions.",
+        ),
     ] = "host-cpu",
     threads: Annotated[
         int, typer.Option(min=1, metavar="THREADS", rich_help_panel="Machines", help="Threads that the model runs on.")
@@ -144,12 +151,12 @@ def command(
         return
     if model is None or out is None:
         raise typer.BadParameter("name a model to search from and a folder with -o, or a search with --report")
-    limits = [seconds_of(text, "--latency", plain=1e-3) * 1e3 for text in latency.split(",")] if latency else []
+    figure, limits = limits_of(latency, target)
     if budget is None and candidates is None:
         raise typer.BadParameter("give a time, such as 2h, or a number of --candidates", param_hint="--budget")
     seconds = seconds_of(budget, "--budget") if budget is not None else None
     check_choice("--train", train, tuple(_TRAIN))
-    check_targets([target])
+    check_measured_target(target, threads)
     check_task(task, data, "dev")
     check_model(model)
     check_folder_out(out)
@@ -165,8 +172,8 @@ def command(
         from secateur.compression.train.task_model import load_task_model
         from secateur.tasks import get_task
 
-        goals = [Goal((Objective("error"),), (Limit("latency_ms", ms),)) for ms in limits]
-        goals = goals or [Goal((Objective("error"), Objective("latency_ms")))]
+        goals = [Goal((Objective("error"),), (Limit(figure, most),)) for most in limits]
+        goals = goals or [Goal((Objective("error"), Objective(figure)))]
         tell("loading")
         module, _ = load_task_model(model, get_task(task, data))
         with told_of("--space"):

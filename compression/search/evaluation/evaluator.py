@@ -33,7 +33,8 @@ class ModelEvaluator:
 
     Stages and their figures; METRIC is the task's, in percent (`f1`):
 
-        latency   latency_ms      predicted for one sequence of `window` tokens on `target` with `threads`
+        latency   latency_ms      predicted for one sequence of `window` tokens on `target` with `threads`; on an
+                                  emulated CPU (`qemu:`) `instructions` of its kernels in place of all milliseconds
                   weight_bytes    of what is not zero, as it is stored, without indices
         error     error           divergence from the dense model on `held_out` windows (`error.output_error`)
         sample    METRIC_sample   on `examples` of the dev split, as inherited
@@ -156,7 +157,10 @@ class ModelEvaluator:
         from .size import weight_bytes
 
         predicted = self._predictor().predict(candidate)
-        return {"latency_ms": predicted.latency_ms, "weight_bytes": weight_bytes(self._plan(candidate), self._dense())}
+        return {
+            self._predictor().figure: predicted.cost,
+            "weight_bytes": weight_bytes(self._plan(candidate), self._dense()),
+        }
 
     def _compiled(self, candidate: Candidate) -> dict[str, float]:
         from secateur.frontends import load_model
@@ -170,7 +174,7 @@ class ModelEvaluator:
         bundle.parent.mkdir(parents=True, exist_ok=True)
         compiled.save(bundle)
         figures = {
-            "measured_ms": self._predictor().time_whole(compiled).latency_ms,
+            f"measured_{self._predictor().unit}": self._predictor().time_whole(compiled).cost,
             "bundle_bytes": float(sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())),
         }
         for peak in compiled.peak_memory().values():

@@ -17,7 +17,7 @@ from secateur.tasks import get_task
 from secateur.tasks.task import Arrays, Task
 
 from ..cut import Statistics, collect
-from ..latency import LatencyPredictor
+from ..latency import LatencyPredictor, predictor_of
 from ..space import Candidate
 from ..spaces.building import build, number_plan, plan_for
 
@@ -101,9 +101,9 @@ def predictor(
     window: int,
     records: Path | None,
 ) -> LatencyPredictor:
-    """What predicts and measures latencies of the candidates of a model's folder, for a window of so many tokens."""
+    """What predicts and measures costs of the candidates of a model's folder, for a window of so many tokens."""
     dense, _, _ = loaded(model, task_name, data)
-    return LatencyPredictor(dense, target=target, threads=threads, tokens=window, cache=records)
+    return predictor_of(dense, target=target, threads=threads, tokens=window, cache=records)
 
 
 @_once

@@ -31,14 +31,14 @@ class Cell:
 
 FIXED = Cell("fixed")
 """What is outside of layers, where the table of words is as the dense model's."""
-_SIDES = {"qkv": "heads", "output": "heads", "attention": "heads", "ffn_in": "ffn", "ffn_out": "ffn", "ffn": "ffn"}
+SIDES = {"qkv": "heads", "output": "heads", "attention": "heads", "ffn_in": "ffn", "ffn_out": "ffn", "ffn": "ffn"}
 # What else attention and the FFN do has the numbers of the linear layers in front of it.
 _READERS = {"attention": "qkv", "ffn": "ffn_in"}
 
 
 def cell_of(part: str, layer: LayerPlan) -> Cell:
     """The cell of a part of a layer."""
-    size = int(getattr(layer, _SIDES[part]))
+    size = int(getattr(layer, SIDES[part]))
     scheme, rate = layer.pruning.get(part, ("", 0.0))
     return Cell(part, size, str(scheme), rate)
 
@@ -52,7 +52,7 @@ def cells_by_numbers(plan: Plan) -> dict[NumberFormat, Counter[Cell]]:
     """The cells of a model by the format of their numbers, and how often each is in it."""
     found = {plan.numbers: Counter({Cell("fixed", plan.embedding or 0): 1})}
     for layer in plan.layers:
-        for part in _SIDES:
+        for part in SIDES:
             numbers = layer.numbers.get(_READERS.get(part, part), plan.numbers)
             found.setdefault(numbers, Counter())[cell_of(part, layer)] += 1
     return found
@@ -109,5 +109,5 @@ def _cell(entry: "DispatchWork | None", parts: dict[str, tuple[int, str]], plan:
         paths = reading or paths
     number, part = paths[0]
     if part in KINDS and not entry.weight_bytes:
-        part = "attention" if _SIDES[part] == "heads" else "ffn"
+        part = "attention" if SIDES[part] == "heads" else "ffn"
     return cell_of(part, plan.layers[number])

@@ -20,7 +20,6 @@ from secateur.dialects.scratch import ScratchFolder
 
 from ..cut import Architecture
 from ..cut.encoder import Encoder
-from ..errors import SearchError
 from ..space import Candidate
 from ..spaces.building import number_plan, plan_for
 from ..spaces.plan import LayerPlan, Plan
@@ -39,20 +38,20 @@ _ROUNDS = 40
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """`latency_ms` of a candidate, in a quiet moment of this machine, which is `ratio` times that of the dense model in
-    f32; and its `cells` as milliseconds."""
+    """`cost` of a candidate, which is `ratio` times that of the dense model in f32: milliseconds in a quiet moment of
+    this machine, or what else the predictor's unit is; and its `cells` in the same unit."""
 
-    latency_ms: float
+    cost: float
     ratio: float
     cells: dict[Cell, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """`latency_ms` of a compiled model: `ratio` of that of the dense model in f32, with which it ran in turns, times
-    that in the quietest moment so far."""
+    """`cost` of a compiled model: `ratio` of that of the dense model in f32, with which it ran in turns, times that in
+    the quietest moment so far."""
 
-    latency_ms: float
+    cost: float
     ratio: float
 
 
@@ -60,9 +59,12 @@ class LatencyPredictor:
     """Latencies of candidates cut out of `dense`, for `batch` sequences of `tokens` tokens, on `target` with `threads`.
 
     `cache`: the folder of records (by default beside those of `secateur prune --latency`); what is on record is not
-    measured again, and a process that is killed loses the model it was measuring. Raises `SearchError` for a target
-    that is not timed on this machine.
+    measured again, and a process that is killed loses the model it was measuring. Raises `LatencyError` for a target
+    that cannot be measured here.
     """
+
+    figure, unit = "latency_ms", "ms"
+    """The name that its costs have among the figures of candidates, and what they are."""
 
     def __init__(
         self,
@@ -75,12 +77,11 @@ class LatencyPredictor:
         cache: Path | None = None,
         progress: Callable[[str], None] = lambda stage: None,
     ) -> None:
-        if target.startswith("qemu:"):
-            raise SearchError(f"latencies of a search are timed on this machine, found '{target}'", usage=True)
         self._dense, self._cache, self._progress = dense, cache, progress
         self._target, self._threads, self._tokens, self._batch = target, threads, tokens, batch
         self._architecture = Architecture.of(dense)
         self._anchor: Any = None
+        self._place(F32)
 
     def predict(self, candidate: Candidate) -> Prediction:
         """The latency of a candidate. Cells that are not on record are measured. Raises `SearchError` for what is no
@@ -225,7 +226,7 @@ class LatencyPredictor:
         return compile_model(
             module,
             example_inputs_for(module, self._batch, self._tokens),
-            target=self._target,
+            target=self._place(F32).target.name,
             weights=plan.numbers.storage.name,
             arithmetic=plan.numbers.arithmetic.name,
             formats={pattern: str(numbers) for pattern, numbers in number_plan(plan, module).layers},
@@ -239,7 +240,7 @@ class LatencyPredictor:
         return self._table(F32).anchor_ms()
 
     def _place(self, numbers: NumberFormat) -> Place:
-        return place_of(self._target, self._threads, numbers=numbers)
+        return place_of(self._target, self._threads, "counts", numbers=numbers)
 
     def _table(self, numbers: NumberFormat, hidden: int | None = None) -> CellTable:
         encoder, own = Encoder(self._dense), self._architecture

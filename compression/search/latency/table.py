@@ -38,6 +38,7 @@ class CellTable:
 
     def __init__(self, place: Place, about: Mapping[str, Any], cache: Path | None = None) -> None:
         self._place, self._about = place, {**about, "numbers": str(place.numbers), "threads": place.threads}
+        self._about |= place.objective.in_record()
         self._records = RecordsFile.of(place.target, latency_folder(cache))
 
     def cells(self) -> dict[Cell, float]:
@@ -77,13 +78,13 @@ class CellTable:
         return new_record(_KIND, self._records.machine, self._op(what, more), target, **values, time=now)
 
     def _known(self, what: str) -> list[Record]:
-        # A time is one of a processor.
+        # A time is one of a processor, a count of any.
         here, wanted = new_record(_KIND, self._records.machine, {}, "")["processor"], self._op(what, {})
         return [
             record
             for record in self._records.usable()
             if record["kind"] == _KIND
-            and record["processor"] == here
+            and (self._place.objective.device or record["processor"] == here)
             and {name: value for name, value in record["op"].items() if name != "cell"} == wanted
         ]
 

@@ -11,7 +11,6 @@ import transformers
 from secateur.compression.latency.errors import LatencyError
 from secateur.compression.latency.place import place_of
 from secateur.compression.search.cut import Architecture
-from secateur.compression.search.errors import SearchError
 from secateur.compression.search.latency import LatencyPredictor
 from secateur.compression.search.latency.cells import FIXED, Cell, cells_by_numbers, cells_of, times_of_cells
 from secateur.compression.search.latency.covering import LAYERS, covering, model_of
@@ -175,17 +174,12 @@ def test_records_are_kept_by_what_figures_depend_on(tmp_path):
     assert not other.cells() and not other.wholes() and other.anchor_ms() == float("inf")
 
 
-def test_emulated_targets_are_refused(dense):
-    with pytest.raises(SearchError, match="timed on this machine, found 'qemu:cortex-a76'"):
-        LatencyPredictor(dense, target="qemu:cortex-a76")
-
-
 def test_a_prediction_is_near_the_whole_model_and_measured_once(dense, tmp_path):
     stages = []
     predictor = LatencyPredictor(dense, tokens=32, cache=tmp_path, progress=stages.append)
     found = predictor.predict(PRUNED)
     assert stages == ["compiling the dense model", "measuring layers, model 1 of 1"]
-    assert found.latency_ms > 0 and set(found.cells) == set(cells_of(plan_for(PRUNED, dense)))
+    assert found.cost > 0 and set(found.cells) == set(cells_of(plan_for(PRUNED, dense)))
     # Other programs run beside tests: a wrong cell would be off by more.
     assert predictor.time_whole(predictor.compiled(PRUNED)).ratio == pytest.approx(found.ratio, rel=0.6)
     del stages[:]
