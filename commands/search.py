@@ -99,6 +99,14 @@ def command(
             help="Where latencies are measured; qemu:MODEL counts instructions.",
         ),
     ] = "host-cpu",
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            rich_help_panel="Machines",
+            help="Before the search, tune kernels of the layers that there may be for so long: 10min.",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, metavar="THREADS", rich_help_panel="Machines", help="Threads that the model runs on.")
     ] = 1,
@@ -155,6 +163,7 @@ def command(
     if budget is None and candidates is None:
         raise typer.BadParameter("give a time, such as 2h, or a number of --candidates", param_hint="--budget")
     seconds = seconds_of(budget, "--budget") if budget is not None else None
+    tune_seconds = seconds_of(tune, "--tune") if tune is not None else None
     check_choice("--train", train, tuple(_TRAIN))
     check_measured_target(target, threads)
     check_task(task, data, "dev")
@@ -192,7 +201,7 @@ def command(
             threads=threads,
         )
         if ray is None and not (out / JOURNAL).exists():
-            _measure_layers(judge, searched, seed, tell)
+            _measure_layers(judge, searched, seed, tune_seconds, tell)
         evaluator = Without(judge, _TRAIN[train])
         pool = None
         if ray is not None:
@@ -217,10 +226,15 @@ def command(
     finish(output, out, trials, judge, beside)
 
 
-def _measure_layers(judge: Any, space: Any, seed: int, tell: Callable[[str], None]) -> None:
-    """What the table of latencies lacks is measured many layers at a time, before candidates ask one by one."""
+def _measure_layers(judge: Any, space: Any, seed: int, tune_seconds: float | None, tell: Callable[[str], None]) -> None:
+    """What the table of latencies lacks is measured many layers at a time, before candidates ask one by one, with
+    kernels that are tuned before."""
     import numpy as np
 
-    tell("measuring layers")
     generator = np.random.default_rng(seed)
-    judge.measure_layers([space.sample(generator) for _ in range(_DRAWN)])
+    candidates = [space.sample(generator) for _ in range(_DRAWN)]
+    if tune_seconds is not None:
+        tell("tuning layers")
+        judge.tune_layers(candidates, tune_seconds)
+    tell("measuring layers")
+    judge.measure_layers(candidates)

@@ -125,6 +125,10 @@ class ModelEvaluator:
         """Where the candidate is a bundle once the stage `compiled` is done."""
         return self.folder / "bundles" / _key(candidate)
 
+    def tune_layers(self, candidates: Sequence[Candidate], seconds: float) -> None:
+        """Tunes the kernels of the layers of many candidates for `seconds` in all (`LatencyPredictor.tune`)."""
+        self._predictor().tune([self._plan(candidate) for candidate in candidates], seconds)
+
     def measure_layers(self, candidates: Sequence[Candidate]) -> None:
         """Measures what the stage `latency` needs for many candidates at once, which takes far fewer compilations than
         one candidate after the other. What is on record is not measured again. What cannot be measured, as numbers that

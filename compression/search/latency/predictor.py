@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from secateur.compiler.records.records import timing_lock
+from secateur.compiler.records.tuned import Tuned
 from secateur.compression.latency.place import Place, place_of
 from secateur.dialects.errors import SecateurError
 from secateur.dialects.number_formats import F32, NumberFormat
@@ -29,6 +30,7 @@ from .table import CellTable, Whole, fitted
 
 if TYPE_CHECKING:
     from secateur.compiler.build.compiled_model import CompiledModel
+    from secateur.compiler.tune.options import TuneOptions
 
 # Of a dispatch the median over repetitions of the fastest of its calls, as in `secateur.compression.latency`; of whole
 # models the median of so many rounds.
@@ -81,7 +83,7 @@ class LatencyPredictor:
         self._target, self._threads, self._tokens, self._batch = target, threads, tokens, batch
         self._architecture = Architecture.of(dense)
         self._anchor: Any = None
-        self._place(F32)
+        self._schedules = self._tuned()
 
     def predict(self, candidate: Candidate) -> Prediction:
         """The latency of a candidate. Cells that are not on record are measured. Raises `SearchError` for what is no
@@ -99,16 +101,31 @@ class LatencyPredictor:
             cells.update({cell: known[cell] * count * quiet for cell, count in counts.items()})  # type: ignore[arg-type]
         return Prediction(ratio * quiet, ratio, dict(cells))
 
+    def tune(self, plans: Sequence[Plan], seconds: float) -> None:
+        """Tunes the kernels of the dense model and of the layers of many plans, for `seconds` in all. What is on record
+        is not tuned again; all that is compiled, measured and predicted from then on is with these schedules."""
+        from secateur.compiler.tune.options import compile_options
+
+        models, end = [Plan(self._own_layers())], time.monotonic() + seconds
+        for kind, cells in _wanted(plans):
+            models += covering(cells, self._architecture, kind)
+        for number, model in enumerate(models):
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            self._progress(f"tuning layers, model {number + 1} of {len(models)}")
+            options = compile_options(budget_seconds=left / (len(models) - number))
+            options = dataclasses.replace(options, objective=self._place(F32).objective)
+            self._compile(model_of(model, self._dense), model, verify=False, tune=options)
+        self._schedules = self._tuned()
+        self._anchor = None
+
     def measure_cells(self, plans: Sequence[Plan], *, pass_over: bool = False) -> None:
         """Measures the cells of many plans that are not on record, in as few models as will do. With `pass_over` what
         cannot be measured, as numbers that the target has no arithmetic for, is no error."""
-        wanted: dict[tuple[NumberFormat, int | None], set[Cell]] = {}
-        for plan in plans:
-            for numbers, counts in cells_by_numbers(plan).items():
-                wanted.setdefault((numbers, plan.hidden), set()).update(counts)
-        for (numbers, hidden), cells in wanted.items():
+        for kind, cells in _wanted(plans):
             with contextlib.suppress(*([SecateurError] if pass_over else [])):
-                self._measure_kind(Plan((), numbers, hidden), cells)
+                self._measure_kind(kind, cells)
 
     def _measure_kind(self, kind: Plan, wanted: set[Cell]) -> None:
         """Measures what is not on record of the `wanted` cells of models that are of one kind."""
@@ -219,7 +236,9 @@ class LatencyPredictor:
             self._anchor = self._compile(self._shaped(dense), dense, verify=False, cache=True)
         return self._anchor
 
-    def _compile(self, module: Any, plan: Plan, *, verify: bool, cache: bool = False) -> "CompiledModel":
+    def _compile(
+        self, module: Any, plan: Plan, *, verify: bool, cache: bool = False, tune: "TuneOptions | bool" = False
+    ) -> "CompiledModel":
         from secateur.compiler.driver import compile_model
         from secateur.frontends import example_inputs_for
 
@@ -233,6 +252,7 @@ class LatencyPredictor:
             threads=self._threads,
             verify=verify,
             cache=cache,
+            tune=tune,
         )
 
     def _quiet_ms(self) -> float:
@@ -241,6 +261,10 @@ class LatencyPredictor:
 
     def _place(self, numbers: NumberFormat) -> Place:
         return place_of(self._target, self._threads, "counts", numbers=numbers)
+
+    def _tuned(self) -> str:
+        """A digest of the schedules that were tuned for the target: code is compiled with them."""
+        return Tuned.of(self._place(F32).target).digest
 
     def _table(self, numbers: NumberFormat, hidden: int | None = None) -> CellTable:
         encoder, own = Encoder(self._dense), self._architecture
@@ -255,5 +279,15 @@ class LatencyPredictor:
             "words": len(self._dense.get_input_embeddings().weight),  # type: ignore[operator]
             "batch": self._batch,
             "tokens": self._tokens,
+            **({"schedules": self._schedules} if self._schedules else {}),
         }
         return CellTable(self._place(numbers), about, self._cache)
+
+
+def _wanted(plans: Sequence[Plan]) -> list[tuple[Plan, set[Cell]]]:
+    """The cells of many plans by their numbers and hidden width; these as plans without layers."""
+    found: dict[tuple[NumberFormat, int | None], set[Cell]] = {}
+    for plan in plans:
+        for numbers, counts in cells_by_numbers(plan).items():
+            found.setdefault((numbers, plan.hidden), set()).update(counts)
+    return [(Plan((), numbers, hidden), cells) for (numbers, hidden), cells in found.items()]

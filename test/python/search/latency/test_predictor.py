@@ -8,6 +8,8 @@ import pytest
 import torch
 import transformers
 
+from secateur.compiler.records.records import RecordsFile, new_record
+from secateur.compiler.tune import tuner
 from secateur.compression.latency.errors import LatencyError
 from secateur.compression.latency.place import place_of
 from secateur.compression.search.cut import Architecture
@@ -227,3 +229,37 @@ def test_what_cannot_be_measured_is_passed_over(dense, tmp_path):
     predictor.measure_cells(plans, pass_over=True)
     with pytest.raises(LatencyError, match="no arithmetic in f16"):
         predictor.measure_cells(plans)
+
+
+def test_tuned_schedules_are_what_is_measured_and_compiled(dense, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECATEUR_RECORDS", str(tmp_path / "records"))
+    stages, asked = [], []
+
+    def tune_parts(imported, target, threads, options, progress, panel=0):
+        """Finds the same schedule for all layers, in no time."""
+        asked.append(options)
+        schedule = {"row_tile": 2, "token_vectors": 1, "workgroups": 1, "row_vectors": 0, "unroll": 0, "tile_group": 0}
+        tasks = tuner.tasks_of_model(imported.module, imported.weights, target, numbers=options.numbers)
+        file = RecordsFile.of(target)
+        file.add(new_record("chosen", file.machine, t.signature, t.target, schedule=schedule) for t in tasks)
+
+    def predictor():
+        del stages[:]
+        return LatencyPredictor(dense, tokens=32, cache=tmp_path / "cells", progress=stages.append)
+
+    predictor().predict({})
+    predictor().predict({})
+    assert not stages
+    monkeypatch.setattr(tuner, "tune_parts", tune_parts)
+    tuned = predictor()
+    tuned.tune([plan_for(PRUNED, dense)], seconds=600)
+    assert stages == ["tuning layers, model 1 of 2", "tuning layers, model 2 of 2"]
+    assert [round(options.budget_seconds, -2) for options in asked] == [300, 600]
+    # What was measured with other schedules is measured again, with these.
+    tuned.predict({})
+    assert "compiling the dense model" in stages
+    used = tuned.compiled({}).report.targets[0].statistics["sparsity-schedule"]
+    assert used["schedules-from-records"] == 9
+    # Another process, or a later one, knows them.
+    predictor().predict({})
+    assert not stages
