@@ -23,7 +23,7 @@ from .encoder import Encoder, narrowed
 # Tokens that the norms are fitted to: two numbers a feature.
 _TOKENS = 1024
 # What a norm gives has one feature less than it has numbers: without damping nothing could be solved for.
-_LEAST = 1e-6
+LEAST_DAMPING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def stream_of(
     for name, reader in readers.items():
         weight = torch.cat([layer.weight.detach().double().cpu() for layer in groups[name]])
         covariance = reader.covariance.double()
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(covariance, max(damping, _LEAST))))
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(covariance, max(damping, LEAST_DAMPING))))
         energy = output_error(weight, covariance)
         if energy:
             states.append((weight[None].clone(), inverse[None], energy * len(readers)))
@@ -150,7 +150,7 @@ def cut_stream(module: Any, stream: Stream, count: int, damping: float) -> None:
             table.weight = nn.Parameter(table.weight[:, kept].clone())
             table.embedding_dim = count
     for name, norm in norms.items():
-        _fit_norm(norm, stream.norms[name].to(kept.device), kept)
+        fit_norm(norm, stream.norms[name].to(kept.device), kept)
     size, config = encoder.head_size(0), encoder.config
     if getattr(config, "embedding_size", None) == width:
         config.embedding_size = count
@@ -167,7 +167,7 @@ def _embeds(linear: nn.Linear, names: Mapping[nn.Module, str]) -> bool:
 
 
 def _cut_readers(group: Sequence[nn.Linear], reader: Reader, kept: torch.Tensor, damping: float) -> None:
-    second = damped(reader.covariance.double(), max(damping, _LEAST)).to(kept.device)
+    second = damped(reader.covariance.double(), max(damping, LEAST_DAMPING)).to(kept.device)
     factor = torch.linalg.cholesky(second[kept][:, kept])
     mean = reader.mean.double().to(kept.device)
     for linear in group:
@@ -177,7 +177,7 @@ def _cut_readers(group: Sequence[nn.Linear], reader: Reader, kept: torch.Tensor,
         narrowed(linear, solved, bias)
 
 
-def _fit_norm(norm: nn.LayerNorm, inputs: torch.Tensor, kept: torch.Tensor) -> None:
+def fit_norm(norm: nn.LayerNorm, inputs: torch.Tensor, kept: torch.Tensor) -> None:
     """Scale and shift of each feature by least squares: the norm of the kept ones then gives what that of all did."""
     x = inputs.double()
     wanted = nn.functional.layer_norm(x, x.shape[-1:], norm.weight.double(), norm.bias.double(), norm.eps)[:, kept]

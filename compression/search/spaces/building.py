@@ -8,11 +8,13 @@ from torch import nn
 
 from secateur.compression.prune.scheme import Scheme
 from secateur.compression.prune.second_order import prune_second_order
+from secateur.compression.prune.second_order.model import DAMPING
 from secateur.dialects.number_formats import NumberFormat, NumberPlan
 
 from ..cut import Architecture, Statistics, cut_model
 from ..cut.embedding import embedding_rank
 from ..cut.encoder import Encoder
+from ..cut.refit import refit
 from ..cut.statistics import Batches
 from ..errors import SearchError
 from ..space import Candidate
@@ -52,15 +54,19 @@ def build(
     inputs: str = "pruned",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Any:
-    """The module of a candidate, in evaluation mode: cut out of `dense` by `statistics` (`cut_model`), then pruned to
-    the candidate's schemes and rates on the calibration inputs `batches` (`prune_second_order`, where `inputs` and
-    `progress` are described); the same module for the same line of JSON.
+    """The module of a candidate, in evaluation mode: cut out of `dense` by `statistics` (`cut_model`), solved for again
+    on the calibration inputs `batches` where layers were left out (`refit`), then pruned to the candidate's schemes and
+    rates on the same inputs (`prune_second_order`, where `inputs` and `progress` are described); the same module for
+    the same line of JSON and the same inputs.
 
     Raises `SearchError` for a candidate that says nothing or that is not in the model, and where it is pruned and
     there are no `batches`; `PruneError` for a block that does not fit.
     """
     plan = plan_for(candidate, dense)
-    module = cut_model(dense, architecture_of(plan), statistics)
+    architecture = architecture_of(plan)
+    module = cut_model(dense, architecture, statistics)
+    if batches is not None and len(plan.layers) < len(Encoder(dense).layers):
+        refit(module, dense, architecture, statistics, batches, DAMPING)
     if batches is None and any(layer.pruning for layer in plan.layers):
         raise SearchError("the candidate is pruned, for which calibration inputs are needed; found none")
     for scheme, rates in pruned_layers(plan, module).items():
