@@ -1,6 +1,7 @@
 """`secateur search` on a small model and task."""
 
 import json
+import shutil
 
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -50,6 +51,18 @@ def test_searches_reports_and_goes_on(searched, secateur, qa_folder, tmp_path):
     assert other.code == 2 and "its weights is" in other.err
 
 
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-aarch64 (Debian: qemu-user)")
+def test_instructions_are_counted_on_an_emulated_cpu(searched):
+    options = ["--candidates", "2", "--train", "none", "--controller", "random", "--target", "qemu:cortex-a76"]
+    done = searched(*options, "--json", latency="1Ginstructions", space="embeddings")
+    assert done.code == 0, done.err
+    (winner,) = json.loads(done.out)["winners"]
+    assert winner["goal"] == "error, instructions <= 1e+09"
+    figures = winner["figures"]
+    assert figures["measured_instructions"] == pytest.approx(figures["instructions"], rel=0.05)
+    assert figures["bundle_bytes"] > 0 and not [name for name in figures if name.endswith("_ms")]
+
+
 @pytest.mark.parametrize(
     "more, words",
     [
@@ -58,6 +71,8 @@ def test_searches_reports_and_goes_on(searched, secateur, qa_folder, tmp_path):
         (["--candidates", "1", "--task", "nothing"], "there is no task 'nothing'"),
         (["--candidates", "1", "--target", "nothing"], "nothing"),
         (["--candidates", "1", "--latency", "soon"], "found 'soon'"),
+        (["--candidates", "1", "--latency", "3Minstructions"], "'host-cpu' is timed"),
+        (["--candidates", "1", "--target", "qemu:cortex-a76", "--latency", "3ms"], "is counted, and no time is known"),
         (["--candidates", "1", "--train", "long"], "found 'long'"),
         ([], "give a time"),
         (["--report", "nowhere"], "there is no search in 'nowhere'"),
