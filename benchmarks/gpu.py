@@ -118,7 +118,9 @@ def build(layer: Layer, target: "Target", stock_target: str | None, folder: Path
         (f"{layer.sparsity:.0%} 16x1", pruned, ("f32", "f32"), "sparse"),
         (f"{layer.sparsity:.0%} 16x1, weights of f16", pruned, ("f16", "f32"), "sparse-f16"),
         (f"{layer.sparsity:.0%} 16x1, f16", pruned, ("f16", "f16"), "sparse-in-f16"),
+        (f"{layer.sparsity:.0%} 16x1, int8", pruned, ("int8", "int8"), "sparse-int8"),
         ("dense", dense, ("f32", "f32"), "dense"),
+        ("dense, int8", dense, ("int8", "int8"), "dense-int8"),
     ):
         if numbers[0] == "f32" or target.f16:
             candidates[name] = _ours(module, layer, target, numbers, folder / where)

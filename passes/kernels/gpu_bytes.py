@@ -29,7 +29,7 @@ from .build import Lanes, Value, add, index, load_index, mul
 from .byte_products import integers
 from .rounding import splat
 
-DOT_PRODUCT = "spirv.SDot"
+_DOT_PRODUCT = "spirv.SDot"
 _FORMAT = "#spirv.packed_vector_format<PackedVectorFormat4x8Bit>"
 _WORD_BYTES = 4
 
@@ -133,4 +133,4 @@ def elements(of: Value) -> list[Value]:
 
 def _dot_product(x: Value, weight: Value) -> Value:
     attributes = {"format": ir.Attribute.parse(_FORMAT)}
-    return ir.Operation.create(DOT_PRODUCT, [x.type], [x, weight], attributes).result
+    return ir.Operation.create(_DOT_PRODUCT, [x.type], [x, weight], attributes).result
