@@ -12,7 +12,7 @@ from secateur.compiler.build.compile_options import Options, TargetOptions
 from secateur.compiler.build.target_build import TargetBuild
 from secateur.compiler.pipeline.levels import Lowering, pipeline_to
 from secateur.compression.prune import parse_scheme, prune_model
-from secateur.dialects.number_formats import number_format
+from secateur.dialects.number_formats import NumberPlan, number_format
 from secateur.frontends import import_model, load
 from secateur.runtime_targets import iree
 from secateur.runtime_targets.iree.lavapipe import lavapipe_driver
@@ -87,7 +87,7 @@ class Built:
         self.target = get_target(target)
         lowered = Lowering(imported.module, imported.weights)
         lowered.lower("structural", pipeline_to("structural"))
-        options = Options(1, False, "iree", None, lambda stage: None, numbers=number_format(*numbers))
+        options = Options(1, False, "iree", None, lambda stage: None, numbers=NumberPlan(number_format(*numbers)))
         self.build = TargetBuild(options, TargetOptions(self.target, lowering), lowered, None)
         self.build.lower()
         self.module, self.weights = lowered.module, lowered.weights
