@@ -6,6 +6,7 @@ export, so the caller's module stays as it was.
 
 import contextlib
 import copy
+import sys
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ def private_copy(module: nn.Module) -> nn.Module:
 
     16-bit floating-point tensors become new f32 ones; every other tensor shares its storage with the original.
     Masks of `torch.nn.utils.prune`, weight normalisation and parametrizations become plain parameters (new tensors).
+    Layers of transformers that hold a linear layer's weight transposed (`Conv1D`, as in GPT-2) become linear layers.
     Raises `FrontendError` where the module holds something that cannot be copied.
     """
     memo: dict[int, object] = {}
@@ -39,6 +41,7 @@ def private_copy(module: nn.Module) -> nn.Module:
     duplicate.eval()
     _fold_pruning(duplicate)
     _fold_parametrizations(duplicate)
+    _make_linears(duplicate)
     _prepare_transformers(duplicate)
     return duplicate
 
@@ -97,6 +100,18 @@ def _fold_parametrizations(module: nn.Module) -> None:
         part.__class__ = type(part).__bases__[0]
         for name, value in values.items():
             part.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
+
+def _make_linears(module: nn.Module) -> None:
+    # Nobody has such a layer in a model without having imported this.
+    conv1d = getattr(sys.modules.get("transformers.pytorch_utils"), "Conv1D", None)
+    for part in list(module.modules()) if conv1d is not None else []:
+        for name, child in part.named_children():
+            if isinstance(child, conv1d):
+                linear = nn.Linear(child.nx, child.nf, device="meta")
+                linear.weight = nn.Parameter(child.weight.detach().T, requires_grad=False)
+                linear.bias = child.bias
+                setattr(part, name, linear.eval())
 
 
 def _prepare_transformers(module: Any) -> None:

@@ -79,6 +79,16 @@ def test_text(class_name):
     assert_equals_pytorch(build(class_name, TEXT[class_name]), {"input_ids": ids, "attention_mask": mask})
 
 
+def test_transposed_weights_are_linear_layers_of_the_same_memory():
+    model = build("GPT2Model", TEXT["GPT2Model"])
+    ops = assert_equals_pytorch(model, {"input_ids": torch.arange(3, 11)[None]})
+    assert ops.count("sparsity.linear") == 4
+    weights = import_model(model, {"input_ids": torch.arange(3, 11)[None]}, make_context()).weights
+    stored = model.h[0].mlp.c_fc.weight.detach().numpy()
+    assert weights["h.0.mlp.c_fc.weight"].shape == stored.T.shape
+    assert np.shares_memory(weights["h.0.mlp.c_fc.weight"], stored)
+
+
 @pytest.mark.parametrize("class_name", IMAGE)
 def test_images(class_name):
     ops = assert_equals_pytorch(build(class_name, IMAGE[class_name]), {"pixel_values": torch.randn(1, 3, 8, 8)})
