@@ -54,6 +54,7 @@ __all__ = ["SCOPE", "Assembly", "AssemblyError", "assemble"]
 _IREE_OPS = {
     "flow.dispatch",
     "flow.tensor.bitcast",
+    "flow.tensor.splat",
     "util.global.load",
     "util.global.store",
     "iree_tensor_ext.compute_barrier.start",

@@ -38,8 +38,15 @@ def declared_states(module: ir.Operation, on_gpu: bool) -> dict[str, State]:
         accepted = [name for name in DTYPES if not (on_gpu and name in _NOT_ON_GPU)]
         if element not in accepted:
             refuse(op, f"is state of type {state.type}; tensors of {', '.join(accepted)} are accepted")
+        same = next((o.name for o in found.values() if o.initial == state.initial and not _is_splat(o.initial)), None)
+        if same is not None:
+            refuse(op, f"begins as the array that the state '@{same}' begins as; each needs an array of its own")
         found[state.name] = state
     return found
+
+
+def _is_splat(initial: ir.Attribute) -> bool:
+    return isinstance(initial, ir.DenseElementsAttr) and initial.is_splat
 
 
 def convert_states(module: ir.Operation, functions: Sequence[ir.Operation], found: dict[str, State]) -> ir.Operation:
@@ -85,10 +92,22 @@ def add_initializer(reset: ir.Operation) -> None:
 
 def _store_initial(found: dict[str, State]) -> None:
     for state in found.values():
-        source = {"source": state.initial}
-        value = ir.Operation.create("sparsity.weight", [state.type], attributes=source).result
         attributes = {"global": ir.FlatSymbolRefAttr.get(state.name)}
-        ir.Operation.create("util.global.store", operands=[value], attributes=attributes)
+        ir.Operation.create("util.global.store", operands=[_initial(state)], attributes=attributes)
+
+
+def _initial(state: State) -> ir.Value:
+    """The first value, in memory of its own.
+
+    Rationale: IREE keeps equal values once, and state that is only ever changed in place stays where it began: what
+    one function writes to its state would be in another's.
+    """
+    if _is_splat(state.initial):
+        element, number = state.type.element_type, {"value": state.initial.get_splat_value()}
+        scalar = ir.Operation.create("arith.constant", [element], attributes=number).result
+        own = ir.Operation.create("util.optimization_barrier", [element], [scalar]).result
+        return ir.Operation.create("flow.tensor.splat", [state.type], [own]).result
+    return ir.Operation.create("sparsity.weight", [state.type], attributes={"source": state.initial}).result
 
 
 def _convert_accesses(function: ir.Operation, found: dict[str, State]) -> None:

@@ -109,9 +109,14 @@ def test_state_that_is_none_is_refused(declared, message):
 _GOOD = "private mutable @s(dense<0.0> : tensor<2xf32>) : tensor<2xf32> {sparsity.state}"
 
 
+_WEIGHT = 'ml_program.global private mutable @{} : tensor<16xf32> {{sparsity.state = "level0"}}\n'
+_TWICE = _WEIGHT.format("s") + _WEIGHT.format("t") + "func.func @main() {\nreturn\n}"
+
+
 @pytest.mark.parametrize(
     ("text", "target", "message"),
     [
+        (_TWICE, "host-cpu", "begins as the array that the state '@s' begins as; each needs an array of its own"),
         (_state(_GOOD, name="reset"), "host-cpu", "has the name '@reset', which is that of the function that resets"),
         (_state("private mutable @s : tensor<2xf32> {sparsity.state = \"gone\"}"), "host-cpu",
          "names the weight 'gone', which the weight store does not hold"),
@@ -126,3 +131,39 @@ _GOOD = "private mutable @s(dense<0.0> : tensor<2xf32>) : tensor<2xf32> {sparsit
 def test_what_iree_does_not_take_is_refused(text, target, message):
     with pytest.raises(AssemblyError, match=message):
         assemble(parse(text), {}, target=get_target(target))
+
+
+def test_equal_states_that_are_only_changed_in_place_are_two():
+    """IREE takes globals that are always stored together with equal values for one."""
+    kind = "tensor<8x4xf32>"
+    parts = [
+        f"""%old_{n} = ml_program.global_load @{n} : {kind}
+        %new_{n} = tensor.insert_slice %{n} into %old_{n}[%i, 0] [1, 4] [1, 1] : tensor<1x4xf32> into {kind}
+        ml_program.global_store @{n} = %new_{n} : {kind}"""
+        for n in "ab"
+    ]
+    states = [f"ml_program.global private mutable @{n}(dense<0.5> : {kind}) : {kind} {{sparsity.state}}" for n in "ab"]
+    text = "\n".join(
+        [
+            *states,
+            "func.func @main(%a: tensor<1x4xf32>, %b: tensor<1x4xf32>, %at: tensor<i32>) -> tensor<4xf32> {",
+            "%v = tensor.extract %at[] : tensor<i32>\n%i = arith.index_cast %v : i32 to index",
+            *parts,
+            f"""%zero = arith.constant 0.0 : f32
+            %empty = tensor.empty() : tensor<4xf32>
+            %start = linalg.fill ins(%zero : f32) outs(%empty : tensor<4xf32>) -> tensor<4xf32>
+            %sums = linalg.reduce ins(%new_a : {kind}) outs(%start : tensor<4xf32>) dimensions = [0]
+              (%x: f32, %y: f32) {{
+                %s = arith.addf %x, %y : f32
+                linalg.yield %s : f32
+              }}
+            return %sums : tensor<4xf32>
+          }}""",
+        ]
+    )
+    session = Session(compiled(text)[1])
+    for place, wanted in ((0, 4.5), (1, 5.0), (1, 5.0)):
+        ones = np.ones((1, 4), np.float32)
+        np.testing.assert_allclose(session.run([ones, ones * 7, np.array(place, np.int32)])[0], wanted)
+    session.reset()
+    np.testing.assert_allclose(session.run([ones, ones * 7, np.array(5, np.int32)])[0], 4.5)
