@@ -9,8 +9,8 @@ after:
 
 Ops that differ in neither shape, scheme nor schedule share a kernel: lengths of packed arrays are dynamic in it.
 Preconditions, for an op to be lowered here (it is left alone otherwise, and `convert-sparsity-to-linalg` takes it):
-  it has a panel layout with `inner = 1`, or is a `sliced_linear`, whose lanes are rows. Rationale: the other kernels
-    read a feature of many tokens as one run of memory.
+  it has a panel layout with `inner = 1`, or is a `sliced_linear` or `cached_attention`, whose lanes are rows and
+    features. Rationale: the other kernels read a feature of many tokens as one run of memory.
   the panel is a multiple of the vector width. Rationale: no remainder loop over tokens exists, so that no load can
     pass the end of a panel.
   attention: the scores of one vector of queries against one panel of keys fit the scratch memory of a workgroup.
@@ -29,7 +29,8 @@ from ..base import Pass, PassContext, operands_by_name, walk
 from ..target import target_of
 from .attention import plan_attention
 from .build import Lanes
-from .elementwise import plan_layer_norm, plan_pointwise
+from .cached_attention import plan_cached_attention
+from .elementwise import plan_layer_norm, plan_pointwise, plan_rms_norm
 from .linear import plan_linear
 from .linear_rows import plan_sliced_linear
 from .plan import Plan
@@ -43,8 +44,11 @@ _PLANS: dict[str, Callable[[ir.OpView, Lanes], Plan | None]] = {
     "sparsity.packed_linear": plan_linear,
     "sparsity.sliced_linear": plan_sliced_linear,
     "sparsity.attention": plan_attention,
+    "sparsity.cached_attention": plan_cached_attention,
     "sparsity.layer_norm": plan_layer_norm,
+    "sparsity.rms_norm": plan_rms_norm,
     "sparsity.activation": plan_pointwise,
+    "sparsity.gated": plan_pointwise,
     "sparsity.add": plan_pointwise,
     "sparsity.token_scales": plan_quantize_tokens,
     "sparsity.quantize_tokens": plan_quantize_tokens,

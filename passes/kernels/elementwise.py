@@ -1,4 +1,4 @@
-"""Kernels of `sparsity.layer_norm`, `sparsity.activation` and `sparsity.add` in feature-major panels."""
+"""Kernels of norms, `sparsity.activation`, `sparsity.gated` and `sparsity.add` in feature-major panels."""
 
 from collections.abc import Callable
 
@@ -17,8 +17,14 @@ def plan_layer_norm(op: ir.OpView, lanes: Lanes) -> Plan | None:
 
 
 def plan_pointwise(op: ir.OpView, lanes: Lanes) -> Plan | None:
-    """The kernel of an activation or addition, as `plan_layer_norm` has it."""
-    return _plan(op, lanes, build_pointwise, "add" if op.operation.name == "sparsity.add" else op.kind.value)
+    """The kernel of an activation, gated unit or addition, as `plan_layer_norm` has it."""
+    kind = op.kind.value if "kind" in op.attributes else "add"
+    return _plan(op, lanes, build_pointwise, f"gated_{kind}" if op.operation.name == "sparsity.gated" else kind)
+
+
+def plan_rms_norm(op: ir.OpView, lanes: Lanes) -> Plan | None:
+    """The kernel, as `plan_layer_norm` has it."""
+    return _plan(op, lanes, build_rms_norm, "rms_norm")
 
 
 def _plan(op: ir.OpView, lanes: Lanes, build: Callable[..., None], name: str) -> Plan | None:
@@ -111,7 +117,7 @@ def normalise_tokens(
 
 
 def build_pointwise(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
-    """`sparsity.activation` and `sparsity.add`, vector by vector. `place` is (0, panel, batch)."""
+    """`sparsity.activation`, `gated` and `add`, vector by vector. `place` is (0, panel, batch)."""
     _, panel, batch = place
     a = arguments
     _, _, features, tokens = layout_of(op).sizes(op.result.type.shape)
@@ -122,6 +128,10 @@ def build_pointwise(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
                 at = [batch, panel, feature, add(token, j * lanes.width)]
                 if op.operation.name == "sparsity.add":
                     value = arith.addf(lanes.load(a["lhs"], at), lanes.load(a["rhs"], at))
+                elif op.operation.name == "sparsity.gated":
+                    value = arith.mulf(
+                        lanes.activate(op.kind.value, lanes.load(a["gate"], at)), lanes.load(a["up"], at)
+                    )
                 else:
                     value = lanes.activate(op.kind.value, lanes.load(a["x"], at))
                 lanes.store(value, a["result"], at)
@@ -131,3 +141,33 @@ def build_pointwise(op: ir.OpView, arguments: dict[str, Value], place: list[Valu
         return []
 
     loop(0, features, 1, [], feature_body)
+
+
+def build_rms_norm(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
+    """Tokens are the lanes, block by block: the squares, then the results. `place` is (0, panel, batch)."""
+    _, panel, batch = place
+    a, js = arguments, range(vectors)
+    _, _, features, tokens = layout_of(op).sizes(op.x.type.shape)
+
+    def token_block(token: Value, _: list[Value]) -> list[Value]:
+        at = [add(token, j * lanes.width) for j in js]
+
+        def squares(feature: Value, sums: list[Value]) -> list[Value]:
+            values = [lanes.load(a["x"], [batch, panel, feature, at[j]]) for j in js]
+            return [vector.fma(values[j], values[j], sums[j]) for j in js]
+
+        sums = loop(0, features, 1, [lanes.constant(0.0)] * vectors, squares)
+        fraction, epsilon, one = (lanes.constant(value) for value in (1.0 / features, op.epsilon.value, 1.0))
+        scales = [arith.divf(one, math.sqrt(vector.fma(s, fraction, epsilon))) for s in sums]
+
+        def scale(feature: Value, _: list[Value]) -> list[Value]:
+            weight = lanes.spread(memref.load(a["weight"], [feature]))
+            for j in js:
+                place = [batch, panel, feature, at[j]]
+                lanes.store(arith.mulf(arith.mulf(lanes.load(a["x"], place), scales[j]), weight), a["result"], place)
+            return []
+
+        loop(0, features, 1, [], scale)
+        return []
+
+    loop(0, tokens, vectors * lanes.width, [], token_block)

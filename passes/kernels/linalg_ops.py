@@ -7,6 +7,7 @@ from secateur.dialects.sparsity.rules import activation_of
 
 from .linalg_byte_attention import quantized_attention
 from .linalg_bytes import quantize_tokens, quantized_linear, token_scales
+from .linalg_decoders import cached_attention, gated, rms_norm, rotary
 from .linalg_heads import quantize_heads
 from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 
@@ -230,5 +231,9 @@ LOWERINGS = {
     "sparsity.add": add,
     "sparsity.embedding": embedding,
     "sparsity.attention": attention,
+    "sparsity.cached_attention": cached_attention,
+    "sparsity.rms_norm": rms_norm,
+    "sparsity.rotary": rotary,
+    "sparsity.gated": gated,
     **BYTES,
 }

@@ -55,7 +55,8 @@ def _if_few_more(keep: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def row_patterns(keep: np.ndarray) -> np.ndarray:
     """A number per row of `keep` [rows, columns], equal where rows keep the same columns, by first appearance."""
-    packed = np.packbits(keep, axis=1)
+    # A weight may be the transpose of what a checkpoint holds.
+    packed = np.ascontiguousarray(np.packbits(keep, axis=1))
     rows = packed.view([("", packed.dtype)] * packed.shape[1]).ravel()
     _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[numbers.reshape(-1)]

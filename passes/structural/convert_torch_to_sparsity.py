@@ -14,6 +14,7 @@ from secateur.dialects.sparsity.ops.weight import WeightOp
 from ..base import Pass, PassContext, functions
 from . import torch_activations
 from .torch_attention import convert_attention
+from .torch_decoders import make_gated, make_rms_norm, make_rotary
 from .torch_masks import MaskReader
 from .torch_values import (
     FROM_BUILTIN,
@@ -94,6 +95,16 @@ def _make_activation(found: tuple[str, ir.Value] | None) -> ir.Value | None:
     return ActivationOp.build(x=to_builtin(found[1]), kind=found[0]).result
 
 
+def _spelled_out_activation(op: ir.Operation) -> ir.Value | None:
+    made = _make_activation(torch_activations.match_spelled_out(op))
+    return from_builtin(made, op.results[0].type) if made is not None else None
+
+
+_SPELLED_OUT = {
+    "mul.Tensor": {"activation": _spelled_out_activation, "rms_norm": make_rms_norm, "gated": make_gated},
+    "add.Tensor": {"rotary": make_rotary},
+    "cat": {"rotary": make_rotary},
+}
 _CONVERSIONS = {
     "linear": _linear,
     "layer_norm": _layer_norm,
@@ -163,7 +174,8 @@ class ConvertTorchToSparsity(Pass):
         %o = "sparsity.attention"(%q, %k, %v, %key_bias) {heads = 12, ...} : ... -> tensor<1x128x768xf32>
 
     Converts linear, layer_norm over the last axis, gelu, relu, silu, tanh, sigmoid, add of equal shapes, embedding and
-    attention, the last four also where they are spelled out in arithmetic. Drops dropout and other identities.
+    attention, and what models spell out in arithmetic: attention, activations, root-mean-square norms, rotary
+    embeddings and gated units. Drops dropout and other identities.
     Values pass between torch ops and structural ops through casts, which cancel where structural ops meet.
 
     Preconditions: f32 tensors of static shape; another op is left to torch-mlir's lowering to linalg. Rationale:
@@ -180,6 +192,9 @@ class ConvertTorchToSparsity(Pass):
             for function in functions(module):
                 body = function.regions[0].blocks[0]
                 context.count("views-removed", simplify_views(_operations(body)))
+                # The features that a rotation leaves as they are come last, and say what it was a part of.
+                self._convert_composite([op for op in _operations(body) if op.name == "torch.aten.cat"], context)
+                _erase_unused(body)
                 self._convert_composite(_operations(body), context)
                 # Else what a composite op was made of would be converted for nothing.
                 _erase_unused(body)
@@ -197,12 +212,14 @@ class ConvertTorchToSparsity(Pass):
             if op.name in ("torch.aten.scaled_dot_product_attention", "torch.aten.matmul", "torch.aten.bmm"):
                 if convert_attention(op, masks):
                     context.count("attention")
-            elif op.name == "torch.aten.mul.Tensor":
+                continue
+            for kind, make in _SPELLED_OUT.get(op.name.removeprefix("torch.aten."), {}).items():
                 with ir.InsertionPoint(op), op.location:
-                    made = _make_activation(torch_activations.match_spelled_out(op))
-                    if made is not None:
-                        _replace(op, made)
-                        context.count("activation")
+                    made = make(op)
+                if made is not None:
+                    op.results[0].replace_all_uses_with(made)
+                    context.count(kind)
+                    break
 
     @staticmethod
     def _convert_single(ops: list[ir.Operation], context: PassContext) -> None:

@@ -26,9 +26,7 @@ from .torch_values import (
     tensor_of,
     to_builtin,
 )
-from .torch_views import reshape_source
-
-_HEADS_FIRST = [0, 2, 1, 3]
+from .torch_views import token_major
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,19 +131,6 @@ def _swap_last(value: ir.Value) -> ir.Value | None:
     return make_transpose(value, rank - 2, rank - 1) if order == [0, 2, 3, 1] else None
 
 
-def _token_major(value: ir.Value) -> ir.Value:
-    """[batch, heads, tokens, depth] as [batch, tokens, heads * depth]: what it was split from, where it was."""
-    shape = shape_of(value)
-    if len(shape) == 3:
-        return value
-    batch, heads, tokens, depth = shape
-    op = defined_by(value, "transpose.int", "permute")
-    already = op is not None and permutation(op) == _HEADS_FIRST
-    split = op.operands[0] if op is not None and already else make_transpose(value, 1, 2)
-    merged = (batch, tokens, heads * depth)
-    return reshape_source(split, merged) or make_view(split, merged)
-
-
 def convert_attention(op: ir.Operation, masks: MaskReader) -> bool:
     """Replaces the op that computes the result of attention. False where it is no attention of a known form."""
     with ir.InsertionPoint(op), op.location:
@@ -163,7 +148,7 @@ def convert_attention(op: ir.Operation, masks: MaskReader) -> bool:
         if biases is None:
             return False
         key_bias, bias = (to_builtin(b) if b is not None else None for b in biases)
-        operands = [to_builtin(_token_major(v)) for v in (found.query, found.key, found.value)]
+        operands = [to_builtin(token_major(v)) for v in (found.query, found.key, found.value)]
         shape = [query[0], query[-2], heads * value[-1]]
         made = AttentionOp.build(
             ir.RankedTensorType.get(shape, ir.F32Type.get()),

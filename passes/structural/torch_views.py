@@ -2,7 +2,7 @@
 
 from torch_mlir import ir
 
-from .torch_values import constant, defined_by, make_view, permutation, shape_of, tensor_of
+from .torch_values import constant, defined_by, make_transpose, make_view, permutation, shape_of, tensor_of
 
 _RESHAPES = (
     "view",
@@ -83,3 +83,16 @@ def reshape_source(value: ir.Value, shape: tuple[int, ...]) -> ir.Value | None:
             return None
         value = op.operands[0]
     return None
+
+
+def token_major(value: ir.Value) -> ir.Value:
+    """[batch, heads, tokens, depth] as [batch, tokens, heads * depth]: what it was split from, where it was."""
+    shape = shape_of(value)
+    if len(shape) == 3:
+        return value
+    batch, heads, tokens, depth = shape
+    op = defined_by(value, "transpose.int", "permute")
+    already = op is not None and permutation(op) == [0, 2, 1, 3]
+    split = op.operands[0] if op is not None and already else make_transpose(value, 1, 2)
+    merged = (batch, tokens, heads * depth)
+    return reshape_source(split, merged) or make_view(split, merged)

@@ -3,7 +3,9 @@
 from .activation import ActivationOp
 from .add import AddOp
 from .attention import AttentionOp
+from .cached_attention import CachedAttentionOp
 from .embedding import EmbeddingOp
+from .gated import GatedOp
 from .layer_norm import LayerNormOp
 from .linear import LinearOp
 from .packed_linear import PackedLinearOp
@@ -12,6 +14,8 @@ from .quantize_heads import QuantizeHeadsOp
 from .quantize_tokens import QuantizeTokensOp
 from .quantized_attention import QuantizedAttentionOp
 from .quantized_linear import QuantizedLinearOp
+from .rms_norm import RmsNormOp
+from .rotary import RotaryOp
 from .sliced_linear import SlicedLinearOp
 from .token_scales import TokenScalesOp
 from .weight import WeightOp
@@ -22,8 +26,12 @@ OPS = {
         WeightOp,
         LinearOp,
         AttentionOp,
+        CachedAttentionOp,
         LayerNormOp,
+        RmsNormOp,
+        RotaryOp,
         ActivationOp,
+        GatedOp,
         AddOp,
         EmbeddingOp,
         PackedLinearOp,

@@ -46,6 +46,20 @@ func.func @token_major(%ids: tensor<1x6xi64>, %table: tensor<9x4xf32>, %w: tenso
   return %5 : tensor<1x6x4xf32>
 }
 
+// CHECK-LABEL: func.func @decoders
+func.func @decoders(%x: tensor<1x2x8xf32>, %w: tensor<8xf32>, %cos: tensor<1x2x2xf32>, %keys: tensor<1x9x4xf16>, %bias: tensor<1x1x2x9xf32>) -> tensor<1x2x8xf32> {
+  %length = arith.constant dense<5> : tensor<1xi32>
+  // CHECK: "sparsity.rms_norm"{{.*}}epsilon
+  %0 = "sparsity.rms_norm"(%x, %w) {epsilon = 1.0e-6 : f64} : (tensor<1x2x8xf32>, tensor<8xf32>) -> tensor<1x2x8xf32>
+  // CHECK: "sparsity.rotary"{{.*}}heads = 2 : i64
+  %1 = "sparsity.rotary"(%0, %cos, %cos) {heads = 2 : i64} : (tensor<1x2x8xf32>, tensor<1x2x2xf32>, tensor<1x2x2xf32>) -> tensor<1x2x8xf32>
+  // CHECK: "sparsity.cached_attention"{{.*}}window = 3 : i64
+  %2 = "sparsity.cached_attention"(%1, %keys, %keys, %length, %bias) {heads = 2 : i64, kv_heads = 1 : i64, scale = 0.5 : f64, causal = true, window = 3 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1>} : (tensor<1x2x8xf32>, tensor<1x9x4xf16>, tensor<1x9x4xf16>, tensor<1xi32>, tensor<1x1x2x9xf32>) -> tensor<1x2x8xf32>
+  // CHECK: "sparsity.gated"{{.*}}kind = "silu"
+  %3 = "sparsity.gated"(%2, %x) {kind = "silu"} : (tensor<1x2x8xf32>, tensor<1x2x8xf32>) -> tensor<1x2x8xf32>
+  return %3 : tensor<1x2x8xf32>
+}
+
 // CHECK-LABEL: func.func @panels
 func.func @panels(%x: tensor<1x6x3xf32>, %b: tensor<4xf32>) -> tensor<1x6x4xf32> {
   %values = "sparsity.weight"() {source = dense<[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]> : tensor<6xf32>} : () -> tensor<6xf32>
