@@ -83,6 +83,16 @@ def command(
         int,
         typer.Option(min=1, metavar="SEQUENCES", rich_help_panel="Target", help="Largest batch; smaller ones run too."),
     ] = 1,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="TOKENS",
+            rich_help_panel="Target",
+            help="Compile a causal language model for generating sequences of up to so many tokens, with a cache of "
+            "keys and values (in the place of --seq-len).",
+        ),
+    ] = None,
     threads: Annotated[
         int,
         typer.Option(min=1, metavar="THREADS", rich_help_panel="Target", help="Threads that the model will run on."),
@@ -171,6 +181,7 @@ def command(
             weights=weights.value,
             arithmetic=arithmetic.value,
             formats=formats_from(formats),
+            context=context,
             verify={"outputs": True, "layers": "layers", "off": False}[verify.value],
             compile_to=compile_to.value,
             dump_ir=dump_ir,
@@ -199,14 +210,14 @@ def command(
     report["out"] = str(out) if out is not None else None
     for text in report["notes"]:
         output.note(f"note: {text}")
-    output.result(report, lambda console: _show(console, report, out))
+    output.result(report, lambda console: _show(console, report, out, hint=context is None))
     for name, reason in report["failed"].items():
         typer.echo(f"error: the target '{name}' is not in the bundle: {reason}", err=True)
     if report["failed"]:
         raise typer.Exit(1)
 
 
-def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:
+def _show(console: "Console", report: dict[str, Any], out: Path | None, hint: bool) -> None:
     rows = [
         (layer["name"], f"{layer['rows']} x {layer['columns']}", layer["encoding"], percent(layer["sparsity_fraction"]))
         for layer in report["layers"]
@@ -214,7 +225,7 @@ def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:
     if rows:
         console.print(table(("layer", "shape", "encoding", "zeros"), rows))
     if report["level"] == "iree":
-        _show_targets(console, report)
+        _show_targets(console, report, hint)
     seconds = sum(report["seconds"].values())
     source = "from the cache" if report["cached"] else "compiled"
     console.print(f"{source} in {seconds:.1f} s for {report['threads']} thread(s)")
@@ -223,7 +234,7 @@ def _show(console: "Console", report: dict[str, Any], out: Path | None) -> None:
         console.print(f"wrote {out} ({size(sum(f.stat().st_size for f in written))})", markup=False)
 
 
-def _show_targets(console: "Console", report: dict[str, Any]) -> None:
+def _show_targets(console: "Console", report: dict[str, Any], hint: bool) -> None:
     """A row for each target, then what it takes beside the dense model, and the code's verification."""
     targets = report["targets"]
     rows = [
@@ -250,11 +261,11 @@ def _show_targets(console: "Console", report: dict[str, Any]) -> None:
         console.print(
             f"{name}: a process that runs it peaks at {size(peak['peak_bytes'])}, {size(added)} of it for the model"
         )
-    hint = _int8_hint(report)
+    text = _int8_hint(report) if hint else ""
     for target in targets:
         console.print(f"{target['name']}: {_verdict(target)}", markup=False, highlight=False, soft_wrap=True)
-    if hint:
-        console.print(hint, markup=False, highlight=False, soft_wrap=True)
+    if text:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _int8_hint(report: dict[str, Any]) -> str:

@@ -47,6 +47,8 @@ def compile_model(
     weights: str = "f32",
     arithmetic: str = "f32",
     formats: Mapping[str, str] | None = None,
+    context: int | None = None,
+    chunks: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> CompiledModel:
     """Compiles a model and compares it with PyTorch.
@@ -66,7 +68,10 @@ def compile_model(
     on GPUs that are named (activations are rounded too, token by token); `f16`, beside weights of `f16`, on Arm CPUs
     with half-precision arithmetic and on GPUs that are named, whose kernels hand activations on in f16 too. `formats`:
     weights and arithmetic of single layers, by patterns of module names, such as `{"*.layer.0.*": "int8 x int8",
-    "*.query": "f16"}`; the first that fits counts. `progress` is called with the name of each stage.
+    "*.query": "f16"}`; the first that fits counts. `context`: compile a causal language model for generating sequences
+    of up to so many tokens; in the place of `main` it has `prefill_N` for each N of `chunks` (by default 32 and 128),
+    `decode` and `reset`, which `secateur.runtime_targets.Generator` calls; one sequence at a time, on CPUs. `progress`
+    is called with the name of each stage.
 
     Raises `CompileError` (for a wrong argument, a model that cannot be lowered), `VerificationError` (a kind of it).
     """
@@ -85,20 +90,28 @@ def compile_model(
     )
     _check(options, lowering, seq_len, batch)
     targets = _targets([target] if isinstance(target, str) else target, options, lowering)
+    if context is not None:
+        _check_generation(targets, options, batch, bool(tune))
+    elif chunks is not None:
+        raise CompileError("'chunks' are those of prompts; they need a 'context'", usage=True)
     kernels = [chosen.target for chosen in targets if chosen.lowering == "kernels"]
     if tune and not (records and len(kernels) == len(targets)):
         raise CompileError(
             "'tune' makes records for the lowering 'kernels'; it needs that lowering and 'records'", usage=True
         )
-    from secateur.frontends import import_model, load
+    from secateur.frontends import CHUNKS, Generation, import_decoder, import_model, load
 
     from .records.tuned import Tuned
 
     options.progress("loading")
     began = time.perf_counter()
-    loaded = load(model, example_inputs, seq_len, batch)
+    # A generating model is called with tokens of its own choice.
+    loaded = load(model, example_inputs, seq_len, batch) if context is None else load(model, {}, 1, 1)
     options.progress("importing")
-    imported = import_model(loaded.module, loaded.example_inputs)
+    if context is None:
+        imported = import_model(loaded.module, loaded.example_inputs)
+    else:
+        imported = import_decoder(loaded.module, Generation(context, tuple(chunks or CHUNKS)))
     if tune:
         from .tune.options import COMPILE_OPTIONS
         from .tune.tuner import tune_parts
@@ -163,6 +176,28 @@ def _multiplies(arithmetic: "Arithmetic", target: "Target", lowering: str) -> bo
     if lowering == "gpu":
         return bool(arithmetic.gpu_feature) and bool(getattr(target, arithmetic.gpu_feature))
     return lowering == "kernels" and arithmetic.runs_with(target.cpu_features)
+
+
+def _check_generation(targets: Sequence[TargetOptions], options: Options, batch: int, tune: bool) -> None:
+    """Raises `CompileError` for what generating models do not have yet."""
+    for chosen in targets:
+        if chosen.target.backend == "vulkan":
+            raise CompileError(
+                f"the target '{chosen.target.name}' is a GPU, on which caches of keys and values were never tried; "
+                "accepted for a 'context' are CPUs",
+                usage=True,
+            )
+    faults = {
+        f"a batch of {batch}": batch != 1,
+        "arithmetic in other numbers than f32": any(f.arithmetic.name != "f32" for f in options.numbers.formats),
+        "tuning": tune,
+        "'verify=\"layers\"'": options.verify == "layers",
+    }
+    for what, found in faults.items():
+        if found:
+            raise CompileError(
+                f"{what} is not accepted with a 'context': models that generate have none of it", usage=True
+            )
 
 
 def _check(options: Options, lowering: str | None, seq_len: int, batch: int) -> None:

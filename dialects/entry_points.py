@@ -5,3 +5,9 @@ MAIN = "main"
 
 RESET = "reset"
 """The function that a module with state gets: it takes and returns nothing, and gives all state its initial value."""
+
+DECODE = "decode"
+"""The function of a generating model that takes the last token and gives the logits of the next."""
+
+PREFILL = "prefill_"
+"""What the functions begin with that take as many tokens of a prompt as the rest of their name says."""

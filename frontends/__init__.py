@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .axes import TensorSpec
     from .checkpoint import LoadedModel, example_inputs_for, load_model
+    from .decoders.importing import import_decoder
+    from .decoders.model import CHUNKS, Generation
     from .errors import FrontendError
-    from .importer import ImportedModel, import_model, prepare_context, unsupported_ops
+    from .importer import CallForm, ImportedModel, import_model, prepare_context, unsupported_ops
     from .loading import Loaded, load
     from .private_copy import evaluation_copy
     from .unsupported import Unsupported
 
 __all__ = [
+    "CHUNKS",
+    "CallForm",
     "FrontendError",
+    "Generation",
     "ImportedModel",
     "Loaded",
     "LoadedModel",
@@ -24,6 +29,7 @@ __all__ = [
     "Unsupported",
     "evaluation_copy",
     "example_inputs_for",
+    "import_decoder",
     "import_model",
     "load",
     "load_model",
@@ -35,7 +41,9 @@ _HOMES = {
     "axes": ("TensorSpec",),
     "checkpoint": ("LoadedModel", "example_inputs_for", "load_model"),
     "errors": ("FrontendError",),
-    "importer": ("ImportedModel", "import_model", "prepare_context", "unsupported_ops"),
+    "decoders.importing": ("import_decoder",),
+    "decoders.model": ("CHUNKS", "Generation"),
+    "importer": ("CallForm", "ImportedModel", "import_model", "prepare_context", "unsupported_ops"),
     "loading": ("Loaded", "load"),
     "private_copy": ("evaluation_copy",),
     "unsupported": ("Unsupported",),

@@ -23,7 +23,8 @@ class TensorSpec:
 
     `axes` holds "batch" or "tokens" where the size follows the batch or the sequence length, else None. "tokens"
     is given only where a shorter sequence, padded with zeros in every input, gives the same results. `counts` is
-    "tokens" for the one input that is no input of the module, but says how many tokens the others have.
+    "tokens" for the one input that is no input of the module, but says how many tokens the others have. `limit`: of
+    integers, the first number that is too large.
     """
 
     name: str
@@ -31,6 +32,7 @@ class TensorSpec:
     dtype: str
     axes: tuple[str | None, ...]
     counts: str | None = None
+    limit: int | None = None
 
 
 def find_axes(

@@ -39,7 +39,7 @@ class WeightHooks(FxImporterHooks):
     """Turns each parameter, buffer and folded constant into `sparsity.weight` and fills `weights`.
 
     Arrays are views of the tensors' memory. Tensors that share memory share one symbol. `names` are those of folded
-    constants, `tied` maps the further names of a tied parameter to its first.
+    constants of the program that is imported, `tied` maps the further names of a tied parameter to its first.
     """
 
     def __init__(self, weights: WeightStore, names: Mapping[str, str], tied: Mapping[str, str]) -> None:

@@ -11,12 +11,15 @@ from secateur.dialects.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .bundle import Bundle, BundleError, open_bundle, write_bundle
+    from .generation import GenerationError, Generator
     from .runner import InputError, Runner, load
     from .targets import Target, TargetError, get_target
 
 _HOMES = {
     "Bundle": "bundle",
     "BundleError": "bundle",
+    "GenerationError": "generation",
+    "Generator": "generation",
     "InputError": "runner",
     "Runner": "runner",
     "Target": "targets",
@@ -30,6 +33,8 @@ _HOMES = {
 __all__ = [
     "Bundle",
     "BundleError",
+    "GenerationError",
+    "Generator",
     "InputError",
     "Runner",
     "Target",

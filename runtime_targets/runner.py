@@ -8,7 +8,7 @@ import numpy as np
 from secateur.dialects.entry_points import MAIN
 from secateur.dialects.errors import SecateurError
 
-from .manifest import Manifest, TensorSpec
+from .manifest import Function, Manifest, TensorSpec
 from .output_form import as_returned
 from .token_count import given_by_caller, in_order
 
@@ -47,6 +47,11 @@ class Runner:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What `main` gives."""
         return self._manifest.function().outputs
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """What can be called, by name, and how."""
+        return self._manifest.functions
 
     def reset(self) -> None:
         """Gives all state of the model its first value. Raises `SessionError`."""

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from secateur.dialects.entry_points import RESET
+
 from . import cache as caching
 from .compile_options import TargetOptions
 from .parameter_archives import Archive
@@ -12,8 +14,10 @@ from .report import Report
 from .target_build import TargetCode
 
 if TYPE_CHECKING:
-    from secateur.frontends import ImportedModel, Loaded
-    from secateur.runtime_targets.manifest import Function, Manifest, TargetFiles
+    from torch_mlir import ir
+
+    from secateur.frontends import CallForm, Loaded
+    from secateur.runtime_targets.manifest import Function, Manifest, StateSpec, TargetFiles
 
 
 def module_names(targets: Sequence[TargetOptions], codes: Mapping[str, TargetCode]) -> dict[str, str]:
@@ -60,30 +64,46 @@ def class_labels(config: Any) -> tuple[str, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def function_of(imported: "ImportedModel", limits: Sequence[int | None], labels: tuple[str, ...] = ()) -> "Function":
-    """How the model's function is called. `limits`: of every input, and `labels` of its logits, see `TensorSpec`."""
+def function_of(form: "CallForm", limits: Sequence[int | None], labels: tuple[str, ...] = ()) -> "Function":
+    """How a function of the model is called. `limits`: of every input, and `labels` of its logits, see `TensorSpec`."""
     from secateur.runtime_targets.manifest import Function, TensorSpec
 
-    inputs = [
-        TensorSpec(**dataclasses.asdict(spec), limit=limit) for spec, limit in zip(imported.inputs, limits, strict=True)
-    ]
+    inputs = []
+    for spec, rows in zip(form.inputs, limits, strict=True):
+        known = [limit for limit in (spec.limit, rows) if limit is not None]
+        inputs.append(TensorSpec(**{**dataclasses.asdict(spec), "limit": min(known, default=None)}))
     outputs = []
-    for spec in imported.outputs:
-        are_logits = spec.name == "logits" or len(imported.outputs) == 1
+    for spec in form.outputs:
+        are_logits = spec.name == "logits" or len(form.outputs) == 1
         fit = bool(spec.shape) and spec.axes[-1] is None and spec.shape[-1] == len(labels)
-        outputs.append(TensorSpec(**dataclasses.asdict(spec), labels=labels if are_logits and fit else ()))
-    return Function(inputs=tuple(inputs), outputs=tuple(outputs), output_form=imported.output_form)
+        outputs.append(TensorSpec(**{**dataclasses.asdict(spec), "labels": labels if are_logits and fit else ()}))
+    return Function(inputs=tuple(inputs), outputs=tuple(outputs), output_form=form.output_form)
+
+
+def state_of_module(module: "ir.Module") -> "dict[str, StateSpec]":
+    """The tensors that stay from call to call, by name."""
+    from secateur.dialects.sparsity.reference_parts import dtype_of
+    from secateur.dialects.sparsity.state import state_of, states
+    from secateur.runtime_targets.manifest import StateSpec
+
+    found = [state_of(op) for op in states(module)]
+    return {s.name: StateSpec(dtype=dtype_of(s.type.element_type).name, shape=tuple(s.type.shape)) for s in found}
 
 
 def manifest_of(
-    loaded: "Loaded", functions: "Mapping[str, Function]", report: Report, targets: "tuple[TargetFiles, ...]"
+    loaded: "Loaded",
+    functions: "Mapping[str, Function]",
+    state: "Mapping[str, StateSpec]",
+    report: Report,
+    targets: "tuple[TargetFiles, ...]",
 ) -> "Manifest":
     """The manifest without its files."""
     from secateur.runtime_targets import manifest
 
     return manifest.Manifest(
         model=manifest.ModelInfo(name=loaded.name, sha256=report.model_hash),
-        functions=dict(functions),
+        functions={**functions, **({RESET: manifest.NOTHING} if state else {})},
+        state=dict(state),
         targets=targets,
         layers=tuple(manifest.LayerSparsity(**dataclasses.asdict(layer)) for layer in report.layers),
         tools=caching.tool_versions(),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from secateur.compiler.errors import CompileError
 from secateur.compiler.pipeline.levels import Dump, Lowering, pipeline_to
 from secateur.compiler.verify.quantized_model import StoredRows, quantized_reference
-from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+from secateur.compiler.verify.reference import Reference
+from secateur.compiler.verify.reference_logits import reference_of
 from secateur.compiler.verify.verification_place import verification_place
-from secateur.dialects.entry_points import MAIN
 from secateur.dialects.errors import SecateurError
 from secateur.dialects.locations import module_paths
 from secateur.dialects.number_formats import NumberFormatError, NumberPlan
@@ -23,7 +23,7 @@ from secateur.dialects.scratch import ScratchFolder
 from secateur.passes.base import walk
 
 from . import cache as caching
-from .bundle_manifest import class_labels, function_of
+from .bundle_manifest import class_labels, function_of, state_of_module
 from .compile_options import Options, TargetOptions
 from .compiled_model import CompiledModel
 from .input_limits import input_limits
@@ -56,7 +56,7 @@ class Compilation:
     ) -> None:
         self._options, self._loaded, self._imported, self._dump = options, loaded, imported, dump
         self._targets, self._alone = list(targets), len(targets) == 1
-        self._limits: list[int | None] = []
+        self._limits: dict[str, list[int | None]] = {}
         self._labels = class_labels(loaded.config)
         self._stored = StoredRows({})
         self.report = Report(options.threads, [TargetReport(t.target.name, t.lowering) for t in targets])
@@ -121,10 +121,7 @@ class Compilation:
             ],
             schedule=options.schedule,
             numbers=str(options.numbers),
-            signature=[
-                [dataclasses.asdict(s) for s in side] for side in (self._imported.inputs, self._imported.outputs)
-            ],
-            form=self._imported.output_form,
+            functions={name: dataclasses.asdict(form) for name, form in self._imported.functions.items()},
             labels=self._labels,
             threads=options.threads,
             name=self._loaded.name,
@@ -146,7 +143,9 @@ class Compilation:
         options = self._options
         self.report.model_hash = self._model_hash()
         builds, _ = self._builds()
-        functions = {MAIN: function_of(self._imported, self._limits, self._labels)}
+        forms = self._imported.functions
+        functions = {name: function_of(form, self._limits[name], self._labels) for name, form in forms.items()}
+        state = state_of_module(self._imported.module)
         codes = self._each(builds, lambda build: build.code(functions))
         builds = [build for build in builds if build.report.name in codes]
         self._lowered(builds)
@@ -157,7 +156,8 @@ class Compilation:
         def written(builds: list[TargetBuild]) -> "Manifest":
             options.progress("writing the bundle")
             made = [(build, codes[build.report.name]) for build in builds]
-            return write_code(folder / _BUNDLE, self._loaded, self._targets, made, reference, functions, self.report)
+            path, targets = folder / _BUNDLE, self._targets
+            return write_code(path, self._loaded, targets, made, reference, functions, state, self.report)
 
         bundle = Bundle(folder / _BUNDLE, written(builds))
         began = time.perf_counter()
@@ -196,14 +196,14 @@ class Compilation:
         self._targets = [chosen for chosen in self._targets if chosen.target.name not in faults]
         return found
 
-    def _reference(self, builds: list[TargetBuild]) -> ReferenceOutputs:
+    def _reference(self, builds: list[TargetBuild]) -> Reference:
         """What code is compared with: PyTorch on the weights as they are stored."""
-        reference = ReferenceOutputs(self._loaded, self._imported)
+        reference = reference_of(self._loaded, self._imported)
         numbers = self._options.numbers
         if numbers.is_f32:
             return reference
         statistics = [build.report.statistics for build in builds]
-        stored, self.report.quantization = quantized_reference(reference, self._imported, self._stored, statistics)
+        stored, self.report.quantization = quantized_reference(reference, self._stored, statistics)
         stored.accepted = numbers.accepted or stored.accepted
         return stored
 
@@ -230,7 +230,7 @@ class Compilation:
                 if self._dump is not None:
                     self._dump.write_weights(lowering.weights)
                 raise
-            self._limits = input_limits(lowering.module)
+            self._limits = {name: input_limits(lowering.module, name) for name in self._imported.functions}
             self.report.layers = layers_of(lowering.module, lowering.weights)
             if not options.numbers.is_f32:
                 self._options = options = dataclasses.replace(options, numbers=_by_layer(options, lowering.module))

@@ -16,6 +16,7 @@ from .report import Report, TargetReport
 
 if TYPE_CHECKING:
     from secateur.runtime_targets.bundle import Bundle
+    from secateur.runtime_targets.generation import Generator
     from secateur.runtime_targets.manifest import Manifest, TensorSpec
     from secateur.runtime_targets.runner import Runner
 
@@ -93,9 +94,13 @@ class CompiledModel:
 
         As in Hugging Face models, a missing attention mask is one everywhere and missing token types are zero.
         """
-        if self._runner is None:
-            self._runner = self._opened().runner(threads=self.report.threads)
-        return self._runner.run(_with_defaults(arrays, self.input_names))
+        return self._loaded().run(_with_defaults(arrays, self.input_names))
+
+    def generator(self) -> "Generator":
+        """Generates tokens with a model that was compiled with a `context`. Raises `GenerationError` for others."""
+        from secateur.runtime_targets.generation import Generator
+
+        return Generator(self._loaded())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the bundle: a folder, or one file where `path` ends in `.zip`. It is written whole or not at all."""
@@ -116,6 +121,11 @@ class CompiledModel:
     def manifest(self) -> "Manifest":
         """What the bundle says of itself: inputs, layers, the work of every dispatch, files."""
         return self._opened().manifest
+
+    def _loaded(self) -> "Runner":
+        if self._runner is None:
+            self._runner = self._opened().runner(threads=self.report.threads)
+        return self._runner
 
     def _opened(self) -> "Bundle":
         if self._bundle is None:

@@ -7,7 +7,7 @@ import numpy as np
 from secateur.dialects.sparsity.attributes import ENCODING
 from secateur.dialects.sparsity.ops.weight import array_of, symbol_of
 from secateur.dialects.weight_store import WeightStore
-from secateur.passes.base import walk
+from secateur.passes.base import functions, walk
 
 from .report import LayerReport
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def layers_of(module: "ir.Module", weights: WeightStore) -> list[LayerReport]:
-    """A record per `sparsity.linear` whose weight is constant, in program order.
+    """A record per `sparsity.linear` whose weight is constant, in program order; of several functions, those of one.
 
     A layer is named by its weight's symbol without the final `.weight`.
     """
-    found = []
-    for op in walk(module, "sparsity.linear"):
+    found: list[LayerReport] = []
+    one = next(functions(module), module)
+    for op in walk(one, "sparsity.linear"):
         weight = op.weight.owner
         if weight.name != "sparsity.weight":
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from secateur.dialects.entry_points import DECODE, MAIN
 from secateur.dialects.schemes.encoding import INDEX_BYTES, VALUE_BYTES
 
 from .report import LayerReport
@@ -78,10 +79,12 @@ def _main(path: str, target: str, threads: str) -> None:
     from secateur.runtime_targets.token_count import in_order
 
     bundle = open_bundle(path, runnable=False)
-    specs = bundle.manifest.function().inputs
+    # A generating model has no `main`, and runs `decode` most of the time.
+    function = MAIN if MAIN in bundle.manifest.functions else DECODE
+    specs = bundle.manifest.function(function).inputs
     arrays = in_order(specs, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs})
     before = _peak()
-    bundle.session(target, int(threads)).run(arrays)
+    bundle.session(target, int(threads)).run(arrays, function)
     print(json.dumps({"before_bytes": before, "peak_bytes": _peak()}))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from secateur.compiler.records.tuned import Tuned
     from secateur.compiler.verify.op_by_op import OpDifference
-    from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+    from secateur.compiler.verify.reference import Reference
     from secateur.frontends import Loaded
     from secateur.runtime_targets.iree import Assembly
     from secateur.runtime_targets.manifest import DispatchWork, Function
@@ -141,7 +141,7 @@ class TargetBuild:
 
         return first_wrong_layer(structural.module, loaded.module, arrays, run, options.progress)
 
-    def op_differences(self, reference: "ReferenceOutputs", device: str | None = None) -> "list[OpDifference]":
+    def op_differences(self, reference: "Reference", device: str | None = None) -> "list[OpDifference]":
         """How far each op's code is from the op's reference, where activations are rounded; else none.
 
         The code runs here, or on the emulated `device`. The inputs are padded ones, where the model takes a mask.

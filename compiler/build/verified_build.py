@@ -2,7 +2,7 @@
 
 from secateur.compiler.verify import comparison
 from secateur.compiler.verify.op_by_op import check_ops
-from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+from secateur.compiler.verify.reference import Reference
 from secateur.compiler.verify.verification_place import Place, session_at, verification_place
 from secateur.runtime_targets.bundle import Bundle
 from secateur.runtime_targets.runner import Runner
@@ -12,11 +12,10 @@ from .report import TargetReport
 from .target_build import TargetBuild
 
 _NOT_ASKED = "it was not asked for"
+_NO_STATE = "on a device that is emulated each call is a process of its own, which keeps no caches"
 
 
-def verify_build(
-    build: TargetBuild, bundle: Bundle, reference: ReferenceOutputs, options: Options, alone: bool
-) -> None:
+def verify_build(build: TargetBuild, bundle: Bundle, reference: Reference, options: Options, alone: bool) -> None:
     """Compares the target's code in `bundle` with the reference where it can run, and notes why where it cannot.
 
     `alone`: it is the only target. Raises `VerificationError` with the figures of the worst difference.
@@ -25,6 +24,8 @@ def verify_build(
     report.unverified_reason = _NOT_ASKED
     if options.verify:
         place, report.unverified_reason = verification_place(build.chosen.target)
+    if place is not None and place.device and reference.one_process:
+        place, report.unverified_reason = None, _NO_STATE
     if place is None:
         return
     options.progress("verifying" if alone else f"verifying {report.name}")
@@ -46,18 +47,11 @@ def verify_build(
 
 
 def _compare(
-    place: Place, bundle: Bundle, name: str, reference: ReferenceOutputs, threads: int
+    place: Place, bundle: Bundle, name: str, reference: Reference, threads: int
 ) -> list[comparison.Difference]:
     """Runs the code of the target `name` on the reference's inputs."""
     with session_at(place, bundle, name, threads) as session:
-        runner = Runner(bundle.manifest, session)
-        return comparison.verify(
-            lambda arrays: list(runner.run(arrays).values()),
-            reference.outputs,
-            reference.cases,
-            [spec.name for spec in bundle.manifest.function().outputs],
-            reference.accepted,
-        )
+        return reference.differences(Runner(bundle.manifest, session))
 
 
 def note_of(report: TargetReport) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.compiler.records.tuned import RECORDS_IN_BUNDLE
-from secateur.compiler.verify.reference_outputs import ReferenceOutputs
+from secateur.compiler.verify.reference import Reference
 
 from .bundle_manifest import manifest_of, module_names, target_files
 from .compile_options import TargetOptions
@@ -16,7 +16,7 @@ from .target_build import TargetBuild, TargetCode
 
 if TYPE_CHECKING:
     from secateur.frontends import Loaded
-    from secateur.runtime_targets.manifest import Function, Manifest
+    from secateur.runtime_targets.manifest import Function, Manifest, StateSpec
 
 
 def write_code(
@@ -24,8 +24,9 @@ def write_code(
     loaded: "Loaded",
     targets: Sequence[TargetOptions],
     made: Sequence[tuple[TargetBuild, TargetCode]],
-    reference: ReferenceOutputs,
+    reference: Reference,
     functions: "Mapping[str, Function]",
+    state: "Mapping[str, StateSpec]",
     report: Report,
 ) -> "Manifest":
     """Writes the bundle `path`; one that stood there is replaced. `made`: the build of each of `targets`, and its code.
@@ -49,7 +50,7 @@ def write_code(
             files[archive.name] = Path(scratch) / f"{number}.irpa"
             iree.write_parameters(files[archive.name], archive.arrays)
         entries = target_files(targets, codes, archives, report.threads)
-        manifest = manifest_of(loaded, functions, report, entries)
+        manifest = manifest_of(loaded, functions, state, report, entries)
         manifest = manifest.model_copy(update={"self_test": test[0] if test else None})
         return write_bundle(path, manifest, files)
 

@@ -23,13 +23,11 @@ from secateur.passes.structural.fusion.affine import LAYER_NORM_AFFINE
 from secateur.passes.structural.fusion.projections import ATTENTION_SCALE
 
 from .comparison import verify
-from .reference_outputs import ReferenceOutputs
+from .reference import Reference
 
 if TYPE_CHECKING:
     import torch
     from torch_mlir import ir
-
-    from secateur.frontends import ImportedModel
 
 Statistics = Mapping[str, Mapping[str, float]]
 """Pass -> name -> amount."""
@@ -123,11 +121,10 @@ def quantized_model(module: "torch.nn.Module", stored: StoredRows) -> QuantizedM
 
 
 def quantized_reference(
-    original: ReferenceOutputs,
-    imported: "ImportedModel",
+    original: Reference,
     stored: StoredRows,
     statistics: Sequence[Statistics],
-) -> tuple[ReferenceOutputs, QuantizationReport]:
+) -> tuple[Reference, QuantizationReport]:
     """The outputs of the model with rounded weights, and how far they are from the `original` ones.
 
     `statistics` of the passes, for each target. Raises `CompileError` for a weight that the format does not hold, and
@@ -137,12 +134,9 @@ def quantized_reference(
     stored_as = " and ".join(storage.name for storage in stored.rows)
     exact = model.whole and all(map(_is_exact, statistics))
     loaded = dataclasses.replace(original.loaded, module=model.module)
-    reference = ReferenceOutputs(
-        loaded, imported, None if exact else loosest(storage.coarse for storage in stored.rows)
-    )
-    names = [spec.name for spec in imported.outputs]
+    reference = original.of(loaded, None if exact else loosest(storage.coarse for storage in stored.rows))
     anything = Tolerance(1.0, np.inf)
-    differences = verify(reference.outputs, original.outputs, reference.cases, names, anything)
+    differences = verify(reference.outputs, original.outputs, reference.cases, original.output_names, anything)
     for difference in differences:
         if not difference.relative_l2 < 1.0:
             raise VerificationError(

@@ -8,37 +8,38 @@ import numpy as np
 from secateur.runtime_targets.token_count import in_order
 
 from . import comparison as verify
+from .reference import Reference
 
 if TYPE_CHECKING:
     from secateur.frontends import ImportedModel, Loaded
     from secateur.runtime_targets.manifest import SelfTest
+    from secateur.runtime_targets.runner import Runner
 
 # A stored pair serves to see that a device computes what it should, not to carry data.
 _SELF_TEST_LIMIT_BYTES = 16 << 20
 
 
-class ReferenceOutputs:
-    """The inputs of every case of `verify.cases`, and the outputs of the module in evaluation mode.
-
-    `accepted`: the difference from them that is accepted; None: what is for their types.
-    """
+class ReferenceOutputs(Reference):
+    """The inputs of every case of `verify.cases`, and the outputs of the module for them."""
 
     def __init__(self, loaded: "Loaded", imported: "ImportedModel", accepted: verify.Tolerance | None = None) -> None:
-        self._loaded, self._imported, self.accepted = loaded, imported, accepted
+        super().__init__(loaded, accepted)
+        self._imported = imported
         examples = {name: tensor.detach().cpu().numpy() for name, tensor in loaded.example_inputs.items()}
         self.cases = verify.cases(imported.inputs, examples, loaded.config)
-        self._known: dict[int, list[np.ndarray]] = {}
+        self.output_names = [spec.name for spec in imported.outputs]
 
-    @property
-    def loaded(self) -> "Loaded":
-        """What the outputs are of."""
-        return self._loaded
+    def of(self, loaded: "Loaded", accepted: verify.Tolerance | None) -> "ReferenceOutputs":
+        """The same of another module."""
+        return ReferenceOutputs(loaded, self._imported, accepted)
 
-    def outputs(self, arrays: verify.Arrays) -> list[np.ndarray]:
-        """The outputs in the order of the module's."""
-        if id(arrays) not in self._known:
-            self._known[id(arrays)] = verify.torch_outputs(self._loaded.module, arrays)
-        return self._known[id(arrays)]
+    def differences(self, runner: "Runner") -> list[verify.Difference]:
+        """How far the outputs of `main` are from these."""
+
+        def run(arrays: verify.Arrays) -> list[np.ndarray]:
+            return list(runner.run(arrays).values())
+
+        return verify.verify(run, self.outputs, self.cases, self.output_names, self.accepted)
 
     def positional(self, arrays: verify.Arrays) -> list[np.ndarray]:
         """The inputs in the order of the module's arguments, with the number of tokens."""
