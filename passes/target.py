@@ -20,7 +20,7 @@ class TargetDescription:
     `threads`: how many a dispatch on a GPU should have at least, 0 for a CPU. `by_lane`: a multiply-add takes one lane
     of a register for all lanes of an operand, as NEON's does. `dot`: the instruction for products of bytes; empty where
     there is none. `gather`: whether an instruction that loads a number for each lane from an address of its own is
-    faster than loading them one by one.
+    faster than loading them one by one. `half_products`: whether a GPU multiplies f16 faster than f32.
     """
 
     vector_bytes: int = 16
@@ -32,6 +32,7 @@ class TargetDescription:
     by_lane: bool = False
     dot: str = ""
     gather: int = 0
+    half_products: int = 0
 
     @property
     def lookup(self) -> bool:

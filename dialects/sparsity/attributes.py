@@ -205,11 +205,12 @@ class Target(Described, name="target"):
     `l1_bytes`, `l2_bytes` caches of a core; `subgroup` lanes of a GPU subgroup; `threads`, how many a dispatch on a GPU
     should have at least (absent: a CPU); `dot`, the instruction that sums
     products of bytes, one of `DOTS` (absent: none that kernels know); `gather`, 1 where an instruction that loads
-    each lane from an address of its own pays (absent: it does not, or there is none).
+    each lane from an address of its own pays (absent: it does not, or there is none); `half_products`, 1 where a GPU
+    multiplies f16 faster than f32 (absent: it has no f16, or emulates it).
     """
 
     FIELDS = ("vector_bytes", "registers")
-    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "threads", "kernels", "dot", "gather")
+    OPTIONAL = ("workers", "l1_bytes", "l2_bytes", "subgroup", "threads", "kernels", "dot", "gather", "half_products")
     TEXTS = ("dot",)
     DOTS = ("vpdpbusd", "vpmaddwd", "smmla", "sdot", "saddlp", "OpSDot")
 
@@ -217,8 +218,9 @@ class Target(Described, name="target"):
         super().check()
         found = self.values()["vector_bytes"]
         expect(found % 4 == 0, f"expected 'vector_bytes' of #sparsity.target to be a multiple of 4, found {found}")
-        gather = self.values().get("gather", 1)
-        expect(gather == 1, f"expected 'gather' of #sparsity.target to be 1 or absent, found {gather}")
+        for flag in ("gather", "half_products"):
+            found = self.values().get(flag, 1)
+            expect(found == 1, f"expected '{flag}' of #sparsity.target to be 1 or absent, found {found}")
         dot = self.values().get("dot", self.DOTS[0])
         expect(dot in self.DOTS, f"expected 'dot' of #sparsity.target among {', '.join(self.DOTS)}, found '{dot}'")
 

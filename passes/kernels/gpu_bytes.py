@@ -25,8 +25,9 @@ from secateur.dialects.sparsity.ops.quantize_tokens import lanes_of
 from secateur.dialects.sparsity.ops.quantized_linear import QUAD, group_of, run_of
 
 from ..target import TOKENS_OF_A_THREAD
-from .build import Lanes, Value, add, index, load_index, mul
+from .build import Lanes, Value, add, index, load_index, loop, mul
 from .byte_products import integers
+from .gpu_columns import Column
 from .rounding import splat
 
 _DOT_PRODUCT = "spirv.SDot"
@@ -72,7 +73,7 @@ def quads(rows: list[Value]) -> list[Value]:
 
 
 class ByteColumns:
-    """How a thread adds products of bytes to the sums of its rows; `gpu_linear.FloatColumns` says what for."""
+    """How a thread adds products of bytes to the sums of its rows; `gpu_columns.FloatColumns` says what for."""
 
     def __init__(self, op: ir.OpView, a: dict[str, Value], panel: list[Value], runs: list[Value], full: bool) -> None:
         self._a, self._panel, self._runs, self._full = a, panel, runs, full
@@ -102,6 +103,9 @@ class ByteColumns:
     def in_f32(self, total: Value, run: Value) -> Value:
         scales = self._lanes.load(self._a["token_scales"], [*self._panel, mul(run, TOKENS_OF_A_THREAD)])
         return arith.mulf(arith.sitofp(self._lanes.type, total), scales)
+
+    def walk(self, first: Value, stop: Value, step: int, carried: list[Value], column: Column) -> list[Value]:
+        return loop(first, stop, step, carried, column)
 
     def _groups(self, entry: Value) -> list[list[Value]]:
         """Four features of the tokens of every run: a load of four words."""

@@ -10,25 +10,27 @@ workgroup memory, and behind one barrier each adds up and finishes a part of the
 operation: the code is right for any number of lanes.
 
 A `sparsity.packed_linear` multiplies floats; for a `sparsity.quantized_linear`, columns are walked in fours of bytes
-(`gpu_bytes.py`), and sums are integers until all pieces have met.
+(`gpu_bytes.py`), and sums are integers until all pieces have met. With `sparsity.half_sums`, products are f16.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from torch_mlir import ir
 from torch_mlir.dialects import arith, math, memref, vector
 
 from secateur.dialects.sparsity.attributes import SCHEDULE
+from secateur.dialects.sparsity.ops.packed_linear import half_sums_of
 from secateur.dialects.sparsity.ops.quantized_linear import QuantizedLinearOp
 from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import activation_of, layout_of
 
 from ..target import TOKENS_OF_A_THREAD
-from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
+from .build import Lanes, Value, add, index, largest_divisor, load_index, mul
 from .gpu_bytes import ByteColumns, multiplies_bytes
-from .gpu_lanes import GpuLanes
+from .gpu_columns import FloatColumns, HalfColumns
+from .gpu_lanes import GpuLanes, is_half
 from .linear import bits
 from .workgroups import WORKGROUP_BYTES, barrier, shared_memory
 
@@ -90,54 +92,6 @@ def linear_threads(op: ir.OpView, most: int) -> LinearThreads | None:
     return LinearThreads(vectors, runs, pieces, largest_divisor(op.rows.type.shape[0], max(1, tiles)))
 
 
-class FloatColumns:
-    """How a thread adds products of floats to the sums of its rows.
-
-    `panel`: its batch and panel; `runs`: the vectors of tokens in them that it has; `full`: every column has weights
-    for all rows of a tile, which are whole vectors.
-    """
-
-    entries = 1
-    """Column entries that are multiplied at once; each segment is a multiple of them."""
-
-    def __init__(self, a: dict[str, Value], panel: list[Value], runs: list[Value], full: bool) -> None:
-        self._a, self._panel, self._runs, self._full = a, panel, runs, full
-        self._lanes = GpuLanes()
-
-    def zero(self) -> Value:
-        """A sum of nothing, for a vector of tokens."""
-        return self._lanes.constant(0.0)
-
-    def plus(self, a: Value, b: Value) -> Value:
-        return arith.addf(a, b)
-
-    def first_weight(self, offset: Value) -> Value:
-        """The place of a tile's first weight, as `add` takes it; `offset` is what `offsets` says."""
-        return offset
-
-    def add(self, entry: Value, weight: Value, totals: list[Value]) -> list[Value]:
-        """`totals` of some rows, row by row, with the products of `entries` column entries added, whose first weight is
-        at `weight`."""
-        source, lanes = load_index(self._a["columns"], entry), self._lanes
-        x = [lanes.load(self._a["x"], [*self._panel, source, mul(run, TOKENS_OF_A_THREAD)]) for run in self._runs]
-        new = []
-        for n, w in enumerate(self._weights(weight, len(totals) // len(x))):
-            own = totals[n * len(x) : (n + 1) * len(x)]
-            new += [vector.fma(w, value, total) for value, total in zip(x, own, strict=True)]
-        return new
-
-    def in_f32(self, total: Value, run: Value) -> Value:
-        """A sum for the tokens of `run`, but for the scales of rows."""
-        return total
-
-    def _weights(self, first: Value, count: int) -> Iterator[Value]:
-        width = TOKENS_OF_A_THREAD if self._full else 1
-        for n in range(0, count, width):
-            loaded = self._lanes.load_weights(self._a["values"], [add(first, n)], width)
-            for i in range(width):
-                yield self._lanes.spread(vector.extract(loaded, [], [i]))
-
-
 def build_gpu_linear(
     op: ir.OpView, arguments: dict[str, Value], place: list[Value], panels: int, threads: LinearThreads
 ) -> None:
@@ -153,6 +107,8 @@ def build_gpu_linear(
     # Weights of four rows are one load where every column has weights for all rows.
     full = masks == [2**row_tile - 1] and row_tile % TOKENS_OF_A_THREAD == 0
     columns: FloatColumns | ByteColumns = FloatColumns(a, [batch, panel], runs, full)
+    if half_sums_of(op) and is_half(a["x"]):
+        columns = HalfColumns(a, [batch, panel], runs, full, half_sums_of(op), op.x.type.shape[2])
     if isinstance(op, QuantizedLinearOp):
         columns = ByteColumns(op, a, [batch, panel], runs, full)
     sums = [[columns.zero()] * threads.vectors for _ in range(row_tile)]
@@ -172,7 +128,7 @@ def build_gpu_linear(
         own = weight if threads.pieces == 1 else arith.addi(weight, mul(piece, len(used)))
         first = start if threads.pieces == 1 else arith.addi(start, mul(piece, columns.entries))
         carried = [*(total for i in used for total in sums[i]), own]
-        *new, after = loop(first, stop, threads.pieces * columns.entries, carried, column)
+        *new, after = columns.walk(first, stop, threads.pieces * columns.entries, carried, column)
         if threads.pieces > 1:
             entries = arith.subi(stop, start)
             turns = entries if columns.entries == 1 else arith.divui(entries, index(columns.entries))

@@ -12,7 +12,7 @@ Each op is stored in the format that `sparsity-number-format` noted on it (`dial
 format); ops without one stay f32. Which weights are stored does not change: one that rounds to zero stays in its place.
 Activations, biases and what kernels compute stay f32, unless the arithmetic is f16: then layers of many tokens whose
 tiles have one column list multiply and sum a run of columns in f16 (`sparsity.half_sums`; the kernels of others would
-convert more than they multiply).
+convert more than they multiply), on GPUs where that is faster than f32.
 Statistics: what was quantised, values and bytes before and after, layers with sums in f16, and of the largest error of
 a weight, in units of the largest weight of its row, the parts in a million.
 
@@ -36,6 +36,7 @@ from secateur.dialects.sparsity.packed_tiles import row_masks_of
 from secateur.dialects.sparsity.rules import features_of, layout_of
 
 from ..base import Pass, PassContext, PassFailure, walk
+from ..target import target_of
 
 _OPS = tuple(name for name, op in OPS.items() if op.STORED and op.STORED[1])
 _LARGEST_ERROR = "largest-error-ppm"
@@ -79,6 +80,8 @@ class SparsityQuantize(Pass):
     name = "sparsity-quantize"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
+        target = target_of(module)
+        sums_in_half = not target.threads or bool(target.half_products)
         for op in walk(module, *_OPS):
             field, _ = op.STORED
             if NUMBERS not in op.operation.attributes or str(getattr(op, field).type.element_type) != "f32":
@@ -87,7 +90,7 @@ class SparsityQuantize(Pass):
             if weight is None or rows is None:
                 context.count("left-in-f32")
                 continue
-            self._quantize(op, weight, rows, context)
+            self._quantize(op, weight, rows, sums_in_half, context)
 
     def _rows(self, op: ir.OpView, context: PassContext) -> _Rows | None:
         """The rows of the op's stored numbers; None where its arrays are not known."""
@@ -121,7 +124,9 @@ class SparsityQuantize(Pass):
         of[: offsets[-1]] = np.repeat(rows, np.diff(offsets), axis=0)
         return _Rows(int(rows.max()) + 1, of, scales_at=rows)
 
-    def _quantize(self, op: ir.OpView, weight: ir.OpView, rows: _Rows, context: PassContext) -> None:
+    def _quantize(
+        self, op: ir.OpView, weight: ir.OpView, rows: _Rows, sums_in_half: bool, context: PassContext
+    ) -> None:
         array, symbol = context.array(weight), symbol_of(weight) or "literal"
         numbers = op.operation.attributes[NUMBERS]
         storage, arithmetic = numbers.format().storage, numbers.format().arithmetic
@@ -145,7 +150,7 @@ class SparsityQuantize(Pass):
         context.count("bytes-after", sum(a.nbytes for a in made.values()))
         error = round(1e6 * largest_relative_error(used, read, largest[rows.of]))
         context.statistics[_LARGEST_ERROR] = max(context.statistics[_LARGEST_ERROR], error)
-        half_sums = numbers.values().get("half_sums", arithmetic.half_sums)
+        half_sums = numbers.values().get("half_sums", arithmetic.half_sums) if sums_in_half else 0
         if half_sums and packed and len(op.row_masks) == 1 and layout_of(op) is not None:
             op.operation.attributes[HALF_SUMS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), half_sums)
             context.count("layers-with-sums-in-f16")

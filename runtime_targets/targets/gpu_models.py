@@ -11,9 +11,10 @@ import dataclasses
 class GpuModel:
     """A GPU or a family of them. `name`: IREE's; `subgroup`: lanes the code relies on, None where on none.
 
-    `f16`: whether numbers of 16 and 8 bits may be used. `registers`: vectors of four numbers that a thread may keep
-    without fewer threads running at a time (a Mali has 64 numbers, an Adreno more). `l1_kib`, `l2_kib`: shared memory
-    of a workgroup and L2, in KiB. `emulator`: the device that runs the code here.
+    `f16`: whether numbers of 16 and 8 bits may be used; `half_products`: whether f16 is then multiplied faster than f32
+    (a Mali and an Adreno do two at a time, lavapipe does it in f32). `registers`: vectors of four numbers that a thread
+    may keep without fewer threads running at a time (a Mali has 64 numbers, an Adreno more). `l1_kib`, `l2_kib`: shared
+    memory of a workgroup and L2, in KiB. `emulator`: the device that runs the code here.
     """
 
     name: str
@@ -24,6 +25,7 @@ class GpuModel:
     l2_kib: int
     emulator: str | None
     summary: str
+    half_products: bool = True
 
 
 _TABLE = (
@@ -54,4 +56,5 @@ _TABLE = (
 
 GPU_MODELS = {row[0]: GpuModel(*row) for row in _TABLE}
 DEFAULT_GPU = "vp_android_baseline_2022"
-LLVMPIPE = GpuModel("llvmpipe", 8, True, 24, 32, 1024, "vulkan:8", "Mesa's GPU in software, for checks without a GPU")
+LLVMPIPE = GpuModel("llvmpipe", 8, True, 24, 32, 1024, "vulkan:8", "Mesa's GPU in software, for checks without a GPU",
+                    half_products=False)  # fmt: skip

@@ -93,6 +93,7 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
     def make(model: str, workers: int | None) -> Target:
         lanes = {} if gpu.subgroup is None else {"subgroup": gpu.subgroup}
         dot = {"dot": _PRODUCT} if gpu.f16 else {}
+        half = {"half_products": 1} if gpu.f16 and gpu.half_products else {}
         return Target(
             name=name,
             summary=f"{gpu.name}: {gpu.summary}",
@@ -105,6 +106,7 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
                 "l2_bytes": gpu.l2_kib << 10,
                 **lanes,
                 **dot,
+                **half,
             },
             iree_flags=("--iree-hal-target-device=vulkan", f"--iree-vulkan-target={gpu.name}", _SPIRV),
             architecture="vulkan",
