@@ -64,7 +64,10 @@ def _batch_norm(
     variance: torch.Tensor,
     momentum: float,
     eps: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> Any:
+    if weight is not None and bias is not None:
+        # It stays whole, for the passes to fold.
+        return NotImplemented
     shape = [1, -1, *[1] * (x.dim() - 2)]
     scale = torch.rsqrt(variance + eps)
     scale = scale if weight is None else scale * weight
@@ -101,7 +104,9 @@ def decompose(program: ExportedProgram, ops: Collection[OpOverload]) -> Exported
     ops = {*ops, _BATCH_NORM}
     # Decompositions of others use the aliases too.
     ops |= {alias for alias, op in _RENAMED.items() if op in ops}
-    return program.run_decompositions({op: found for op in ops if (found := _decomposition(op)) is not None})
+    program = program.run_decompositions({op: found for op in ops if (found := _decomposition(op)) is not None})
+    _restore_batch_norms(program)
+    return program
 
 
 def _keep_statistics(program: ExportedProgram) -> None:
@@ -114,6 +119,21 @@ def _keep_statistics(program: ExportedProgram) -> None:
             first = program.graph.call_function(operator.getitem, (node, 0))
         node.replace_all_uses_with(first, lambda user, first=first: user is not first)
         first.meta = dict(node.meta)
+
+
+def _restore_batch_norms(program: ExportedProgram) -> None:
+    """What `_keep_statistics` renamed and no decomposition took apart, under its own name again."""
+    for node in list(program.graph.nodes):
+        if node.target != _BATCH_NORM:
+            continue
+        x, *arrays, momentum, epsilon = node.args
+        for user in list(node.users):
+            # Nothing reads the other two results.
+            if user.args[1] == 0:
+                user.target, user.args = _aten.batch_norm.default, (x, *arrays, False, momentum, epsilon, False)
+            else:
+                program.graph.erase_node(user)
+        program.graph.erase_node(node)
 
 
 def decomposable(names: Collection[str]) -> set[OpOverload]:

@@ -24,6 +24,7 @@ from .unsupported import Unsupported, as_written, describe, refused_ops, without
 
 # Ops that stay whole: the structural ops have a form for them, and their decomposition would hide it.
 WHOLE_OPS = (
+    "aten.batch_norm",
     "aten.linear",
     "aten.layer_norm",
     "aten.gelu",

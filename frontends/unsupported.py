@@ -12,6 +12,12 @@ from .coverage import NOT_COVERED
 _LOWERING = (
     "builtin.module(torchdynamo-export-to-torch-backend-pipeline,torch-backend-to-linalg-on-tensors-backend-pipeline)"
 )
+# Ops with a structural form, by the type of their first operand.
+_STRUCTURAL = {
+    "torch.aten.scaled_dot_product_attention": r"!torch\.vtensor<\[\d+(,\d+){2,3}\],f32>",
+    **{f"torch.aten.conv{n}d": rf"!torch\.vtensor<\[\d+(,\d+){{{n + 1}}}\],f32>" for n in (1, 2, 3)},
+    "torch.aten.convolution": r"!torch\.vtensor<\[\d+(,\d+){2,4}\],f32>",
+}
 # Values that a conversion must see as constants; they are copied together with the op that uses them.
 _CONSTANT = re.compile(r"torch\.(constant\.|prim\.ListConstruct|vtensor\.literal)")
 
@@ -69,7 +75,7 @@ def refused_ops(module: ir.Module | ir.Operation) -> list[Unsupported]:
     failing = []
     with module.context as context, without_messages(context):
         for op in _ops(module):
-            if not op.name.startswith("torch.") or _CONSTANT.match(op.name) or _is_attention(op) or _gives_list(op):
+            if not op.name.startswith("torch.") or _CONSTANT.match(op.name) or _is_structural(op) or _gives_list(op):
                 continue
             text = _alone(op)
             if text not in verdicts:
@@ -89,11 +95,14 @@ def without_messages(context: ir.Context) -> Iterator[None]:
         context.emit_error_diagnostics = before
 
 
-def _is_attention(op: ir.Operation) -> bool:
-    """Attention on [batch, tokens, depth] or [batch, heads, tokens, depth] has a structural form, and only that."""
-    if op.name != "torch.aten.scaled_dot_product_attention":
-        return False
-    return re.fullmatch(r"!torch\.vtensor<\[\d+(,\d+){2,3}\],f32>", str(op.operands[0].type)) is not None
+def _is_structural(op: ir.Operation) -> bool:
+    """Whether an op has a structural form, whatever torch-mlir makes of it.
+
+    Attention on [batch, tokens, depth] or [batch, heads, tokens, depth] has only that, and convolutions of one to three
+    dimensions, of which torch-mlir refuses some in three, have it.
+    """
+    shape = _STRUCTURAL.get(op.name)
+    return shape is not None and re.fullmatch(shape, str(op.operands[0].type)) is not None
 
 
 def _gives_list(op: ir.Operation) -> bool:

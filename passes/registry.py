@@ -18,6 +18,7 @@ PASSES = {
     "sparsity-reorder": "secateur.passes.scheduled.sparsity_reorder:SparsityReorder",
     "sparsity-pack-rows": "secateur.passes.scheduled.sparsity_pack_rows:SparsityPackRows",
     "sparsity-pack": "secateur.passes.scheduled.sparsity_pack:SparsityPack",
+    "sparsity-pack-convolutions": "secateur.passes.scheduled.sparsity_pack_convolutions:SparsityPackConvolutions",
     "sparsity-layout": "secateur.passes.scheduled.sparsity_layout:SparsityLayout",
     "sparsity-tile": "secateur.passes.scheduled.sparsity_tile:SparsityTile",
     "sparsity-eliminate-loads": "secateur.passes.scheduled.sparsity_eliminate_loads:SparsityEliminateLoads",

@@ -1,4 +1,4 @@
-"""The linear layers of a structural module, as the report lists them."""
+"""The layers of a structural module, as the report lists them."""
 
 from typing import TYPE_CHECKING
 
@@ -16,22 +16,24 @@ if TYPE_CHECKING:
 
 
 def layers_of(module: "ir.Module", weights: WeightStore) -> list[LayerReport]:
-    """A record per `sparsity.linear` whose weight is constant, in program order; of several functions, those of one.
+    """A record per linear layer or convolution whose weight is constant, in program order; of several functions, those
+    of one.
 
-    A layer is named by its weight's symbol without the final `.weight`.
+    A layer is named by its weight's symbol without the final `.weight`, and without what was folded into it. The
+    columns of a convolution are its channels and kernel positions.
     """
     found: list[LayerReport] = []
     one = next(functions(module), module)
-    for op in walk(one, "sparsity.linear"):
+    for op in walk(one, "sparsity.linear", "sparsity.conv"):
         weight = op.weight.owner
         if weight.name != "sparsity.weight":
             continue
         weight = weight.opview
         array = array_of(weight, weights)
-        rows, columns = array.shape
+        rows, columns = len(array), int(np.prod(array.shape[1:]))
         zeros = array.size - int(np.count_nonzero(array))
         encoding = weight.attributes.get(ENCODING)
-        name = (symbol_of(weight) or f"linear_{len(found)}").removesuffix(".weight")
+        name = (symbol_of(weight) or f"layer_{len(found)}").partition("*")[0].removesuffix(".weight")
         fraction = zeros / array.size if array.size else 0.0
         found.append(LayerReport(name, rows, columns, _text(encoding), fraction))
     return found

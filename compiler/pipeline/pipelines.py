@@ -10,7 +10,7 @@ NAMED: dict[str, str] = {
     "canonicalize,cse",
     "structural": "sparsity-detect,sparsity-fuse",
     "scheduled": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack-rows,sparsity-pack,"
-    "sparsity-layout,sparsity-tile,sparsity-eliminate-loads,sparsity-quantize,sparsity-quantize-activations,"
+    "sparsity-pack-convolutions,sparsity-layout,sparsity-tile,sparsity-eliminate-loads,sparsity-quantize,sparsity-quantize-activations,"
     "sparsity-quantize-attention",
     "scheduled-token-major": "sparsity-number-format,sparsity-schedule,sparsity-reorder,sparsity-pack,"
     "sparsity-quantize",

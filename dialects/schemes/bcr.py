@@ -73,6 +73,9 @@ class Bcr(Encoding):
             total += bytes_of_bits(self.block_rows) * blocks
         return total + INDEX_BYTES * (columns.shape[0] + 1)
 
+    def band(self, rows: int) -> int | None:
+        return min(self.block_rows, rows) if self.block_columns == 1 else None
+
     def __str__(self) -> str:
         return f"bcr {self.block_rows}x{self.block_columns}"
 

@@ -20,5 +20,8 @@ class Dense(Encoding):
     def kept(self, mask: np.ndarray) -> np.ndarray:
         return np.ones_like(mask, dtype=bool)
 
+    def band(self, rows: int) -> int | None:
+        return rows
+
     def packed_bytes(self, mask: np.ndarray) -> int:
         return VALUE_BYTES * mask.size

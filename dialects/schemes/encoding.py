@@ -59,6 +59,11 @@ class Encoding:
         """Bytes of a weight with this mask when packed. Raises `IllegalEncodingError` as `kept` does."""
         raise NotImplementedError
 
+    def band(self, rows: int) -> int | None:
+        """How many neighbouring rows (filters) of `rows` keep the same columns; None where the rows of any two may
+        differ."""
+        return None
+
     def is_legal(self, mask: np.ndarray) -> bool:
         """Whether the description can keep every weight of the mask."""
         try:

@@ -52,6 +52,9 @@ class KernelPositions(Encoding):
         kept = repeat_cut(self._positions(mask), 0, filters, mask.shape[0])
         return repeat_cut(kept, 1, channels, mask.shape[1]).reshape(mask.shape)
 
+    def band(self, rows: int) -> int | None:
+        return min(self._sizes()[0], rows)
+
     def packed_bytes(self, mask: np.ndarray) -> int:
         filters, channels, positions = self._positions(mask).shape
         return VALUE_BYTES * int(self.kept(mask).sum()) + filters * channels * bytes_of_bits(positions)

@@ -8,6 +8,7 @@ import dataclasses
 import types
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from torch_mlir import ir
 
 from .. import schemes
@@ -162,6 +163,48 @@ class Layout(Described, name="layout"):
         return shape[0], shape[1], shape[2] * inner, panel
 
 
+class Planes(Described, name="planes"):
+    """Images as planes of pixels with zeros between and around them: `[batch][channel][phase][position]`.
+
+    Pixel i of an image of `sizes` lies at the position `origin + sum(i // phases * pitches)` of the phase `i % phases`
+    (row-major over dimensions), and every phase has `length` positions; those without a pixel hold zeros. `pitches`
+    leave a gap behind each row of pixels, which is the border of the next row too. `phases` are the strides of the
+    windows that read the image: all pixels that one position of a kernel meets are then neighbours in one phase.
+    """
+
+    FIELDS = ("sizes", "pitches", "phases", "origin", "length")
+    LISTS = ("sizes", "pitches", "phases")
+
+    def check(self) -> None:
+        super().check()
+        values = self.values()
+        lists = [values[name] for name in self.LISTS]
+        fits = len({len(found) for found in lists}) == 1 and all(n > 0 for found in lists for n in found)
+        expect(fits, f"expected as many positive sizes, pitches and phases in #sparsity.planes, found {lists}")
+        last = values["origin"] + int(sum((-(-n // s) - 1) * p for n, p, s in zip(*self._geometry(), strict=True)))
+        expect(last < values["length"], f"expected a length above the last pixel's position {last}, found {values}")
+
+    def _geometry(self) -> tuple[list[int], list[int], list[int]]:
+        values = self.values()
+        return values["sizes"], values["pitches"], values["phases"]
+
+    def positions(self) -> np.ndarray:
+        """The place of every pixel among the positions of all phases of a plane, an array of `sizes`."""
+        sizes, pitches, phases = self._geometry()
+        values = self.values()
+        pixels = np.indices(sizes)
+        phase, place = np.zeros(sizes, np.int64), np.full(sizes, values["origin"], np.int64)
+        for index, pitch, count in zip(pixels, pitches, phases, strict=True):
+            phase = phase * count + index % count
+            place += index // count * pitch
+        return phase * values["length"] + place
+
+    def shape(self, batch: int, channels: int) -> list[int]:
+        """The shape of a tensor of these planes."""
+        values = self.values()
+        return [batch, channels, int(np.prod(values["phases"])) * values["length"]]
+
+
 class Schedule(Described, name="schedule"):
     """How an op is to be computed. Fields (all optional; a pass fills in its default):
 
@@ -169,10 +212,12 @@ class Schedule(Described, name="schedule"):
     per iteration; `tile_group` tiles of rows that take turns on each block of tokens (1, or absent: a tile does all its
     tokens first); `workgroups` pieces that rows are cut into; `row_vectors` vectors of rows in registers: rows, not
     tokens, are the lanes then, and `token_vectors` counts tokens (absent: tokens are the lanes); `column_pieces`
-    threads of a GPU that share the columns of a tile.
+    threads of a GPU that share the columns of a tile; `pixels` of a convolution that a workgroup computes (absent: all
+    of an image).
     """
 
-    OPTIONAL = ("row_tile", "token_vectors", "unroll", "tile_group", "workgroups", "row_vectors", "column_pieces")
+    OPTIONAL = ("row_tile", "token_vectors", "unroll", "tile_group", "workgroups", "row_vectors", "column_pieces",
+                "pixels")  # fmt: skip
 
 
 class Numbers(Described, name="numbers"):

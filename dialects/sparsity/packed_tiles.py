@@ -42,17 +42,24 @@ def check_packed(op: ir.OpView) -> None:
 
 
 def unpack(
-    op: ir.OpView, arrays: Sequence[Array], columns_of_x: int, group: int = 1, padding: int = 0, run: int = 1
+    op: ir.OpView,
+    arrays: Sequence[Array],
+    columns_of_x: int,
+    group: int = 1,
+    padding: int = 0,
+    run: int = 1,
+    count: int | None = None,
 ) -> Array:
     """The dense weight `[rows, features]` in float64 that the packed arrays of an op hold, without scales.
 
     `arrays`: values, columns, segments, offsets, rows, work. A column entry is one of `columns_of_x` and stands for
     `group` features, with as many values for each row; `padding` values at the end belong to no tile. The values that a
-    row has of `run` entries are neighbours. Raises `EvaluationError` where they break the op's rules: work that leaves
-    out tiles, a position outside an array, a row that no tile has, or two tiles that disagree on a row.
+    row has of `run` entries are neighbours. `count`: the rows, by default the features of the result. Raises
+    `EvaluationError` where they break the op's rules: work that leaves out tiles, a position outside an array, a row
+    that no tile has, or two tiles that disagree on a row.
     """
     values, columns, segments, offsets, rows, work = arrays
-    count = op.result.type.shape[-1 if layout_of(op) is None else -2]
+    count = count or op.result.type.shape[-1 if layout_of(op) is None else -2]
     tiles = len(offsets)
     if len(work) < 2 or work[0] != 0 or work[-1] != tiles or (np.diff(work) < 0).any():
         raise EvaluationError(f"expected 'work' to cover tiles 0 .. {tiles} in order, found {work.tolist()}")

@@ -30,6 +30,7 @@ from ..target import target_of
 from .attention import plan_attention
 from .build import Lanes
 from .cached_attention import plan_cached_attention
+from .convolution import plan_conv
 from .elementwise import plan_layer_norm, plan_pointwise, plan_rms_norm
 from .linear import plan_linear
 from .linear_rows import plan_sliced_linear
@@ -42,6 +43,7 @@ from .quantized_linear import plan_quantized_linear
 # An op without a kernel here is left to `convert-sparsity-to-linalg`.
 _PLANS: dict[str, Callable[[ir.OpView, Lanes], Plan | None]] = {
     "sparsity.packed_linear": plan_linear,
+    "sparsity.packed_conv": plan_conv,
     "sparsity.sliced_linear": plan_sliced_linear,
     "sparsity.attention": plan_attention,
     "sparsity.cached_attention": plan_cached_attention,

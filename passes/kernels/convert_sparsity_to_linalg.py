@@ -28,8 +28,11 @@ from secateur.dialects.sparsity.rules import layout_of
 
 from ..base import Pass, PassContext, PassFailure, operands_by_name, walk
 from .linalg_ops import BYTES, LOWERINGS, epilogue
+from .linalg_planes import packed_conv
 from .linalg_preparation import dense_bytes, known_arrays, leave_panels, leave_slices
 from .linalg_text import Snippet, as_f16, as_f32, tensor
+
+_PACKED = ("sparsity.packed_linear", "sparsity.packed_conv")
 
 
 def unpack_rows(arrays: dict[str, np.ndarray], masks: list[int], columns: int) -> np.ndarray:
@@ -171,7 +174,7 @@ class ConvertSparsityToLinalg(Pass):
     def run(self, module: ir.Module, context: PassContext) -> None:
         for op in walk(module, "sparsity.sliced_linear"):
             leave_slices(op, context)
-        for op in walk(module, "sparsity.packed_linear", "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
+        for op in walk(module, *_PACKED, "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
             layout = layout_of(op)
             if layout is not None and layout.tile()[1] != 1 and op.operation.name not in BYTES:
                 raise PassFailure(op, f"expected a layout with inner = 1, found inner = {layout.tile()[1]}")
@@ -179,7 +182,7 @@ class ConvertSparsityToLinalg(Pass):
             if layout_of(op) is not None and op.IN_PANELS:
                 leave_panels(op)
         made: list[str] = []
-        for op in walk(module, "sparsity.packed_linear", "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
+        for op in walk(module, *_PACKED, "sparsity.to_panels", "sparsity.from_panels", *LOWERINGS):
             half = op.operation.name == "sparsity.to_panels" and isinstance(op.result.type.element_type, ir.F16Type)
             if str(op.result.type.element_type) != "f32" and op.operation.name not in BYTES and not half:
                 raise PassFailure(op, f"expected f32, found {op.result.type.element_type}")
@@ -197,11 +200,11 @@ class ConvertSparsityToLinalg(Pass):
         operands = operands_by_name(op)
         kind = op.operation.name
         arrays: dict[str, np.ndarray] = {}
-        if kind == "sparsity.packed_linear":
+        if kind in _PACKED:
             arrays = self._rectangle(op, context)
             weight = weight_behind(op.values)
             symbol = (symbol_of(weight) or "literal").removesuffix("/values").removesuffix("/joined")
-            kept = {n: v for n, v in operands.items() if n in ("x", "bias", "residual", "scales")}
+            kept = {n: v for n, v in operands.items() if n in ("x", "bias", "residual", "scales", "pixels")}
             made = {n: make_weight(a, f"{symbol}/{n}", context.weights, weight).result for n, a in arrays.items()}
             operands = {**kept, **made}
         elif kind == "sparsity.quantized_linear":
@@ -210,6 +213,8 @@ class ConvertSparsityToLinalg(Pass):
         names = dict(zip(operands, snippet.arguments, strict=True))
         if kind == "sparsity.packed_linear":
             result = _packed_linear(op, names, snippet, arrays)
+        elif kind == "sparsity.packed_conv":
+            result = packed_conv(snippet, op, names, arrays)
         elif kind == "sparsity.to_panels":
             result = _to_panels(snippet, op, names["x"])
         elif kind == "sparsity.from_panels":
@@ -226,8 +231,17 @@ class ConvertSparsityToLinalg(Pass):
 
     def _rectangle(self, op: ir.OpView, context: PassContext) -> dict[str, np.ndarray]:
         arrays = known_arrays(op, ("values", "columns", "segments", "offsets", "rows"), context)
-        dense = unpack_rows(arrays, row_masks_of(op), op.x.type.shape[-1])
+        convolution = op.operation.name == "sparsity.packed_conv"
+        width, places = op.x.type.shape[-1], None
+        if convolution:
+            # Of the many places in x few are read.
+            places, arrays["columns"] = np.unique(arrays["columns"], return_inverse=True)
+            width = len(places)
+        dense = unpack_rows(arrays, row_masks_of(op), width)
         weights, lists = rectangle(dense)
+        if places is not None:
+            lists = places[lists].astype(np.int32)
+        features = op.result.type.shape[1 if convolution else -1]
         context.count("rectangle-values", weights.size)
         context.count("rectangle-padding", int(weights.size - np.count_nonzero(weights)))
-        return {"weights": weights, "lists": lists, "place": _inverse(arrays["rows"], op.result.type.shape[-1])}
+        return {"weights": weights, "lists": lists, "place": _inverse(arrays["rows"], features)}

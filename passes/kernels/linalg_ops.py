@@ -7,8 +7,10 @@ from secateur.dialects.sparsity.rules import activation_of
 
 from .linalg_byte_attention import quantized_attention
 from .linalg_bytes import quantize_tokens, quantized_linear, token_scales
+from .linalg_conv import conv
 from .linalg_decoders import cached_attention, gated, rms_norm, rotary
 from .linalg_heads import quantize_heads
+from .linalg_planes import from_planes, to_planes
 from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 
 # Dimension letters for leading dimensions; features are `n`, reduced features `k`.
@@ -226,6 +228,9 @@ BYTES = {
 
 LOWERINGS = {
     "sparsity.linear": linear,
+    "sparsity.conv": conv,
+    "sparsity.to_planes": to_planes,
+    "sparsity.from_planes": from_planes,
     "sparsity.layer_norm": layer_norm,
     "sparsity.activation": activation,
     "sparsity.add": add,

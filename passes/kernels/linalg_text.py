@@ -117,6 +117,18 @@ class Snippet:
         )
 
 
+def padded_with_zeros(snippet: Snippet, value: str, shape: list[int], low: list[int], padded: list[int]) -> str:
+    """`value` of `shape` in a tensor of the shape `padded`, `low` elements from its beginning."""
+    if shape == padded:
+        return value
+    high = [whole - before - size for whole, before, size in zip(padded, low, shape, strict=True)]
+    indices = ", ".join(f"%i{axis}: index" for axis in range(len(shape)))
+    text = f"tensor.pad {value} low{low} high{high} {{\n  ^bb0({indices}):\n"
+    return snippet.line(
+        f"{text}    tensor.yield {snippet.constant(0.0)} : f32\n  }} : {tensor(shape)} to {tensor(padded)}"
+    )
+
+
 def activation_lines(kind: str, x: str) -> list[str]:
     """Body lines that compute an activation of the scalar `x`; the last one is the result's name."""
     if kind == "none":

@@ -1,8 +1,9 @@
-"""The kernel of `sparsity.packed_linear`: many tokens at once, one column list for the rows of a tile.
+"""The kernels of `sparsity.packed_linear` and `packed_conv`: many tokens at once, one column list for a tile's rows.
 
-Feature-major panels make a kept weight column a contiguous run of tokens of `x`. Per tile of rows and
-per block of tokens the sums stay in registers; a column costs one index, `token_vectors` loads of `x`
-and, per row that uses it, one broadcast of a weight folded into the multiply-add (on Arm one lane of loaded weights).
+Feature-major panels make a kept weight column a contiguous run of tokens of `x`, planes one of pixels (`places.py`).
+Per tile of rows and per block of tokens the sums stay in registers; a column costs one index, `token_vectors` loads of
+`x` and, per row that uses it, one broadcast of a weight folded into the multiply-add (on Arm one lane of loaded
+weights).
 
 The schedule decides the order of the loops around it: `tile_group` tiles take turns on every block of tokens (1: a
 tile does all its tokens first, and its weights stay in cache; more: the tokens' rows of `x` do), and `unroll` columns
@@ -21,6 +22,7 @@ from secateur.dialects.sparsity.rules import activation_of, features_of, layout_
 
 from .build import Lanes, Value, add, index, largest_divisor, load_index, loop, mul
 from .half_sums import HalfLanes
+from .places import PanelPlaces, Places
 from .plan import Plan, fits_panels, schedule_of, stored_as
 from .staged_weights import STAGED, StagedWeights
 from .weights_by_lane import spread_run
@@ -78,8 +80,16 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
     `work[w] .. work[w + 1]` for one panel. `vectors` of `lanes.width` tokens are held per row (`token_vectors_of`).
     """
     workgroup, panel, batch = place
+    places = PanelPlaces(arguments, batch, panel, layout_of(op).tile()[0])
+    start, stop = load_index(arguments["work"], workgroup), load_index(arguments["work"], add(workgroup, 1))
+    build_tiles(op, arguments, start, stop, lanes, vectors, places)
+
+
+def build_tiles(
+    op: ir.OpView, arguments: dict[str, Value], start: Value, stop: Value, lanes: Lanes, vectors: int, places: Places
+) -> None:
+    """Computes the row tiles `start .. stop` of a packed op for all tokens of `places`."""
     a = arguments
-    tokens, _ = layout_of(op).tile()
     masks, row_tile = row_masks_of(op), op.row_tile.value
     activation = activation_of(op)
     stored = str(op.values.type.element_type) != "f32"
@@ -100,10 +110,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
             weight = segment(start, stop, weight, bits(mask), sums, at)
         for row, row_sums in zip(tile.rows, sums, strict=True):
             for j, total in enumerate(scaled(row, row_sums)):
-                value = lanes.activate(activation, total)
-                if "residual" in a:
-                    value = arith.addf(value, lanes.load(a["residual"], [batch, panel, row, at[j]]))
-                lanes.store(value, a["result"], [batch, panel, row, at[j]])
+                places.finish(lanes, total, activation, row, at[j])
 
     def scaled(row: Value, sums: list[Value]) -> list[Value]:
         """Sums in units of the row's scale, with that scale and the bias."""
@@ -161,7 +168,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
             weights = spread_run(values, [place], count * len(used), lanes)
             for c in range(count):
                 source = load_index(a["columns"], add(first, c))
-                x = lanes.load_run(a["x"], [batch, panel, source], at)
+                x = places.x(lanes, source, at)
                 new = []
                 for n in range(len(used)):
                     w = next(weights)
@@ -183,7 +190,7 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
             block(data, token)
             return []
 
-        return loop(0, tokens, vectors * lanes.width, [], token_body)
+        return loop(*places.tokens, vectors * lanes.width, [], token_body)
 
     def group_body(first: Value, _: list[Value]) -> list[Value]:
         last = arith.minui(add(first, tile_group), stop)
@@ -195,9 +202,8 @@ def build_linear(op: ir.OpView, arguments: dict[str, Value], place: list[Value],
 
             return loop(first, last, 1, [], turn)
 
-        return loop(0, tokens, vectors * lanes.width, [], token_body)
+        return loop(*places.tokens, vectors * lanes.width, [], token_body)
 
-    start, stop = load_index(a["work"], workgroup), load_index(a["work"], add(workgroup, 1))
     if tile_group == 1:
         loop(start, stop, 1, [], tile_body)
     else:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import Bcr, Dense
 from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..target import TargetDescription
@@ -163,10 +162,8 @@ def layer_of(op: ir.OpView, target: TargetDescription, panel: int = 0) -> Layer 
 
 
 def is_mixed(encoding: ir.Attribute | None) -> bool:
-    """Whether neighbouring rows may keep different columns: all encodings but dense ones and BCR of single columns."""
-    if isinstance(encoding, Bcr):
-        return bool(encoding.values()["block_columns"] > 1)
-    return encoding is not None and not isinstance(encoding, Dense)
+    """Whether neighbouring rows may keep different columns."""
+    return encoding is not None and encoding.encoding().band(2) is None
 
 
 def knob_values(layer: Layer) -> dict[str, list[int]]:

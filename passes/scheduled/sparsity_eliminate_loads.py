@@ -124,7 +124,7 @@ class SparsityEliminateLoads(Pass):
     name = "sparsity-eliminate-loads"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        for op in walk(module, "sparsity.packed_linear"):
+        for op in walk(module, "sparsity.packed_linear", "sparsity.packed_conv"):
             names = ("values", "columns", "segments", "offsets")
             weights = [weight_behind(getattr(op, name)) for name in names]
             singles = [1 << i for i in range(op.row_tile.value)]

@@ -11,6 +11,8 @@ Nothing moves at run time: packing stores the weight in this order and the kerne
 expects it.
 Source: GRIM, section 4 (matrix reorder); the tile filling is a greedy heuristic of our own.
 
+A convolution is the matrix of its filters.
+
 Preconditions: the weight is a `sparsity.weight` and the op has a schedule; other ops are left alone. Rationale: the
 order depends on the zeros and on how many rows a tile has. A dense weight keeps its order: all its rows are equal.
 """
@@ -21,6 +23,7 @@ import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.attributes import NUMBERS, ORDER, SCHEDULE, Bcr, Dense
+from secateur.dialects.sparsity.ops.conv import as_matrix
 from secateur.dialects.sparsity.ops.weight import encoding_of, weight_behind
 
 from ..base import Pass, PassContext, walk
@@ -42,6 +45,9 @@ def kept_columns(op: ir.OpView, weight: np.ndarray, encoding: ir.Attribute | Non
         starts = np.arange(0, rows, band)
         whole = np.repeat(np.logical_or.reduceat(keep, starts), np.diff(np.append(starts, rows)), axis=0)
         keep = _if_few_more(keep, whole)
+    elif op.operation.name == "sparsity.conv" and encoding is not None and op.groups.value == 1:
+        kept = encoding.encoding().kept(keep.reshape(op.weight.type.shape))
+        keep = _if_few_more(keep, kept.reshape(keep.shape))
     inner = op.attributes[NUMBERS].format().arithmetic.inner if NUMBERS in op.attributes else 1
     if inner > 1 and columns % inner == 0:
         whole = np.repeat(keep.reshape(rows, columns // inner, inner).any(axis=2), inner, axis=1)
@@ -121,16 +127,17 @@ class SparsityReorder(Pass):
     name = "sparsity-reorder"
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        for op in walk(module, "sparsity.linear"):
+        for op in walk(module, "sparsity.linear", "sparsity.conv"):
             weight = weight_behind(op.weight)
             if weight is None or SCHEDULE not in op.attributes or ORDER in op.attributes:
                 continue
             encoding = encoding_of(weight)
             if encoding is None or isinstance(encoding, Dense):
                 continue
-            keep = kept_columns(op, context.array(weight), encoding)
+            groups = op.groups.value if op.operation.name == "sparsity.conv" else 1
+            keep = kept_columns(op, as_matrix(context.array(weight), groups), encoding)
             row_tile = op.attributes[SCHEDULE].values().get("row_tile", 1)
-            mixed = not (isinstance(encoding, Bcr) and encoding.values()["block_columns"] == 1)
+            mixed = encoding.encoding().band(2) is None
             band = encoding.values()["block_rows"] if isinstance(encoding, Bcr) else len(keep)
             order = row_order(keep, row_tile, max(band, row_tile), mixed).astype(np.int32)
             patterns = row_patterns(keep)[order]

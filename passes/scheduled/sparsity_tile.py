@@ -55,7 +55,7 @@ class SparsityTile(Pass):
 
     def run(self, module: ir.Module, context: PassContext) -> None:
         target = target_of(module)
-        for op in walk(module, "sparsity.packed_linear"):
+        for op in walk(module, "sparsity.packed_linear", "sparsity.packed_conv"):
             work, segments = weight_behind(op.work), weight_behind(op.segments)
             if SCHEDULE not in op.attributes or work is None or segments is None:
                 continue

@@ -14,6 +14,7 @@ from secateur.dialects.sparsity.ops.weight import WeightOp
 from ..base import Pass, PassContext, functions
 from . import torch_activations
 from .torch_attention import convert_attention
+from .torch_convolutions import fold_batch_norm, make_convolution
 from .torch_decoders import make_gated, make_rms_norm, make_rotary
 from .torch_masks import MaskReader
 from .torch_values import (
@@ -107,6 +108,7 @@ _SPELLED_OUT = {
 }
 _CONVERSIONS = {
     "linear": _linear,
+    "convolution": make_convolution,
     "layer_norm": _layer_norm,
     "add.Tensor": _add,
     "embedding": _embedding,
@@ -224,14 +226,15 @@ class ConvertTorchToSparsity(Pass):
     @staticmethod
     def _convert_single(ops: list[ir.Operation], context: PassContext) -> None:
         for op in ops:
-            convert = _CONVERSIONS.get(op.name.removeprefix("torch.aten."))
-            if convert is None or not _is_used(op.results[0]):
+            name = op.name.removeprefix("torch.aten.")
+            if (name not in _CONVERSIONS and name != "batch_norm") or not _is_used(op.results[0]):
                 continue
             with ir.InsertionPoint(op), op.location:
-                made = convert(op)
+                made = fold_batch_norm(op, context) if name == "batch_norm" else _CONVERSIONS[name](op)
                 if made is not None:
                     _replace(op, made)
-                    context.count(made.owner.name.removeprefix("sparsity."))
+                    what = "batch-norms-folded" if name == "batch_norm" else made.owner.name.removeprefix("sparsity.")
+                    context.count(what)
 
 
 def _operations(body: ir.Block) -> list[ir.Operation]:

@@ -1,4 +1,4 @@
-"""Finds how the zeros of each linear layer's weight lie, from the zeros alone."""
+"""Finds how the zeros of each layer's weight lie, from the zeros alone."""
 
 import dataclasses
 
@@ -7,15 +7,16 @@ from torch_mlir import ir
 
 from secateur.dialects import schemes
 from secateur.dialects.sparsity.attributes import ENCODING, EncodingAttribute
+from secateur.dialects.sparsity.ops.conv import ConvOp
 from secateur.dialects.sparsity.ops.linear import LinearOp
 from secateur.dialects.sparsity.ops.weight import WeightOp
 
 from ..base import Pass, PassContext, PassFailure, walk
 
 
-def weights_of_linears(module: ir.Module) -> list[WeightOp]:
-    """The weight ops that are the weight of a `sparsity.linear`, each once, in program order."""
-    users = [op.weight.owner for op in walk(module, LinearOp.OPERATION_NAME)]
+def weights_of_layers(module: ir.Module) -> list[WeightOp]:
+    """The weight ops that are the weight of a linear layer or a convolution, each once, in program order."""
+    users = [op.weight.owner for op in walk(module, LinearOp.OPERATION_NAME, ConvOp.OPERATION_NAME)]
     known = {user for user in users if isinstance(user, ir.Operation | ir.OpView)}
     return [op for op in walk(module, WeightOp.OPERATION_NAME) if op.operation in known or op in known]
 
@@ -32,7 +33,7 @@ def verify_encoding(op: WeightOp, mask: np.ndarray) -> schemes.Encoding:
 
 @dataclasses.dataclass(frozen=True)
 class SparsityDetect(Pass):
-    """Attaches the encoding with the fewest packed bytes to the weight of each linear layer.
+    """Attaches the encoding with the fewest packed bytes to the weight of each linear layer and convolution.
 
     ```mlir
     %w = "sparsity.weight"() {source = "query"} : () -> tensor<768x768xf32>
@@ -41,8 +42,8 @@ class SparsityDetect(Pass):
     %w = "sparsity.weight"() {source = "query", sparsity.encoding = #sparsity.bcr<{block_columns = 1 : i64,
          block_rows = 16 : i64}>} : () -> tensor<768x768xf32>
     ```
-    Looks at weights that a `sparsity.linear` uses as its weight; those of embeddings and biases stay as they are.
-    What is compared, what a byte is and how ties are broken: `secateur.dialects.schemes`.
+    Looks at weights that a `sparsity.linear` or a `sparsity.conv` uses as its weight; those of embeddings and biases
+    stay as they are. What is compared, what a byte is and how ties are broken: `secateur.dialects.schemes`.
 
     Preconditions: the weight's array can be read. Rationale: an encoding is a promise about values.
     An encoding that is there stays, if each weight that is not zero is among those that it keeps; otherwise the
@@ -57,7 +58,7 @@ class SparsityDetect(Pass):
     force: bool = False
 
     def run(self, module: ir.Module, context: PassContext) -> None:
-        for op in weights_of_linears(module):
+        for op in weights_of_layers(module):
             mask = schemes.nonzeros(context.array(op))
             if ENCODING in op.attributes and not self.force:
                 encoding = verify_encoding(op, mask)

@@ -4,12 +4,15 @@ from .activation import ActivationOp
 from .add import AddOp
 from .attention import AttentionOp
 from .cached_attention import CachedAttentionOp
+from .conv import ConvOp
 from .embedding import EmbeddingOp
 from .gated import GatedOp
 from .layer_norm import LayerNormOp
 from .linear import LinearOp
+from .packed_conv import PackedConvOp
 from .packed_linear import PackedLinearOp
 from .panels import FromPanelsOp, ToPanelsOp
+from .planes import FromPlanesOp, ToPlanesOp
 from .quantize_heads import QuantizeHeadsOp
 from .quantize_tokens import QuantizeTokensOp
 from .quantized_attention import QuantizedAttentionOp
@@ -25,6 +28,7 @@ OPS = {
     for op in (
         WeightOp,
         LinearOp,
+        ConvOp,
         AttentionOp,
         CachedAttentionOp,
         LayerNormOp,
@@ -43,6 +47,9 @@ OPS = {
         QuantizedAttentionOp,
         ToPanelsOp,
         FromPanelsOp,
+        PackedConvOp,
+        ToPlanesOp,
+        FromPlanesOp,
     )
 }
 """Every op of the two levels by its name, in the order of the docs."""

@@ -1,7 +1,8 @@
 """Sites where an element-wise op joins its neighbour: activations and residual additions.
 
-Both are one-to-one after many-to-many (into the linear that feeds them) or before it (into the layer norm that reads
-them), which the published table allows without a measurement.
+Both are one-to-one after many-to-many (into the linear or convolution that feeds them) or before it (into the layer
+norm that reads them), which the published table allows without a measurement. What a linear takes is its activation and
+then a residual; a convolution takes a residual before its activation, too.
 """
 
 from torch_mlir import ir
@@ -16,38 +17,57 @@ from .readers import (
     defined_by,
     joined_location,
     label,
-    linear_behind,
+    layer_of,
     readers,
-    rebuild_linear,
+    rebuild_layer,
     replace,
     tensor_bytes,
 )
 
 INTO_LINEAR, INTO_LAYER_NORM, SEPARATE = "into-linear", "into-layer-norm", "separate"
+INTO_CONVOLUTION = "into-convolution"
 
 
-def _no_linear(value: ir.Value) -> str:
-    """Why no linear layer takes the reader of `value` into its epilogue; empty where one does."""
-    linear = defined_by(value, "sparsity.linear")
-    if linear is None:
+def _no_layer(value: ir.Value) -> str:
+    """Why no layer takes the reader of `value` into its epilogue; empty where one may."""
+    if layer_of(value) is None:
         owner = value.owner
         if not isinstance(owner, ir.Block) and owner.name in CONSTANTS:
             return "a constant is no linear"
         producer = "an argument" if isinstance(owner, ir.Block) else f"'{owner.name}'"
         return f"{producer} has no kernel with an epilogue"
-    if linear_behind(value) is None:
-        return count_readers(value)
-    if linear.residual is not None:
+    return "" if len(readers(value)) == 1 else count_readers(value)
+
+
+def _kind(layer: ir.OpView) -> str:
+    return "linear" if layer.operation.name == "sparsity.linear" else "convolution"
+
+
+def _no_activation(value: ir.Value) -> str:
+    """Why no layer takes an activation of `value`; empty where one does."""
+    refused = _no_layer(value)
+    if refused:
+        return refused
+    layer = value.owner.opview
+    if activation_of(layer) != "none":
+        return f"the {_kind(layer)} has an activation already"
+    if layer.residual is not None and _kind(layer) == "linear":
         return "the linear has a residual already"
     return ""
+
+
+def _no_residual(value: ir.Value) -> str:
+    """Why no layer takes an addition to `value`; empty where one does."""
+    refused = _no_layer(value)
+    if not refused and value.owner.opview.residual is not None:
+        return f"the {_kind(value.owner.opview)} has a residual already"
+    return refused
 
 
 def _activation(op: ir.OpView, context: PassContext) -> Found | None:
     if layout_of(op):
         return None
-    refused = _no_linear(op.x)
-    if not refused and activation_of(op.x.owner.opview) != "none":
-        refused = "the linear has an activation already"
+    refused = _no_activation(op.x)
     owner = op.x.owner
     fused = () if refused else (INTO_LINEAR,)
     pairs = () if isinstance(owner, ir.Block) else (Pair(owner.opview, op, fused, refused),)
@@ -62,26 +82,46 @@ def _activation(op: ir.OpView, context: PassContext) -> Found | None:
 
 
 def fuse_activation(op: ir.OpView, variant: str, context: PassContext) -> bool:
-    """`activation(linear(x))` -> the activation as the linear's epilogue."""
+    """`activation(layer(x))` -> the activation as the layer's epilogue."""
     if variant == SEPARATE:
         return True
-    if layout_of(op) or _no_linear(op.x) or activation_of(op.x.owner.opview) != "none":
+    if layout_of(op) or _no_activation(op.x):
         return False
-    linear = op.x.owner.opview
-    new = rebuild_linear(linear, op)
-    new.attributes["activation"] = op.kind
-    replace(op, new.result, linear)
+    layer = op.x.owner.opview
+    changed: dict[str, object] = {"activation": op.kind}
+    if layer.residual is not None:
+        changed["residual_first"] = ir.UnitAttr.get(op.context)
+    new = rebuild_layer(layer, op, **changed)
+    replace(op, new.result, layer)
     return True
 
 
+def _activation_of_sum(op: ir.OpView, context: PassContext) -> Found | None:
+    total = defined_by(op.x, "sparsity.add")
+    if layout_of(op) or total is None:
+        return None
+    taking = [v for v in (total.lhs, total.rhs) if layer_of(v) is not None and not _no_residual(v)]
+    taking = [v for v in taking if _kind(v.owner.opview) == "convolution" and not _no_activation(v)]
+    refused = "" if taking else "no convolution takes the addition in"
+    if not refused and len(readers(op.x)) > 1:
+        refused = count_readers(op.x)
+    size = tensor_bytes(op.x)
+    return Found(
+        legal={**({} if refused else {INTO_CONVOLUTION: Saving(size, 2 * size)}), SEPARATE: Saving()},
+        refused={INTO_CONVOLUTION: refused} if refused else {},
+        shape=f"{op.kind.value} of {describe(total.lhs, context)} + {describe(total.rhs, context)}",
+        name=label(taking[0].owner.opview) if taking else op.kind.value,
+    )
+
+
 def _residual_producer(value: ir.Value) -> tuple[ir.Value, str]:
-    """The value to look for a linear behind, past an activation that may join the linear; why there is none."""
+    """The value to look for a layer behind, past an activation that may join the layer; why there is none."""
     activation = defined_by(value, "sparsity.activation")
     if activation is None:
-        return value, _no_linear(value)
+        return value, _no_residual(value)
     if len(readers(value)) > 1:
         return value, count_readers(value)
-    return activation.x, _no_linear(activation.x)
+    return activation.x, _no_residual(activation.x)
 
 
 def _no_layer_norm(op: ir.OpView) -> str:
@@ -140,7 +180,7 @@ def _residual(op: ir.OpView, context: PassContext) -> Found | None:
 
 
 def fuse_residual(op: ir.OpView, variant: str, context: PassContext) -> bool:
-    """`linear(x) + r` -> the addition as the linear's epilogue; `layer_norm(a + b)` -> inside the layer norm."""
+    """`layer(x) + r` -> the addition as the layer's epilogue; `layer_norm(a + b)` -> inside the layer norm."""
     if variant == SEPARATE:
         return True
     if layout_of(op):
@@ -150,10 +190,10 @@ def fuse_residual(op: ir.OpView, variant: str, context: PassContext) -> bool:
     if op.lhs == op.rhs:
         return False
     for value, other in ((op.lhs, op.rhs), (op.rhs, op.lhs)):
-        if not _no_linear(value):
-            linear = value.owner.opview
-            new = rebuild_linear(linear, op, residual=other)
-            replace(op, new.result, linear)
+        if not _no_residual(value):
+            layer = value.owner.opview
+            new = rebuild_layer(layer, op, residual=other)
+            replace(op, new.result, layer)
             return True
     return False
 
@@ -181,4 +221,13 @@ RESIDUAL = Kind(
     "residuals-fused",
     _residual,
     fuse_residual,
+)
+# After the residual has joined the convolution.
+ACTIVATION_OF_SUM = Kind(
+    "activation-of-sum",
+    "sparsity.activation",
+    (INTO_CONVOLUTION, SEPARATE),
+    "activations-fused",
+    _activation_of_sum,
+    fuse_activation,
 )

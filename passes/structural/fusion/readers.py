@@ -1,10 +1,11 @@
-"""Who reads a value, what made it, and rebuilding a linear layer with other operands."""
+"""Who reads a value, what made it, and rebuilding a layer with other operands."""
 
 import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects import schemes
 from secateur.dialects.sparsity.attributes import ENCODING, EncodingAttribute
+from secateur.dialects.sparsity.ops.conv import ConvOp
 from secateur.dialects.sparsity.ops.linear import LinearOp
 from secateur.dialects.sparsity.ops.weight import WeightOp, encoding_of, make_weight, symbol_of, weight_behind
 from secateur.dialects.sparsity.rules import activation_of
@@ -36,14 +37,25 @@ def linear_behind(value: ir.Value) -> ir.OpView | None:
     return linear if linear is not None and len(readers(value)) == 1 else None
 
 
-def is_plain(linear: ir.OpView) -> bool:
-    """Whether the layer is `x @ transpose(weight) + bias` with nothing behind it."""
-    return activation_of(linear) == "none" and linear.residual is None
+def layer_of(value: ir.Value) -> ir.OpView | None:
+    """The linear layer or convolution that makes `value`, or None."""
+    return defined_by(value, LinearOp.OPERATION_NAME) or defined_by(value, ConvOp.OPERATION_NAME)
+
+
+def is_plain(layer: ir.OpView) -> bool:
+    """Whether a linear layer or convolution has nothing behind its sums and bias."""
+    return activation_of(layer) == "none" and layer.residual is None
 
 
 def joined_location(*ops: ir.OpView) -> ir.Location:
     """The places of all `ops`, so that a report finds the modules of the model that a fused op stands for."""
     return ir.Location.fused([op.location for op in ops], context=ops[0].context)
+
+
+def rebuild_layer(layer: ir.OpView, at: ir.OpView, **changed: object) -> ir.OpView:
+    """A linear layer or convolution again, just before `at`, for which it stands too, with another epilogue."""
+    with joined_location(layer, at), ir.InsertionPoint(at):
+        return layer.rebuild(**changed)
 
 
 def rebuild_linear(linear: ir.OpView, at: ir.OpView, *others: ir.OpView, **changed: ir.Value | None) -> ir.OpView:
@@ -80,7 +92,7 @@ def label(op: ir.OpView) -> str:
         value = getattr(op, field, None)
         weight = weight_behind(value) if value is not None else None
         if weight is not None and symbol_of(weight):
-            return str(symbol_of(weight)).removesuffix(".weight")
+            return str(symbol_of(weight)).partition("*")[0].removesuffix(".weight")
     return op.operation.name.removeprefix("sparsity.")
 
 

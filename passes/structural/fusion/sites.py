@@ -9,13 +9,15 @@ from torch_mlir import ir
 from secateur.passes.base import PassContext, PassFailure, walk
 
 from .affine import LAYER_NORM_AFFINE
-from .epilogues import ACTIVATION, RESIDUAL
+from .epilogues import ACTIVATION, ACTIVATION_OF_SUM, RESIDUAL
 from .kinds import Found, Kind, Saving
 from .projections import ATTENTION_SCALE, QKV
 
 # In the order in which they are performed: weights are folded before they are merged, and an activation joins its
-# linear before the residual that is added behind it.
-KINDS: dict[str, Kind] = {k.name: k for k in (LAYER_NORM_AFFINE, ATTENTION_SCALE, QKV, ACTIVATION, RESIDUAL)}
+# layer before the residual that is added behind it, one of the sum after that.
+KINDS: dict[str, Kind] = {
+    k.name: k for k in (LAYER_NORM_AFFINE, ATTENTION_SCALE, QKV, ACTIVATION, RESIDUAL, ACTIVATION_OF_SUM)
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,13 @@ from secateur.dialects.sparsity.ops import OPS, WeightOp
 from secateur.passes.kernels.linalg_ops import LOWERINGS
 
 COMPUTED = {name: op for name, op in OPS.items() if op is not WeightOp}
-PACKED = ("sparsity.packed_linear", "sparsity.sliced_linear", "sparsity.to_panels", "sparsity.from_panels")
+PACKED = (
+    "sparsity.packed_linear",
+    "sparsity.packed_conv",
+    "sparsity.sliced_linear",
+    "sparsity.to_panels",
+    "sparsity.from_panels",
+)
 
 
 def operands(op):
