@@ -1,6 +1,10 @@
 // What follows a convolution joins it: an activation, a residual, and, unlike for a linear, an activation of their sum.
-// RUN: sparsity-opt %s --sparsity-fuse --split-input-file | FileCheck %s
+// RUN: sparsity-opt %s --sparsity-fuse --split-input-file --check-semantics | FileCheck %s
+// RUN: sparsity-opt %s --sparsity-fuse=plan=activation-of-sum=separate --split-input-file --check-semantics | FileCheck %s --check-prefix=APART
 
+// APART-LABEL: func.func @basic_block
+// APART: %[[Y:.*]] = "sparsity.conv"(%{{.*}}, %{{.*}}, %{{.*}}) {dilation
+// APART: "sparsity.activation"(%[[Y]])
 // CHECK-LABEL: func.func @basic_block
 // CHECK-SAME: (%[[X:.*]]: tensor<1x2x3xf32>)
 // CHECK: %[[H:.*]] = "sparsity.conv"(%[[X]], %{{.*}}) {activation = "relu"
