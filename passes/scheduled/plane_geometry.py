@@ -43,6 +43,15 @@ def taps_of(op: ir.OpView) -> list[Tap]:
     return found
 
 
+def meets_pixels(op: ir.OpView, tap: Tap) -> bool:
+    """Whether a position of the kernel meets a pixel of x for any pixel of the result; else it meets zeros alone."""
+    sizes = zip(windows_of(op).strides, op.x.type.shape[2:], op.result.type.shape[2:], strict=True)
+    return all(
+        shift < -(-(size - phase) // stride) and shift + made > 0
+        for (stride, size, made), phase, shift in zip(sizes, tap.phases, tap.shifts, strict=True)
+    )
+
+
 class _Classes:
     """Values that were said to be alike, by the first of them."""
 

@@ -35,7 +35,7 @@ from secateur.dialects.sparsity.ops.weight import encoding_of, make_weight, symb
 
 from ..base import Pass, PassContext, walk
 from ..target import target_of
-from .plane_geometry import plan_planes, taps_of
+from .plane_geometry import meets_pixels, plan_planes, taps_of
 from .sparsity_pack import not_empty, pack_rows
 from .sparsity_reorder import kept_columns
 
@@ -100,7 +100,9 @@ class SparsityPackConvolutions(Pass):
         schedule = op.attributes[SCHEDULE].values()
         matrix = as_matrix(context.array(weight), op.groups.value)
         order = np.array(op.attributes[ORDER]) if ORDER in op.attributes else np.arange(len(matrix))
-        keep = kept_columns(op, matrix, encoding_of(weight))
+        # Two positions that meet zeros alone may do so at one place, and a list names a place once.
+        met = np.tile([meets_pixels(op, tap) for tap in taps_of(op)], op.x.type.shape[1])
+        keep = kept_columns(op, matrix, encoding_of(weight)) & met
         packed = pack_rows(matrix, order, schedule["row_tile"], keep)
         tiles, row_tile = packed.rows.shape
         packed.columns = _offsets(op, reads)[packed.columns].astype(np.int32)
@@ -125,7 +127,7 @@ class SparsityPackConvolutions(Pass):
             result = FromPlanesOp(op.result.type, new.result, writes).result
         op.result.replace_all_uses_with(result)
         op.operation.erase()
-        kept_weights = int(np.count_nonzero(matrix))
+        kept_weights = int(np.count_nonzero(matrix[:, met]))
         context.count("kept-weights", kept_weights)
         context.count("padding-values", int(packed.values.size) - kept_weights)
         context.count("packed-values", int(packed.values.size))

@@ -116,6 +116,8 @@ def error(module: Net, x: torch.Tensor, **options) -> float:
 @example(case(sizes=(1, 1), stride=2, scheme="dense"))
 @example(case(sizes=(17, 5), stride=3, padding=3, kernel=4, dilation=2, scheme="punched"))
 @example(case(dimensions=3, sizes=(3, 5, 4), stride=2, groups=2, norm=True))
+# Positions of the kernel that meet no pixel, several of them the same zero.
+@example(case(dimensions=3, sizes=(3, 10, 1), channels=1, filters=3, stride=2, padding=2, dilation=2, scheme="single"))
 @example(case(sizes=(20, 20), groups=3, channels=1, filters=1, scheme="single", batch=2))
 def test_kernels_equal_pytorch(found):
     module, x = built(found)
