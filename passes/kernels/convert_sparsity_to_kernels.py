@@ -35,6 +35,7 @@ from .elementwise import plan_layer_norm, plan_pointwise, plan_rms_norm
 from .linear import plan_linear
 from .linear_rows import plan_sliced_linear
 from .plan import Plan
+from .pooling import plan_max_pool
 from .quantize_heads import plan_quantize_heads
 from .quantize_tokens import plan_quantize_tokens
 from .quantized_attention import plan_quantized_attention
@@ -44,6 +45,7 @@ from .quantized_linear import plan_quantized_linear
 _PLANS: dict[str, Callable[[ir.OpView, Lanes], Plan | None]] = {
     "sparsity.packed_linear": plan_linear,
     "sparsity.packed_conv": plan_conv,
+    "sparsity.max_pool": plan_max_pool,
     "sparsity.sliced_linear": plan_sliced_linear,
     "sparsity.attention": plan_attention,
     "sparsity.cached_attention": plan_cached_attention,

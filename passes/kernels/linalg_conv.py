@@ -6,7 +6,7 @@ from secateur.dialects.sparsity.ops.conv import residual_first
 from secateur.dialects.sparsity.rules import activation_of
 from secateur.dialects.sparsity.windows import windows_of
 
-from .linalg_text import Snippet, activation_lines, padded_with_zeros, tensor
+from .linalg_text import Snippet, activation_lines, padded, tensor
 
 _SPATIAL, _KERNEL = "pqr", "xyz"
 
@@ -16,8 +16,8 @@ def conv(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
     x, weight, shape = (list(value.type.shape) for value in (op.x, op.weight, op.result))
     windows, groups = windows_of(op), op.groups.value
     spatial, kernel = _SPATIAL[: len(x) - 2], _KERNEL[: len(x) - 2]
-    padded = [*x[:2], *(size + sum(sides) for size, sides in zip(x[2:], windows.padding, strict=True))]
-    value = padded_with_zeros(snippet, names["x"], x, [0, 0, *(before for before, _ in windows.padding)], padded)
+    whole = [*x[:2], *(size + sum(sides) for size, sides in zip(x[2:], windows.padding, strict=True))]
+    value = padded(snippet, names["x"], x, [0, 0, *(before for before, _ in windows.padding)], whole)
     # What no window reaches is cut off: a single window would else read a dimension that is longer than its kernel.
     reached = [
         (count - 1) * stride + (length - 1) * dilation + 1
@@ -25,13 +25,11 @@ def conv(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
             shape[2:], windows.strides, weight[2:], windows.dilation, strict=True
         )
     ]
-    whole, padded = padded, [*x[:2], *reached]
-    if whole != padded:
+    cut = [*x[:2], *reached]
+    if whole != cut:
         starts, steps = [0] * len(x), [1] * len(x)
-        value = snippet.line(
-            f"tensor.extract_slice {value}{starts} {padded} {steps} : {tensor(whole)} to {tensor(padded)}"
-        )
-    cut_x, value = _cut(snippet, value, padded, 1, groups)
+        value = snippet.line(f"tensor.extract_slice {value}{starts} {cut} {steps} : {tensor(whole)} to {tensor(cut)}")
+    cut_x, value = _cut(snippet, value, cut, 1, groups)
     cut_weight, filters = _cut(snippet, names["weight"], weight, 0, groups)
     cut_shape = [shape[0], groups, shape[1] // groups, *shape[2:]]
     loops = ["b", "g", "f", *spatial, "c", *kernel]

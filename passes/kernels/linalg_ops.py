@@ -11,6 +11,7 @@ from .linalg_conv import conv
 from .linalg_decoders import cached_attention, gated, rms_norm, rotary
 from .linalg_heads import quantize_heads
 from .linalg_planes import from_planes, to_planes
+from .linalg_pool import max_pool
 from .linalg_text import Snippet, activation_lines, as_f32, literal, tensor
 
 # Dimension letters for leading dimensions; features are `n`, reduced features `k`.
@@ -229,6 +230,7 @@ BYTES = {
 LOWERINGS = {
     "sparsity.linear": linear,
     "sparsity.conv": conv,
+    "sparsity.max_pool": max_pool,
     "sparsity.to_planes": to_planes,
     "sparsity.from_planes": from_planes,
     "sparsity.layer_norm": layer_norm,

@@ -6,20 +6,31 @@ import math
 import numpy as np
 from torch_mlir import ir
 
+from secateur.dialects.sparsity.attributes import Planes
+
 from .linalg_conv import epilogue_of_filters
-from .linalg_text import Snippet, padded_with_zeros, tensor
+from .linalg_text import Snippet, padded, tensor
 
 
 def to_planes(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
     """Each phase: every n-th pixel, rows padded to their pitch, zeros in front and behind."""
-    values = op.planes.values()
-    sizes, pitches, phases = values["sizes"], values["pitches"], values["phases"]
-    outer, length = list(op.x.type.shape[:2]), values["length"]
+    return planes_of_image(snippet, names["x"], op.planes, list(op.x.type.shape))
+
+
+def from_planes(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
+    """The rows of pixels without their gaps."""
+    return image_of_planes(snippet, names["x"], op.planes, list(op.result.type.shape))
+
+
+def planes_of_image(snippet: Snippet, image: str, planes: Planes, shape: list[int]) -> str:
+    """An image of `shape` in planes."""
+    values = planes.values()
+    pitches, phases, length, outer = values["pitches"], values["phases"], values["length"], shape[:2]
     made = []
     for phase in itertools.product(*map(range, phases)):
-        value, shape = names["x"], [*outer, *sizes]
+        value, size = image, shape
         if math.prod(phases) > 1:
-            kept = [*outer, *(-(-(n - at) // step) for n, at, step in zip(sizes, phase, phases, strict=True))]
+            kept = [*outer, *(-(-(n - at) // step) for n, at, step in zip(shape[2:], phase, phases, strict=True))]
             if min(kept) == 0:
                 # An image that is smaller than its strides has phases without a pixel.
                 made.append(snippet.filled([*outer, length], 0.0))
@@ -28,13 +39,13 @@ def to_planes(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
                 f"tensor.extract_slice {value}{[0, 0, *phase]} {kept} {[1, 1, *phases]} : {tensor(shape)} to"
                 f" {tensor(kept)}"
             )
-            shape = kept
-        padded = [*shape[:3], *(pitches[axis] // pitches[axis + 1] for axis in range(len(pitches) - 1))]
-        value = padded_with_zeros(snippet, value, shape, [0] * len(shape), padded)
-        flat = [*outer, math.prod(padded[2:])]
-        if len(padded) > 3:
-            groups = [[0], [1], list(range(2, len(padded)))]
-            value = snippet.line(f"tensor.collapse_shape {value} {groups} : {tensor(padded)} into {tensor(flat)}")
+            size = kept
+        rows = [*size[:3], *(pitches[axis] // pitches[axis + 1] for axis in range(len(pitches) - 1))]
+        value = padded(snippet, value, size, [0] * len(size), rows)
+        flat = [*outer, math.prod(rows[2:])]
+        if len(rows) > 3:
+            groups = [[0], [1], list(range(2, len(rows)))]
+            value = snippet.line(f"tensor.collapse_shape {value} {groups} : {tensor(rows)} into {tensor(flat)}")
         # The last row's gap may reach behind the plane.
         most = min(flat[2], length - values["origin"])
         if most < flat[2]:
@@ -43,40 +54,38 @@ def to_planes(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
                 f"tensor.extract_slice {value}[0, 0, 0] {cut} [1, 1, 1] : {tensor(flat)} to {tensor(cut)}"
             )
             flat = cut
-        made.append(padded_with_zeros(snippet, value, flat, [0, 0, values["origin"]], [*outer, length]))
+        made.append(padded(snippet, value, flat, [0, 0, values["origin"]], [*outer, length]))
     if len(made) == 1:
         return made[0]
     kind = ", ".join([tensor([*outer, length])] * len(made))
-    result = tensor(op.result.type.shape)
-    return snippet.line(f"tensor.concat dim(2) {', '.join(made)} : ({kind}) -> {result}")
+    return snippet.line(f"tensor.concat dim(2) {', '.join(made)} : ({kind}) -> {tensor(planes.shape(*outer))}")
 
 
-def from_planes(snippet: Snippet, op: ir.OpView, names: dict[str, str]) -> str:
-    """The rows of pixels without their gaps. Raises `ValueError` for planes in phases, which are only read."""
-    values = op.planes.values()
-    sizes, pitches = values["sizes"], values["pitches"]
+def image_of_planes(snippet: Snippet, value: str, planes: Planes, shape: list[int]) -> str:
+    """The image of `shape` that lies in planes. Raises `ValueError` for planes in phases, which are only read."""
+    values = planes.values()
+    pitches, outer, origin = values["pitches"], shape[:2], values["origin"]
     if math.prod(values["phases"]) > 1:
         raise ValueError("planes in phases are not made into images")
-    outer, origin = list(op.result.type.shape[:2]), values["origin"]
-    rows = [sizes[0], *(pitches[axis] // pitches[axis + 1] for axis in range(len(pitches) - 1))]
+    rows = [shape[2], *(pitches[axis] // pitches[axis + 1] for axis in range(len(pitches) - 1))]
     flat = [*outer, math.prod(rows)]
-    value, shape = names["x"], list(op.x.type.shape)
-    shape = [*outer, max(values["length"], origin + flat[2])]
-    value = padded_with_zeros(snippet, value, list(op.x.type.shape), [0, 0, 0], shape)
+    found = planes.shape(*outer)
+    # The last row's gap may reach behind the plane.
+    whole = [*outer, max(values["length"], origin + flat[2])]
+    value = padded(snippet, value, found, [0, 0, 0], whole)
     value = snippet.line(
-        f"tensor.extract_slice {value}{[0, 0, origin]} {flat} [1, 1, 1] : {tensor(shape)} to {tensor(flat)}"
+        f"tensor.extract_slice {value}{[0, 0, origin]} {flat} [1, 1, 1] : {tensor(whole)} to {tensor(flat)}"
     )
-    if len(sizes) > 1:
-        whole = [*outer, *rows]
-        groups = [[0], [1], list(range(2, len(whole)))]
-        text = f"tensor.expand_shape {value} {groups} output_shape {whole} : {tensor(flat)} into {tensor(whole)}"
+    if len(rows) > 1:
+        cut = [*outer, *rows]
+        groups = [[0], [1], list(range(2, len(cut)))]
+        text = f"tensor.expand_shape {value} {groups} output_shape {cut} : {tensor(flat)} into {tensor(cut)}"
         value = snippet.line(text)
-        flat = whole
-    result = list(op.result.type.shape)
-    if flat == result:
+        flat = cut
+    if flat == shape:
         return value
     starts, steps = [0] * len(flat), [1] * len(flat)
-    return snippet.line(f"tensor.extract_slice {value}{starts} {result} {steps} : {tensor(flat)} to {tensor(result)}")
+    return snippet.line(f"tensor.extract_slice {value}{starts} {shape} {steps} : {tensor(flat)} to {tensor(shape)}")
 
 
 def packed_conv(snippet: Snippet, op: ir.OpView, names: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
@@ -126,4 +135,4 @@ def packed_conv(snippet: Snippet, op: ir.OpView, names: dict[str, str], arrays: 
     ]
     masked = [(total, tensor(shape), "bfm"), (names["pixels"], tensor([positions]), "m")]
     total = snippet.generic("bfm", masked, "bfm", shape, kept)
-    return padded_with_zeros(snippet, total, shape, [0, 0, origin], [batch, filters, length])
+    return padded(snippet, total, shape, [0, 0, origin], [batch, filters, length])

@@ -117,15 +117,17 @@ class Snippet:
         )
 
 
-def padded_with_zeros(snippet: Snippet, value: str, shape: list[int], low: list[int], padded: list[int]) -> str:
-    """`value` of `shape` in a tensor of the shape `padded`, `low` elements from its beginning."""
-    if shape == padded:
+def padded(
+    snippet: Snippet, value: str, shape: list[int], low: list[int], whole: list[int], outside: float = 0.0
+) -> str:
+    """`value` of `shape` in a tensor of the shape `whole` that is `outside` elsewhere, `low` from its beginning."""
+    if shape == whole:
         return value
-    high = [whole - before - size for whole, before, size in zip(padded, low, shape, strict=True)]
+    high = [size - before - own for size, before, own in zip(whole, low, shape, strict=True)]
     indices = ", ".join(f"%i{axis}: index" for axis in range(len(shape)))
     text = f"tensor.pad {value} low{low} high{high} {{\n  ^bb0({indices}):\n"
     return snippet.line(
-        f"{text}    tensor.yield {snippet.constant(0.0)} : f32\n  }} : {tensor(shape)} to {tensor(padded)}"
+        f"{text}    tensor.yield {snippet.constant(outside)} : f32\n  }} : {tensor(shape)} to {tensor(whole)}"
     )
 
 

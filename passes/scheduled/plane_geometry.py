@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch_mlir import ir
 
-from secateur.dialects.sparsity.attributes import Planes
+from secateur.dialects.sparsity.attributes import Planes, to_python
 from secateur.dialects.sparsity.windows import windows_of
 
 # Origins and lengths are multiples of this many positions: whole vectors on every CPU.
@@ -111,16 +111,19 @@ def _rows(op: ir.OpView) -> list[int]:
 class Geometry:
     """The planes of what convolutions read and write.
 
-    `counts`: by convolution (its place in the list given), how many positions of its result are computed.
+    `counts`: by convolution (its place in the list given), how many positions of its result are computed; `pools`: by
+    pooling, the planes of its operand and of its result.
     """
 
     reads: list[Planes]
     writes: list[Planes]
     counts: list[int]
+    pools: list[tuple[Planes, Planes]]
 
 
-def plan_planes(ops: Sequence[ir.OpView], blocks: Sequence[int]) -> Geometry:
-    """The planes of all convolutions of a module; `blocks`: the positions that a kernel computes at once, by op."""
+def plan_planes(ops: Sequence[ir.OpView], blocks: Sequence[int], pools: Sequence[ir.OpView] = ()) -> Geometry:
+    """The planes of all convolutions of a module, and of `pools` of what they make. `blocks`: the positions that a
+    kernel computes at once, by convolution."""
     alike, pitched = _Classes(), _Classes()
     for op in ops:
         if op.residual is not None:
@@ -128,7 +131,7 @@ def plan_planes(ops: Sequence[ir.OpView], blocks: Sequence[int]) -> Geometry:
             pitched.join(op.residual, op.result)
         if not _strided(op):
             pitched.join(op.x, op.result)
-    rows = _row_lengths(ops, pitched)
+    rows = _row_lengths(ops, pools, pitched)
     pitches = {value: _pitches(length) for value, length in rows.items()}
     counts, needs = [], {}
     for op, block in zip(ops, blocks, strict=True):
@@ -144,6 +147,14 @@ def plan_planes(ops: Sequence[ir.OpView], blocks: Sequence[int]) -> Geometry:
         read = needs.setdefault(_read_key(op, alike, pitched), _Need())
         read.take(-min(offsets), max(max(offsets) + counts[-1], pixels))
         needs.setdefault((alike.first(op.result),), _Need()).take(0, counts[-1])
+    for pool in pools:
+        for value, behind in ((pool.x, _last_read(pool)), (pool.result, pool.result.type.shape[2:])):
+            steps = pitches[pitched.first(value)]
+            before = windows_of(pool).padding if value == pool.x else ()
+            front = sum(side * step for (side, _), step in zip(before, steps, strict=False))
+            last = sum((length - 1) * step for length, step in zip(behind, steps, strict=True))
+            # Vectors of every n-th pixel are loaded with what is between them.
+            needs.setdefault((alike.first(value),), _Need()).take(front, last + max(windows_of(pool).strides))
     reads = [
         needs[_read_key(op, alike, pitched)].planes(
             op.x.type.shape[2:], pitches[pitched.first(op.result)], windows_of(op).strides
@@ -156,7 +167,31 @@ def plan_planes(ops: Sequence[ir.OpView], blocks: Sequence[int]) -> Geometry:
         )
         for op in ops
     ]
-    return Geometry(reads, writes, counts)
+    pooled = [
+        tuple(
+            needs[alike.first(v),].planes(v.type.shape[2:], pitches[pitched.first(v)], [1] * (v.type.rank - 2))
+            for v in (pool.x, pool.result)
+        )
+        for pool in pools
+    ]
+    return Geometry(reads, writes, counts, pooled)
+
+
+def _last_read(pool: ir.OpView) -> list[int]:
+    """By dimension, how many pixels and zeros from the first pixel on windows reach."""
+    windows, kernel = windows_of(pool), to_python(pool.kernel)
+    return [
+        max(size, (made - 1) * stride + (length - 1) * dilation - before + 1)
+        for size, made, stride, length, dilation, (before, _) in zip(
+            pool.x.type.shape[2:],
+            pool.result.type.shape[2:],
+            windows.strides,
+            kernel,
+            windows.dilation,
+            windows.padding,
+            strict=True,
+        )
+    ]
 
 
 def _read_key(op: ir.OpView, alike: _Classes, pitched: _Classes) -> tuple[object, ...]:
@@ -166,12 +201,22 @@ def _read_key(op: ir.OpView, alike: _Classes, pitched: _Classes) -> tuple[object
     return op.x, windows_of(op).strides, pitched.first(op.result)
 
 
-def _row_lengths(ops: Iterable[ir.OpView], pitched: _Classes) -> Mapping[ir.Value, list[int]]:
+def _row_lengths(
+    ops: Iterable[ir.OpView], pools: Iterable[ir.OpView], pitched: _Classes
+) -> Mapping[ir.Value, list[int]]:
     found: dict[ir.Value, list[int]] = {}
+
+    def take(value: ir.Value, lengths: Sequence[int]) -> None:
+        first = pitched.first(value)
+        known = found.get(first, [0] * len(lengths))
+        found[first] = [max(pair) for pair in zip(known, lengths, strict=True)]
+
     for op in ops:
-        first = pitched.first(op.result)
-        known = found.get(first, [0] * (op.x.type.rank - 2))
-        found[first] = [max(pair) for pair in zip(known, _rows(op), strict=True)]
+        take(op.result, _rows(op))
+    for pool in pools:
+        sizes = zip(pool.x.type.shape[2:], _last_read(pool), windows_of(pool).padding, strict=True)
+        take(pool.x, [size + max(before, last - size) for size, last, (before, _) in sizes])
+        take(pool.result, list(pool.result.type.shape[2:]))
     return found
 
 

@@ -14,12 +14,13 @@ after:
 A convolution is seen as a matrix of filters by channels and kernel positions, and packed as a linear layer is
 (`sparsity-pack`); groups of channels are zeros of that matrix. In planes with gaps of zeros the weight of a channel and
 kernel position meets x at one distance from every pixel of the result, so a column entry is that distance, the kernel
-is that of a linear layer, and no border is a special case. How planes lie: `plane_geometry.py`.
+is that of a linear layer, and no border is a special case. How planes lie: `plane_geometry.py`. The maximum of windows
+of a convolution's result (`sparsity.max_pool`) is taken in planes too, where the activation leaves no negative number.
 
 Preconditions: static f32, a weight that is a `sparsity.weight`, a schedule with a row tile; other convolutions are left
 to `convert-sparsity-to-linalg`. Rationale: only known zeros can be left out.
-Statistics: `kept-weights`, `padding-values`, `packed-values`, `repeated-rows` as `sparsity-pack`; `copies-cancelled`
-between neighbours, `copies-shared` by readers of one tensor.
+Statistics: `kept-weights`, `padding-values`, `packed-values`, `repeated-rows` as `sparsity-pack`; `pools-in-planes`;
+`copies-cancelled` between neighbours, `copies-shared` by readers of one tensor.
 """
 
 import dataclasses
@@ -32,6 +33,7 @@ from secateur.dialects.sparsity.ops.conv import as_matrix
 from secateur.dialects.sparsity.ops.packed_conv import PackedConvOp
 from secateur.dialects.sparsity.ops.planes import FromPlanesOp, ToPlanesOp
 from secateur.dialects.sparsity.ops.weight import encoding_of, make_weight, symbol_of, weight_behind
+from secateur.dialects.sparsity.rules import activation_of
 
 from ..base import Pass, PassContext, walk
 from ..target import target_of
@@ -69,6 +71,20 @@ def _pixels(planes: Planes, count: int) -> np.ndarray:
     return found
 
 
+# What these activations give is not negative, so zeros around it change no maximum.
+_NOT_NEGATIVE = ("relu", "sigmoid")
+
+
+def _pools_of(ops: list[ir.OpView]) -> list[ir.OpView]:
+    """The poolings of what convolutions make, in which a zero of a gap is never more than the pixels."""
+    found = []
+    for op in ops:
+        last = activation_of(op) if op.residual is None or "residual_first" in op.attributes else "none"
+        if last in _NOT_NEGATIVE:
+            found += [use.owner.opview for use in op.result.uses if use.owner.name == "sparsity.max_pool"]
+    return found
+
+
 def _f32(shape: list[int]) -> ir.RankedTensorType:
     return ir.RankedTensorType.get(shape, ir.F32Type.get())
 
@@ -90,9 +106,13 @@ class SparsityPackConvolutions(Pass):
         lanes = target_of(module).vector_bytes // 4
         with module.context, ir.Location.unknown():
             blocks = [lanes * op.attributes[SCHEDULE].values().get("token_vectors", 1) for op in ops]
-            geometry = plan_planes(ops, blocks)
+            pools = _pools_of(ops)
+            geometry = plan_planes(ops, blocks, pools)
             for op, reads, writes, count in zip(ops, geometry.reads, geometry.writes, geometry.counts, strict=True):
                 self._replace(op, reads, writes, count, context)
+            for pool, (source, planes) in zip(pools, geometry.pools, strict=True):
+                _pool_in_planes(pool, source, planes)
+                context.count("pools-in-planes")
             _cancel(module, context)
 
     def _replace(self, op: ir.OpView, reads: Planes, writes: Planes, count: int, context: PassContext) -> None:
@@ -132,6 +152,15 @@ class SparsityPackConvolutions(Pass):
         context.count("padding-values", int(packed.values.size) - kept_weights)
         context.count("packed-values", int(packed.values.size))
         context.count("repeated-rows", int(tiles * row_tile - len(np.unique(packed.rows))))
+
+
+def _pool_in_planes(op: ir.OpView, source: Planes, planes: Planes) -> None:
+    with op.location, ir.InsertionPoint(op):
+        made = _f32(planes.shape(*op.result.type.shape[:2]))
+        new = op.rebuild(made, x=_to_planes(op.x, source), source=source, planes=planes)
+        result = FromPlanesOp(op.result.type, new.result, planes).result
+    op.result.replace_all_uses_with(result)
+    op.operation.erase()
 
 
 def _cancel(module: ir.Module, context: PassContext) -> None:

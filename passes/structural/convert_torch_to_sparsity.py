@@ -14,7 +14,7 @@ from secateur.dialects.sparsity.ops.weight import WeightOp
 from ..base import Pass, PassContext, functions
 from . import torch_activations
 from .torch_attention import convert_attention
-from .torch_convolutions import fold_batch_norm, make_convolution
+from .torch_convolutions import fold_batch_norm, make_convolution, make_max_pool
 from .torch_decoders import make_gated, make_rms_norm, make_rotary
 from .torch_masks import MaskReader
 from .torch_values import (
@@ -109,6 +109,7 @@ _SPELLED_OUT = {
 _CONVERSIONS = {
     "linear": _linear,
     "convolution": make_convolution,
+    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), make_max_pool),
     "layer_norm": _layer_norm,
     "add.Tensor": _add,
     "embedding": _embedding,

@@ -1,9 +1,10 @@
-"""Convolutions in level 1, and batch norms behind them."""
+"""Convolutions and pooling in level 1, and batch norms behind convolutions."""
 
 import numpy as np
 from torch_mlir import ir
 
 from secateur.dialects.sparsity.ops.conv import ConvOp
+from secateur.dialects.sparsity.ops.max_pool import MaxPoolOp
 from secateur.dialects.sparsity.ops.weight import encoding_of, symbol_of, weight_behind
 from secateur.dialects.sparsity.windows import Windows
 
@@ -49,6 +50,31 @@ def make_convolution(op: ir.Operation) -> ir.Value | None:
         dilation=sizes[2],
         groups=groups,
         bias=None if is_none(bias) else to_builtin(bias),
+    ).result
+
+
+def make_max_pool(op: ir.Operation) -> ir.Value | None:
+    """aten.max_pool1d, 2d or 3d(x, kernel, stride, padding, dilation, ceil_mode)"""
+    x, *lists = op.operands[:5]
+    kernel, strides, padding, dilation = map(constants, lists)
+    if not is_f32(x) or None in (kernel, strides, padding, dilation) or constant(op.operands[5]) is not False:
+        return None
+    dimensions = int(op.name[-2])
+    if len(shape_of(x)) != dimensions + 2:
+        return None
+    # Without strides windows do not overlap.
+    given = (kernel, strides or kernel, padding, dilation)
+    sizes = [[*found] * (dimensions // len(found)) for found in given]  # type: ignore[misc,arg-type]
+    windows = Windows(tuple(sizes[1]), tuple((p, p) for p in sizes[2]), tuple(sizes[3]))
+    batch, channels, *found = shape_of(x)
+    result = ir.RankedTensorType.get([batch, channels, *windows.sizes(found, sizes[0])], ir.F32Type.get())
+    return MaxPoolOp.build(
+        result,
+        x=to_builtin(x),
+        kernel=sizes[0],
+        strides=sizes[1],
+        padding=[side for p in sizes[2] for side in (p, p)],
+        dilation=sizes[3],
     ).result
 
 

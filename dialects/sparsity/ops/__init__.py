@@ -9,6 +9,7 @@ from .embedding import EmbeddingOp
 from .gated import GatedOp
 from .layer_norm import LayerNormOp
 from .linear import LinearOp
+from .max_pool import MaxPoolOp
 from .packed_conv import PackedConvOp
 from .packed_linear import PackedLinearOp
 from .panels import FromPanelsOp, ToPanelsOp
@@ -29,6 +30,7 @@ OPS = {
         WeightOp,
         LinearOp,
         ConvOp,
+        MaxPoolOp,
         AttentionOp,
         CachedAttentionOp,
         LayerNormOp,

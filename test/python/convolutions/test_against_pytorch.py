@@ -101,12 +101,12 @@ def built(found: dict) -> tuple[Net, torch.Tensor]:
     return module, torch.randn(found["batch"], found["channels"] * found["groups"], *found["sizes"])
 
 
-def error(module: Net, x: torch.Tensor, **options) -> float:
-    compiled = compile_model(module, {"x": x}, verify=False, cache=False, **options)
+def error(module: nn.Module, x: torch.Tensor, name: str = "x", **options) -> float:
+    compiled = compile_model(module, {name: x}, verify=False, cache=False, **options)
     with torch.no_grad():
         expected = module.double()(x.double()).numpy()
     module.float()
-    (found,) = compiled.run({"x": x.numpy()}).values()
+    (found,) = compiled.run({name: x.numpy()}).values()
     return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-30))
 
 
@@ -130,6 +130,38 @@ def test_kernels_equal_pytorch(found):
 def test_the_portable_lowering_equals_pytorch(found):
     module, x = built(found)
     assert error(module, x, lowering="portable") < 1e-5
+
+
+POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "sizes", "kernel", "stride", "padding", "dilation", "activation"),
+    [
+        (2, (23, 40), 3, 2, 1, 1, nn.ReLU()),
+        (2, (9, 35), 2, 2, 0, 1, nn.ReLU()),
+        (2, (7, 21), 3, 1, 1, 2, nn.Sigmoid()),
+        (2, (8, 8), 3, 2, 1, 1, nn.SiLU()),
+        (1, (70,), 4, 3, 2, 1, nn.ReLU()),
+        (3, (4, 5, 18), 2, 1, 1, 1, nn.ReLU()),
+    ],
+)
+@pytest.mark.parametrize("lowering", [None, "portable"])
+def test_pooling_equals_pytorch(dimensions, sizes, kernel, stride, padding, dilation, activation, lowering):
+    torch.manual_seed(0)
+    kind, pool = KINDS[dimensions], POOLS[dimensions](kernel, stride, padding, dilation)
+    module = nn.Sequential(kind(3, 5, 3, padding=1), activation, pool, kind(5, 4, 3, padding=1)).eval()
+    assert error(module, torch.randn(2, 3, *sizes), name="input", lowering=lowering) < 1e-5
+
+
+def test_a_maximum_of_negative_numbers_is_not_taken_among_zeros():
+    module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(3, 2, 1)).eval()
+    with torch.no_grad():
+        module[0].weight.fill_(-1.0)
+        module[0].bias.fill_(-1.0)
+    x = torch.rand(1, 1, 8, 8)
+    (found,) = compile_model(module, {"input": x}, cache=False).run({"input": x.numpy()}).values()
+    assert (found < 0).all()
 
 
 @pytest.mark.parametrize("stride", [1, 2])
