@@ -122,7 +122,7 @@ def build(layer: Layer, target: "Target", stock_target: str | None, folder: Path
         ("dense", dense, ("f32", "f32"), "dense"),
         ("dense, int8", dense, ("int8", "int8"), "dense-int8"),
     ):
-        if numbers[0] == "f32" or target.f16:
+        if numbers[0] != "f16" or target.f16:
             candidates[name] = _ours(module, layer, target, numbers, folder / where)
     flags = target.iree_flags
     if stock_target is not None:

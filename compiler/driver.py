@@ -19,7 +19,7 @@ from .pipeline.levels import LEVELS, LOWERINGS, Dump, Progress
 if TYPE_CHECKING:
     import torch
 
-    from secateur.dialects.number_formats import Arithmetic
+    from secateur.dialects.number_formats import Arithmetic, Storage
     from secateur.runtime_targets.targets import Target
 
     from .records.tuned import Tuned
@@ -158,10 +158,12 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
         )
     for chosen, numbers in itertools.product(found, options.numbers.formats):
         storage, arithmetic = numbers.storage, numbers.arithmetic
-        if storage.name != "f32" and chosen.backend == "vulkan" and not chosen.f16:
+        if chosen.backend == "vulkan" and not chosen.f16 and not _reads(storage, lowering or chosen.lowering):
             text = f"the target '{chosen.name}' has numbers of 32 bits only and cannot read weights of {storage.name}"
             raise CompileError(
-                f"{text}; name the GPU's family (`secateur targets` lists them) or compile it with f32", usage=True
+                f"{text}; name the GPU's family (`secateur targets` lists them), or compile it with f32 or, in the "
+                "lowering 'gpu', with int8",
+                usage=True,
             )
         if arithmetic.name != "f32" and not _multiplies(arithmetic, chosen, lowering or chosen.lowering):
             text = f"the target '{chosen.name}' has no arithmetic in {arithmetic.name} that is used"
@@ -169,6 +171,11 @@ def _targets(names: Sequence[str], options: Options, lowering: str | None) -> li
                 f"{text}; accepted are {arithmetic.machines} (`secateur targets` lists them)", usage=True
             )
     return [TargetOptions(target, lowering or target.lowering) for target in found]
+
+
+def _reads(storage: "Storage", lowering: str) -> bool:
+    """Whether a GPU with numbers of 32 bits reads weights of `storage`: kernels take bytes out of words."""
+    return storage.name == "f32" or (storage.name == "int8" and lowering == "gpu")
 
 
 def _multiplies(arithmetic: "Arithmetic", target: "Target", lowering: str) -> bool:

@@ -37,7 +37,7 @@ ARITHMETIC = Arithmetic(
     "int8",
     storages=("int8",),
     gpu_feature="dot",
-    machines="CPUs and GPUs by their names",
+    machines="CPUs, and GPUs in the lowering 'gpu'",
     inner=4,
     accepted=Tolerance(1e-1, 2e-1),
 )

@@ -14,7 +14,8 @@ A point of the grid is a thread; `sparsity.threads` of them in each direction ar
 `convert-sparsity-to-linalg`.
 
 Preconditions (an op is left alone otherwise): a panel layout, packed arrays. Rationale: threads read runs of tokens.
-Weights may be stored in f32, or in f16 or int8 with scales: they are read as f32. Activations of bytes are signed.
+Weights may be stored in f32, or in f16 or int8 with scales: they are read as f32, int8 four at a time as words.
+Rationale: not every GPU has numbers of 8 bits in memory. Activations of bytes are signed.
 Rationale: the products of bytes that Vulkan's GPUs have are those of signed ones. The scales of tokens and the bytes
 that are rounded by them are one kernel.
 """

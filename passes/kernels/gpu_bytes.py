@@ -1,9 +1,9 @@
 """Products of bytes on a GPU: `OpSDot` of SPIR-V multiplies four signed bytes with four and sums them in 32 bits.
 
-Bytes lie in memory as words of 32 bits, four in one, so that no GPU needs numbers of 8 bits. A word holds four features
-of a token (groups), or four tokens of a feature (rows). A thread multiplies four features of four tokens with the four
-weights of a row: sixteen products and their sums in four instructions. Where it reads rows, it first makes fours of
-features of them, by exchanging bytes between words:
+Bytes lie in memory as words (`gpu_words.py`). A word holds four features of a token (groups), or four tokens of a
+feature (rows). A thread multiplies four features of four tokens with the four weights of a row: sixteen products and
+their sums in four instructions. Where it reads rows, it first makes fours of features of them, by exchanging bytes
+between words:
 
     a0 a1 a2 a3     s = 8      a0 b0 a2 b2     s = 16     a0 b0 c0 d0
     b0 b1 b2 b3    ------->    a1 b1 a3 b3    ------->    a1 b1 c1 d1
@@ -14,7 +14,6 @@ in 24 operations on words, once for all rows of a tile.
 Source of the exchange: Warren, "Hacker's Delight", section 7-3.
 """
 
-import math
 from collections.abc import Iterator
 
 from torch_mlir import ir
@@ -28,24 +27,11 @@ from ..target import TOKENS_OF_A_THREAD
 from .build import Lanes, Value, add, index, load_index, loop, mul
 from .byte_products import integers
 from .gpu_columns import Column
+from .gpu_words import WORD_BYTES, elements, word, words
 from .rounding import splat
 
 _DOT_PRODUCT = "spirv.SDot"
 _FORMAT = "#spirv.packed_vector_format<PackedVectorFormat4x8Bit>"
-_WORD_BYTES = 4
-
-
-def words(panels: Value) -> Value:
-    """A memref of bytes as words: [batch, panels, words of a panel], or [words] of one dimension, of any length."""
-    kind, word = ir.MemRefType(panels.type), ir.IntegerType.get_signless(32)
-    if kind.rank == 1:
-        dynamic = ir.ShapedType.get_dynamic_size()
-        size = arith.divui(memref.dim(panels, index(0)), index(_WORD_BYTES))
-        return memref.view(ir.MemRefType.get([dynamic], word), panels, index(0), [size])
-    flat = ir.MemRefType.get([math.prod(kind.shape)], kind.element_type)
-    whole = memref.collapse_shape(flat, panels, [list(range(kind.rank))])
-    shape = [*kind.shape[:2], math.prod(kind.shape[2:]) // _WORD_BYTES]
-    return memref.view(ir.MemRefType.get(shape, word), whole, index(0), [])
 
 
 def multiplies_bytes(op: ir.OpView) -> bool:
@@ -54,14 +40,10 @@ def multiplies_bytes(op: ir.OpView) -> bool:
     return not op.zero_point.value and run_of(op) == QUAD and group_of(op) in (1, QUAD) and lanes_of(op) == LANES[0]
 
 
-def _word(value: int) -> Value:
-    return arith.constant(ir.IntegerType.get_signless(32), value)
-
-
 def _exchanged(a: Value, b: Value, shift: int, mask: int) -> tuple[Value, Value]:
     """`a` and `b` with what `mask` shifted by `shift` selects of `a` and what `mask` selects of `b` exchanged."""
-    changed = arith.andi(arith.xori(arith.shrui(a, _word(shift)), b), _word(mask))
-    return arith.xori(a, arith.shli(changed, _word(shift))), arith.xori(b, changed)
+    changed = arith.andi(arith.xori(arith.shrui(a, word(shift)), b), word(mask))
+    return arith.xori(a, arith.shli(changed, word(shift))), arith.xori(b, changed)
 
 
 def quads(rows: list[Value]) -> list[Value]:
@@ -89,7 +71,7 @@ class ByteColumns:
         return arith.addi(a, b)
 
     def first_weight(self, offset: Value) -> Value:
-        return arith.divui(offset, index(_WORD_BYTES))
+        return arith.divui(offset, index(WORD_BYTES))
 
     def add(self, entry: Value, weight: Value, totals: list[Value]) -> list[Value]:
         parts = self._groups(entry) if self._grouped else self._rows(entry)
@@ -109,7 +91,7 @@ class ByteColumns:
 
     def _groups(self, entry: Value) -> list[list[Value]]:
         """Four features of the tokens of every run: a load of four words."""
-        place = arith.divui(load_index(self._a["columns"], entry), index(TOKENS_OF_A_THREAD * _WORD_BYTES))
+        place = arith.divui(load_index(self._a["columns"], entry), index(TOKENS_OF_A_THREAD * WORD_BYTES))
         loaded = [vector.load(self._sums, self._x, [*self._panel, mul(arith.addi(place, run), TOKENS_OF_A_THREAD)])
                   for run in self._runs]  # fmt: skip
         return [elements(tokens) for tokens in loaded]
@@ -128,11 +110,6 @@ class ByteColumns:
             return
         for n in range(0, count, TOKENS_OF_A_THREAD):
             yield from elements(vector.load(self._sums, self._values, [add(first, n)]))
-
-
-def elements(of: Value) -> list[Value]:
-    """The elements of a vector, each by itself."""
-    return [vector.extract(of, [], [n]) for n in range(of.type.shape[0])]
 
 
 def _dot_product(x: Value, weight: Value) -> Value:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
+from torch_mlir import ir
 from torch_mlir.dialects import arith, vector
 
 from ..target import TOKENS_OF_A_THREAD
 from .build import F32_LOWEST, Value, add, load_index, loop, mul
 from .gpu_lanes import GpuLanes, HalfLanes
+from .gpu_words import elements, signed_byte, signed_bytes, words
 
 Column = Callable[[Value, list[Value]], list[Value]]
 """(place of a column entry, carried values) -> new ones."""
@@ -25,6 +27,8 @@ class FloatColumns:
     def __init__(self, a: dict[str, Value], panel: list[Value], runs: list[Value], full: bool) -> None:
         self._a, self._panel, self._runs, self._full = a, panel, runs, full
         self._lanes = GpuLanes()
+        of_bytes = ir.MemRefType(a["values"].type).element_type == ir.IntegerType.get_signless(8)
+        self._words = words(a["values"]) if of_bytes else None
 
     def zero(self) -> Value:
         """A sum of nothing, for a vector of tokens."""
@@ -59,9 +63,17 @@ class FloatColumns:
     def _weights(self, first: Value, count: int) -> Iterator[Value]:
         width = TOKENS_OF_A_THREAD if self._full else 1
         for n in range(0, count, width):
-            loaded = self._lanes.load_weights(self._a["values"], [add(first, n)], width)
-            for i in range(width):
-                yield self._lanes.spread(vector.extract(loaded, [], [i]))
+            for weight in self._loaded(add(first, n), width):
+                yield self._lanes.spread(weight)
+
+    def _loaded(self, at: Value, width: int) -> list[Value]:
+        """`width` neighbouring weights: one, or the four of a vector. Tiles whose rows all have every column are whole
+        vectors, one behind the other, so that vectors of bytes begin at words."""
+        if self._words is None:
+            return elements(self._lanes.load_weights(self._a["values"], [at], width))
+        if width == 1:
+            return [arith.sitofp(ir.F32Type.get(), signed_byte(self._words, at))]
+        return elements(arith.sitofp(self._lanes.type, signed_bytes(self._words, at)))
 
 
 class HalfColumns(FloatColumns):

@@ -19,8 +19,8 @@ from secateur.dialects.sparsity.ops.token_scales import LARGEST
 from ..target import TOKENS_OF_A_THREAD
 from .build import Lanes, Value, add, index, largest_divisor, loop, mul
 from .byte_products import integers
-from .gpu_bytes import elements, words
 from .gpu_norm import MOST_PIECES, VECTORS, NormGrid
+from .gpu_words import elements, words
 from .rounding import inverse_of, largest_bits, side_by_side, whole
 from .workgroups import barrier, shared_memory
 

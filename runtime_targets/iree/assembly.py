@@ -34,6 +34,7 @@ from secateur.dialects.sparsity.state import State
 
 from .accepted import GPU_KERNEL_OPS, KERNEL_OPS, MAIN_OPS
 from .booleans import widen_booleans
+from .byte_tables import refuse_bytes, words_of_tables
 from .chains import Chains, chains_of, single
 from .in_outs import apart, keep, keep_arguments, tied_operands
 from .kernels import AssemblyError, Call, build_executable, call_sizes, check_dispatch, is_kernel, refuse
@@ -88,8 +89,9 @@ def assemble(
     Its public functions can be called by name; one that has state (`dialects/sparsity/state.py`) gets `@reset` too.
 
     `target`: for a GPU, 64-bit integers are computed in 32 bits (`narrow_integers`), booleans lie in memory as 32-bit
-    integers (`widen_booleans`), and reductions are kept apart from what reads them (`separate_reductions`). `weights`:
-    the arrays that `sparsity.weight` symbols name; those used outlive the module as `parameters`, without a copy.
+    integers (`widen_booleans`), tables of bytes are read as words (`words_of_tables`), and reductions are kept apart
+    from what reads them (`separate_reductions`). `weights`: the arrays that `sparsity.weight` symbols name; those used
+    outlive the module as `parameters`, without a copy.
     `functions`: for a bundle, how its functions are called; the module then tells that, its target and its parameters.
     Raises `AssemblyError`, one sentence, for an op that IREE does not take, a dispatch that does not fit its kernel, or
     a weight that is missing or of another shape or dtype.
@@ -100,10 +102,10 @@ def assemble(
         context.allow_unregistered_dialects = True
         try:
             clone = module.operation.clone().operation
-            on_gpu = target is not None and target.backend == "vulkan"
-            state = declared_states(clone, on_gpu)
-            if on_gpu:
-                weights = {**weights, **_prepare_for_gpu(clone, weights)}
+            gpu = target if target is not None and target.backend == "vulkan" else None
+            state = declared_states(clone, gpu is not None)
+            if gpu is not None:
+                weights = {**weights, **_prepare_for_gpu(clone, weights, gpu)}
             parameters, activations = WeightGlobals(weights), _activations(clone)
             entries = _convert(clone, parameters, state)
             facts = ModuleFacts(_subgroup(clone), activations, target, parameters.used, state)
@@ -131,13 +133,18 @@ def _activations(module: ir.Operation) -> str | None:
     return "f16" if half else None
 
 
-def _prepare_for_gpu(module: ir.Operation, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _prepare_for_gpu(
+    module: ir.Operation, weights: Mapping[str, np.ndarray], target: "TargetMachine"
+) -> dict[str, np.ndarray]:
     """Returns the weights that have other values now."""
     found: dict[str, np.ndarray] = {}
     for op in [o.operation for o in module.regions[0].blocks[0].operations]:
         if op.name == "func.func" and not is_kernel(op):
             found.update(narrow_integers(op, weights))
             found.update(widen_booleans(op, weights))
+            found.update(words_of_tables(op, weights))
+            if not target.f16:
+                refuse_bytes(op)
             separate_reductions(op)
     return found
 

@@ -23,8 +23,7 @@ _HALF = "asimdhp"
 # Vulkan 1.3 takes SPIR-V up to 1.6. For versions from 1.4 on IREE marks sums that do not wrap, and then writes a module
 # of an older version, which has no such mark without an extension (iree-org/iree issue 24724).
 _SPIRV = "--iree-vulkan-target-features=spirv:v1.3,cap:Shader"
-# What SPIR-V has for products of bytes. It takes words of 32 bits; but what reads bytes one by one (tables) stays as it
-# is, so that a GPU without numbers of 8 bits has no model on bytes.
+# What SPIR-V has for products of bytes. It takes words of 32 bits, so that a GPU needs no numbers of 8 bits.
 _PRODUCT = "OpSDot"
 _NO_PHONE = "it has not run on a phone"
 
@@ -92,7 +91,6 @@ def _arm(family: str, triple: str, unseen: str) -> Callable[[str, int | None], T
 def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Target]:
     def make(model: str, workers: int | None) -> Target:
         lanes = {} if gpu.subgroup is None else {"subgroup": gpu.subgroup}
-        dot = {"dot": _PRODUCT} if gpu.f16 else {}
         half = {"half_products": 1} if gpu.f16 and gpu.half_products else {}
         return Target(
             name=name,
@@ -104,8 +102,8 @@ def _gpu(name: str, gpu: GpuModel, note: str) -> Callable[[str, int | None], Tar
                 "workers": workers or 1,
                 "l1_bytes": gpu.l1_kib << 10,
                 "l2_bytes": gpu.l2_kib << 10,
+                "dot": _PRODUCT,
                 **lanes,
-                **dot,
                 **half,
             },
             iree_flags=("--iree-hal-target-device=vulkan", f"--iree-vulkan-target={gpu.name}", _SPIRV),

@@ -1,11 +1,15 @@
 // RUN: sparsity-opt %s --convert-sparsity-to-gpu-kernels | FileCheck %s
 
-// Weights of half the bytes, and bytes with scales, become f32 where they are loaded. Scales come before the bias.
+// Weights of half the bytes, and bytes with scales, become f32 where they are loaded, four bytes as one word. Scales
+// come before the bias.
 // CHECK: func.func private @gpu_linear_8x8_1(%{{[a-z0-9]+}}: memref<1x1x8x16xf32>, %[[BYTES:[a-z0-9]+]]: memref<?xi8>{{.*}}, %[[BIAS:[a-z0-9]+]]: memref<8xf32>, %[[SCALES:[a-z0-9]+]]: memref<8xf32>, %{{[a-z0-9]+}}: memref<1x1x8x16xf32>
+// CHECK: %[[WORDS:[a-z0-9_]+]] = memref.view %[[BYTES]]{{.*}} : memref<?xi8> to memref<?xi32>
 // CHECK: scf.for
-// CHECK: vector.load %[[BYTES]]{{.*}} vector<4xi8>
-// CHECK-NEXT: arith.extsi
-// CHECK-NEXT: arith.sitofp
+// CHECK: memref.load %[[WORDS]]
+// CHECK-NEXT: vector.broadcast {{.*}} : i32 to vector<4xi32>
+// CHECK: arith.shli
+// CHECK: arith.shrsi
+// CHECK: arith.sitofp {{.*}} : vector<4xi32> to vector<4xf32>
 // CHECK-COUNT-4: vector.fma
 // CHECK: scf.yield
 // CHECK: memref.load %[[SCALES]]

@@ -168,5 +168,5 @@ def test_an_unknown_format():
 
 
 def test_a_target_without_small_numbers():
-    with pytest.raises(CompileError, match="numbers of 32 bits only and cannot read weights of int8; name the GPU's"):
-        compile_model(nn.Linear(4, 4), {"input": torch.randn(1, 4)}, weights="int8", target="android-vulkan")
+    with pytest.raises(CompileError, match="numbers of 32 bits only and cannot read weights of f16; name the GPU's"):
+        compile_model(nn.Linear(4, 4), {"input": torch.randn(1, 4)}, weights="f16", target="android-vulkan")
