@@ -55,7 +55,7 @@ class Knob:
 
 
 # With at most so many tokens, rows may be the lanes (`row_vectors`): fewer tokens than lanes leave lanes idle.
-_FEW_TOKENS = 16
+FEW_TOKENS = 16
 
 
 def _row_tiles(layer: Layer) -> list[int]:
@@ -65,7 +65,7 @@ def _row_tiles(layer: Layer) -> list[int]:
 
 
 def _token_vectors(layer: Layer) -> list[int]:
-    most = max(layer.vectors, layer.all_tokens if layer.all_tokens <= _FEW_TOKENS else 1)
+    most = max(layer.vectors, layer.all_tokens if layer.all_tokens <= FEW_TOKENS else 1)
     return [n for n in (1, 2, 4, 8) if n <= most]
 
 
@@ -74,12 +74,12 @@ def _workgroups(layer: Layer) -> list[int]:
 
 
 def _row_vectors(layer: Layer) -> list[int]:
-    return [0, 1, 2, 4, 8] if layer.all_tokens <= _FEW_TOKENS else [0]
+    return [0, 1, 2, 4, 8] if layer.all_tokens <= FEW_TOKENS else [0]
 
 
 def _unroll(layer: Layer) -> list[int]:
     # 0 is one column an iteration where tokens are the lanes, and a number of the kernel's choice where rows are.
-    return [0, 1, 2, 4] if layer.all_tokens <= _FEW_TOKENS else [0, 2, 4]
+    return [0, 1, 2, 4] if layer.all_tokens <= FEW_TOKENS else [0, 2, 4]
 
 
 def _tile_group(layer: Layer) -> list[int]:

@@ -9,8 +9,10 @@ after, with weights=int8:
 The format stands on the op before its schedule is chosen, since a schedule and the record of one are for a format;
 `sparsity-quantize` carries it out once the weights are packed. A format that an op has stays, so another pass, or a
 person, may choose it layer by layer; so does `layers`, a file with formats by the names of modules. Tables have no
-arithmetic: they get that of f32. Attention has no weights; it gets the format where that multiplies bytes. Ops that are
-stored in another format already are left alone. Statistics: the ops by format.
+arithmetic: they get that of f32. So do, on GPUs, layers of 16 tokens or fewer (a pooler) that would multiply bytes:
+their time is that of reading the weights, and on CPUs, where they get no panels, they stay in f32 too. Attention has no
+weights; it gets the format where that multiplies bytes. Ops that are stored in another format already are left alone.
+Statistics: the ops by format, and layers of few tokens that stay in f32.
 
 Preconditions: the names are those of formats (`dialects/number_formats`), and go together. Rationale: a misspelt format
 would leave the model in f32 without a word. Modules that were merged into one op, as query, key and value, have one
@@ -18,6 +20,7 @@ format. Rationale: their rows are stored in one array.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 
 from torch_mlir import ir
@@ -28,6 +31,8 @@ from secateur.dialects.sparsity.attributes import NUMBERS, Numbers
 from secateur.dialects.sparsity.ops import OPS
 
 from ..base import Pass, PassContext, PassFailure, walk
+from ..target import target_of
+from .schedule_space import FEW_TOKENS
 
 _OPS = tuple(name for name, op in OPS.items() if op.STORED)
 
@@ -57,13 +62,17 @@ class SparsityNumberFormat(Pass):
         if self.half_sums < 0 or (self.half_sums and not chosen.arithmetic.half_sums):
             text = f"expected 'half-sums' to be 0, or positive beside arithmetic in f16, found {self.half_sums}"
             raise PassFailure(module.operation, text)
+        on_gpu = bool(target_of(module).threads)
         for op in walk(module, *_OPS):
             found = _format(op, named, chosen)
             element = str(getattr(op, op.STORED[0]).type.element_type)
             if NUMBERS in op.operation.attributes or element != "f32" or found.is_f32:
                 continue
             is_table = op.operation.name == "sparsity.embedding"
-            self._note(op, found.storage.name, "f32" if is_table else found.arithmetic.name)
+            wide = on_gpu and found.arithmetic.rounds_activations and not is_table and _has_few_tokens(op)
+            self._note(op, found.storage.name, "f32" if is_table or wide else found.arithmetic.name)
+            if wide:
+                context.count("layers-of-few-tokens-in-f32")
             context.count(f"{'tables' if is_table else 'layers'}-in-{found.storage.name}")
         for op in walk(module, "sparsity.attention"):
             found = _format(op, named, chosen)
@@ -75,6 +84,12 @@ class SparsityNumberFormat(Pass):
         sums = {"half_sums": self.half_sums} if self.half_sums and arithmetic == self.arithmetic else {}
         with op.operation.context:
             op.operation.attributes[NUMBERS] = Numbers.of(weights=weights, arithmetic=arithmetic, **sums)
+
+
+def _has_few_tokens(op: ir.OpView) -> bool:
+    """Whether all sequences of a layer have `FEW_TOKENS` tokens together, at most."""
+    shape = op.x.type.shape
+    return op.x.type.has_static_shape and math.prod(shape[:-1]) <= FEW_TOKENS
 
 
 def _format(op: ir.OpView, named: dict[str, NumberFormat], otherwise: NumberFormat) -> NumberFormat:

@@ -115,3 +115,10 @@ def test_what_reads_bytes_one_by_one_is_refused_on_a_gpu_without_them():
     """No kernel takes four dimensions; for a CPU, or a GPU with bytes, ops of linalg read the weights."""
     with pytest.raises(SecateurError, match="only the kernels of layers and tables read int8 there"):
         compile_model(nn.Linear(16, 8).eval(), {"input": torch.randn(2, 3, 5, 16)}, target=BASELINE, weights="int8")
+
+
+def test_a_layer_of_few_tokens_stays_in_f32_on_a_gpu(lavapipe, words, ids):
+    numbers = {"weights": "int8", "arithmetic": "int8"}
+    (report,) = compile_model(words, ids, target="vulkan-llvmpipe", **numbers).report.targets
+    assert report.statistics["sparsity-number-format"]["layers-of-few-tokens-in-f32"] == 1
+    assert report.statistics["sparsity-quantize-activations"]["activations"] == 1
