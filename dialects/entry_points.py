@@ -11,3 +11,6 @@ DECODE = "decode"
 
 PREFILL = "prefill_"
 """What the functions begin with that take as many tokens of a prompt as the rest of their name says."""
+
+POSITION = "position"
+"""The input of these functions that says where the first of their tokens stands."""

@@ -87,8 +87,13 @@ _OWN: dict[OpOverload, Callable[..., Any]] = {
     _BATCH_NORM: _batch_norm,
     _aten.squeeze.dims: _squeeze,
 }
-# Torch-mlir takes these, and then fails where it can no longer name them.
-ALWAYS = frozenset({_aten.meshgrid.default, _aten.meshgrid.indexing})
+# Torch-mlir takes these, and then fails where it can no longer name them, or loses a padding of one side.
+ALWAYS = frozenset(
+    {
+        *(_aten.meshgrid.default, _aten.meshgrid.indexing),
+        *(_aten.conv1d.padding, _aten.conv2d.padding, _aten.conv3d.padding),
+    }
+)
 
 
 def rename_aliases(program: ExportedProgram) -> None:

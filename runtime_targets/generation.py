@@ -4,6 +4,7 @@ The caches of the model hold the keys and values of the tokens so far. A call sa
 and what stood there and behind is written anew: a new sequence needs no reset.
 """
 
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 Choose = Callable[[np.ndarray], int]
 """The next token by its logits [vocabulary]."""
+
+
+# The text that each runner's caches hold.
+_TEXTS: "weakref.WeakKeyDictionary[Runner, object]" = weakref.WeakKeyDictionary()
 
 
 class GenerationError(SecateurError, ValueError):
@@ -34,7 +39,8 @@ class Generator:
     """The functions of a model that generates. Raises `GenerationError` where it was not compiled for that.
 
     `context`: the most tokens of a sequence, prompt and what follows together; `chunks`: how many tokens of a prompt
-    a call takes, the most first. The state is the runner's: two generators on one runner disturb each other.
+    a call takes, the most first. The state is the runner's, which holds one text at a time: a text that another one was
+    begun over cannot go on.
     """
 
     def __init__(self, runner: "Runner") -> None:
@@ -68,6 +74,10 @@ class Generator:
 
         Raises `GenerationError` where they do not fit the context, or no function takes so many.
         """
+        _TEXTS[self._runner] = object()
+        return self._call(tokens, position)
+
+    def _call(self, tokens: Sequence[int], position: int) -> np.ndarray:
         count = len(tokens)
         if position < 0 or position + count > self.context:
             raise GenerationError(
@@ -87,6 +97,7 @@ class Generator:
 
         Raises `GenerationError`, before anything is computed, where prompt and tokens do not fit the context.
         """
+        prompt = [int(token) for token in prompt]
         if not prompt:
             raise GenerationError("expected a prompt of 1 token or more, found none")
         if count < 0 or len(prompt) + count > self.context:
@@ -94,16 +105,22 @@ class Generator:
                 f"a prompt of {len(prompt)} tokens and {count} that follow do not fit the context of {self.context} "
                 "tokens; shorten one of them, or compile the model with a longer 'context'"
             )
-        return self._generated(list(prompt), count, frozenset(stop), choose)
+        return self._generated(prompt, count, frozenset(stop), choose)
 
     def _generated(self, prompt: list[int], count: int, stop: frozenset[int], choose: Choose) -> Iterator[int]:
         if not count:
             return
+        text = _TEXTS[self._runner] = object()
         for begin, end in self.calls(len(prompt)):
-            logits = self.logits(prompt[begin:end], begin)
+            logits = self._call(prompt[begin:end], begin)
         for number in range(count):
             token = choose(logits)
             yield token
             if token in stop or number + 1 == count:
                 return
-            logits = self.logits([token], len(prompt) + number)
+            if _TEXTS.get(self._runner) is not text:
+                raise GenerationError(
+                    "another text was begun on this model, whose caches hold one at a time; end one text before the "
+                    "next, or load the model once for each"
+                )
+            logits = self._call([token], len(prompt) + number)

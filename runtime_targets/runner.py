@@ -1,11 +1,11 @@
 """Calls a bundle's model with arrays by name; shorter sequences and smaller batches than compiled are padded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.dialects.entry_points import MAIN
+from secateur.dialects.entry_points import MAIN, POSITION
 from secateur.dialects.errors import SecateurError
 
 from .manifest import Function, Manifest, TensorSpec
@@ -74,8 +74,17 @@ class Runner:
         sizes: dict[str, tuple[int, str]] = {}
         arrays = {spec.name: _prepare(spec, inputs[spec.name], sizes) for spec in specs}
         counted = {axis: size for axis, (size, _) in sizes.items()}
+        _check_positions(specs, arrays, counted.get("tokens", 1))
         results = self._session.run(in_order(called.inputs, arrays, counted), function)
         return {s.name: _cut(s, r, sizes) for s, r in zip(called.outputs, results, strict=True)}
+
+
+def _check_positions(specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray], tokens: int) -> None:
+    """Raises `InputError` where tokens begin at a position from which on they do not fit the context."""
+    for spec in specs:
+        if spec.name == POSITION and spec.limit is not None and int(arrays[POSITION].max()) + tokens > spec.limit:
+            first = int(arrays[POSITION].max())
+            raise InputError(f"{tokens} tokens from position {first} on do not fit the context of {spec.limit} tokens")
 
 
 def _prepare(spec: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]) -> np.ndarray:

@@ -28,8 +28,15 @@ def plan_conv(op: ir.OpView, lanes: Lanes) -> Plan | None:
     suffix = ("_" + activation if activation != "none" else "") + ("_residual" if op.residual else "")
     sizes = "x".join(map(str, op.planes.values()["sizes"]))
     name = f"conv_{filters}x{channels}_{sizes}{suffix}"
-    blocks = -(-positions // schedule.get("pixels", positions))
+    blocks = -(-positions // _block(op, vectors * lanes.width))
     return Plan(build_conv, name, [op.work.type.shape[0] - 1, blocks, batch], vectors)
+
+
+def _block(op: ir.OpView, at_once: int) -> int:
+    """Positions that a workgroup computes: those of the schedule, as whole numbers of what is computed at once."""
+    positions = op.pixels.type.shape[0]
+    wanted = schedule_of(op).get("pixels", positions)
+    return min(-(-wanted // at_once) * at_once, positions)
 
 
 def build_conv(op: ir.OpView, arguments: dict[str, Value], place: list[Value], lanes: Lanes, vectors: int) -> None:
@@ -38,7 +45,7 @@ def build_conv(op: ir.OpView, arguments: dict[str, Value], place: list[Value], l
     """
     workgroup, block, batch = place
     positions, values = op.pixels.type.shape[0], op.planes.values()
-    size = schedule_of(op).get("pixels", positions)
+    size = _block(op, vectors * lanes.width)
     first = mul(block, size)
     last = arith.minui(add(first, size), index(positions))
     places = PlanePlaces(arguments, batch, (first, last), values["origin"], residual_first(op))

@@ -8,7 +8,7 @@ from secateur.dialects.sparsity.ops.max_pool import MaxPoolOp
 from secateur.dialects.sparsity.ops.weight import encoding_of, symbol_of, weight_behind
 from secateur.dialects.sparsity.windows import Windows
 
-from ..base import PassContext
+from ..base import PassContext, PassFailure
 from .fusion.readers import derived_weight, fits_f32, is_plain, known_array, readers
 from .torch_values import (
     FROM_BUILTIN,
@@ -32,15 +32,21 @@ def make_convolution(op: ir.Operation) -> ir.Value | None:
         return None
     if constant(op.operands[6]) is not False or not isinstance(groups, int) or None in (strides, padding, dilation):
         return None
-    dimensions = len(shape_of(x)) - 2
+    dimensions = len(shape_of(weight)) - 2
     if not 1 <= dimensions <= 3:
         return None
+    if len(shape_of(x)) != dimensions + 2:
+        raise PassFailure(op, f"expected x [batch, channels, sizes...] of a convolution, found {list(shape_of(x))}")
     # One number may stand for all dimensions.
     sizes = [[*found] * (dimensions // len(found)) for found in (strides, padding, dilation)]  # type: ignore[misc,arg-type]
     windows = Windows(tuple(sizes[0]), tuple((p, p) for p in sizes[1]), tuple(sizes[2]))
     filters, _, *kernel = shape_of(weight)
     batch, _, *found = shape_of(x)
-    result = ir.RankedTensorType.get([batch, filters, *windows.sizes(found, kernel)], ir.F32Type.get())
+    made = (batch, filters, *windows.sizes(found, kernel))
+    if made != shape_of(op.results[0]):
+        # What pads one side more, as `padding="same"` of an even kernel, is left to torch-mlir.
+        return None
+    result = ir.RankedTensorType.get(made, ir.F32Type.get())
     return ConvOp.build(
         result,
         x=to_builtin(x),
@@ -100,7 +106,12 @@ def fold_batch_norm(op: ir.Operation, context: PassContext) -> ir.Value | None:
     # Features are the second axis.
     if not alone or not is_plain(layer) or (made.name == "sparsity.linear" and layer.result.type.rank != 2):
         return None
-    values = [known_array(to_builtin(array), context.weights) for array in arrays]
+    channels = layer.weight.type.shape[0]
+    # Without weight and bias they are one and zero.
+    values = [
+        np.full(channels, default, np.float32) if is_none(array) else known_array(to_builtin(array), context.weights)
+        for array, default in zip(arrays, (1.0, 0.0, None, None), strict=True)
+    ]
     weight = known_array(layer.weight, context.weights)
     before = None if layer.bias is None else known_array(layer.bias, context.weights)
     if weight is None or (layer.bias is not None and before is None) or any(value is None for value in values):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from secateur.compiler import compile_model
+from secateur.compiler.errors import CompileError
 
 KINDS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -152,6 +153,39 @@ def test_pooling_equals_pytorch(dimensions, sizes, kernel, stride, padding, dila
     kind, pool = KINDS[dimensions], POOLS[dimensions](kernel, stride, padding, dilation)
     module = nn.Sequential(kind(3, 5, 3, padding=1), activation, pool, kind(5, 4, 3, padding=1)).eval()
     assert error(module, torch.randn(2, 3, *sizes), name="input", lowering=lowering) < 1e-5
+
+
+@pytest.mark.parametrize("pixels", [16, 24, 100])
+def test_blocks_of_pixels_of_any_size_equal_pytorch(pixels):
+    module = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()).eval()
+    x = torch.randn(1, 3, 12, 15)
+    assert error(module, x, name="input", schedule={"pixels": pixels, "token_vectors": 2}) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        (nn.BatchNorm2d(3, affine=False), nn.Conv2d(3, 4, 3)),
+        (nn.Conv2d(3, 4, 2, padding="same"), nn.Conv2d(4, 4, 3, padding="same")),
+    ],
+    ids=["norm without weight", "norm in front", "same"],
+)
+def test_what_is_not_folded_or_padded_alike_equals_pytorch(layers):
+    torch.manual_seed(0)
+    module = nn.Sequential(*layers).eval()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+    assert error(module, torch.randn(2, 3, 8, 10), name="input") < 1e-5
+
+
+def test_an_image_without_a_batch_is_refused_with_a_sentence():
+    with pytest.raises(
+        CompileError, match=r"expected x \[batch, channels, sizes...\] of a convolution, found \[3, 8, 8"
+    ):
+        compile_model(nn.Conv2d(3, 4, 3).eval(), {"input": torch.randn(3, 8, 8)}, cache=False)
 
 
 def test_a_maximum_of_negative_numbers_is_not_taken_among_zeros():

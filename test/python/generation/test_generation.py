@@ -73,6 +73,15 @@ def test_a_text_may_be_taken_up_again_anywhere(llama):
     np.testing.assert_allclose(generator.logits(ids[8:12], 8), before, rtol=1e-5, atol=1e-6)
 
 
+def test_a_text_that_another_was_begun_over_does_not_go_on(llama):
+    runner = load(llama[1])
+    first, second = (Generator(runner).generate(np.array(PROMPT), 5) for _ in range(2))
+    next(first)
+    assert len(list(second)) == 5
+    with pytest.raises(GenerationError, match="another text was begun on this model"):
+        next(first)
+
+
 def test_a_prompt_is_cut_into_the_fewest_full_chunks(llama):
     generator = Generator(load(llama[1]))
     assert list(generator.calls(43)) == [(0, 16), (16, 32), (32, 36), (36, 40), (40, 43)]
@@ -102,6 +111,8 @@ def test_positions_are_checked_without_a_generator_too(llama):
     runner = load(llama[1])
     with pytest.raises(InputError, match="input 'position' holds 100; accepted are 0 to 99"):
         runner.run({"input_ids": np.array([[3]]), "position": np.array([100], np.int32)}, "decode")
+    with pytest.raises(InputError, match="3 tokens from position 98 on do not fit the context of 100 tokens"):
+        runner.run({"input_ids": np.array([[3, 4, 5]]), "position": np.array([98], np.int32)}, "prefill_4")
     with pytest.raises(BundleError, match="the model has no function 'main'; it has: decode, prefill_16, prefill_4"):
         runner(input_ids=np.array([[3]]))
 
