@@ -1,5 +1,7 @@
 """The benchmark of GPUs, on a small layer."""
 
+import itertools
+
 import pytest
 
 from secateur.benchmarks import gpu, models
@@ -13,8 +15,8 @@ def test_kernels_of_a_layer_are_timed_beside_stock_iree(monkeypatch, capsys):
     assert gpu.main(["--layer", "small", "--turns", "1", "--sparsity", "0.5", "--kernels"]) == 0
     text = capsys.readouterr().out
     assert "50% 16x1" in text and "gpu_linear_96x32" in text and "gpu_attention_2x16" in text
-    # The first table; the others have the kernels of each.
-    lines = [line for line in text.splitlines() if line.startswith(("50%", "dense", "stock"))][:3]
+    # The first table; the others, each below a head that ends in "ms", have the kernels of each.
+    lines = itertools.takewhile(lambda line: line.split()[-1] != "ms", text.strip().splitlines()[1:])
     rows = {line.split("  ")[0]: line.split() for line in lines}
     assert {"50% 16x1", "dense", gpu.STOCK} <= set(rows)
     # Four layers, attention, two norms, and the way into panels and out of them.
