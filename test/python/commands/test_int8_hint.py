@@ -15,13 +15,12 @@ def test_bytes_and_the_option_are_told():
     hint = _int8_hint(report("android-arm64:cortex-a76", "android-vulkan"))
     # 10,000 weights are kept: 40 kB in f32; as bytes, with 100 scales, 10.4 kB.
     assert "10.4 kB instead of 40.0 kB" in hint and "--weights int8 --arithmetic int8" in hint
-    assert "on android-arm64:cortex-a76 an" in hint
+    assert "on android-arm64:cortex-a76, android-vulkan an instruction" in hint
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        report("android-vulkan"),
         report("android-arm64:cortex-a76", quantization={"weights": "int8"}),
         report("android-arm64:cortex-a76", layers=()),
         report("android-arm64:cortex-a76", layers=({**LAYER, "sparsity_fraction": 1.0},)),

@@ -13,6 +13,7 @@ from secateur.compression.search.cut import Architecture
 from secateur.compression.search.errors import SearchError
 from secateur.compression.search.evaluation import ModelEvaluator, Recipe
 from secateur.compression.search.evaluation.error import output_error
+from secateur.compression.search.latency import LatencyPredictor
 from secateur.frontends import load_model
 from secateur.tasks import get_task
 from secateur.tasks.predict import bundle_predict, load_tokenizer, torch_predict
@@ -121,13 +122,12 @@ def test_what_cannot_be_is_a_failure_and_an_unknown_stage_an_error(evaluator):
 def test_what_the_target_cannot_do_keeps_nothing_else_from_being_measured(evaluator, monkeypatch):
     measured = []
 
-    class Predictor:
-        def measure_cells(self, plans):
-            if plans[0].numbers.arithmetic.name == "int8":
-                raise LatencyError("no arithmetic in int8")
-            measured.append([plan.layers[0].heads for plan in plans])
+    def measure(self, kind, cells):
+        if kind.numbers.arithmetic.name == "int8":
+            raise LatencyError("no arithmetic in int8")
+        measured.append((kind.numbers.storage.name, sorted({cell.size for cell in cells if cell.part == "attention"})))
 
-    monkeypatch.setattr(ModelEvaluator, "_predictor", lambda self: Predictor())
+    monkeypatch.setattr(LatencyPredictor, "_measure_kind", measure)
     bytes_ = {"numbers": "int8 x int8"}
     evaluator.measure_layers([bytes_, {"heads.*": 1}, {"numbers": "f16"}, {}, {**bytes_, "heads.*": 1}])
-    assert measured == [[1, 2], [2]]
+    assert measured == [("f32", [1, 2]), ("f16", [2])]

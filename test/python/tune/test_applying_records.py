@@ -132,8 +132,8 @@ def test_all_of_the_space_is_legal_and_within_the_registers(layer_module, rows, 
 def test_knobs_are_fields_of_the_schedule():
     from secateur.dialects.sparsity.attributes import Schedule
 
-    # Threads that share columns are a GPU's, and the tuner is for CPUs.
-    assert {knob.name for knob in KNOBS} | {"column_pieces"} == set(Schedule.OPTIONAL)
+    # Threads that share columns are a GPU's, blocks of pixels a convolution's; the tuner is for linear layers on CPUs.
+    assert {knob.name for knob in KNOBS} | {"column_pieces", "pixels"} == set(Schedule.OPTIONAL)
 
 
 def test_records_of_a_target_change_the_key_of_a_compilation(task, target):
